@@ -1,0 +1,22 @@
+//! driftd watches a live data migration: it compares a source and a target store for as long as
+//! both live, and says when they drift.
+//!
+//! Read the modules in the order in which they are listed: first how a run goes, then the stages in
+//! the order in which data meets them, then the words they share. Every `use` points downward;
+//! `tests/tidy.rs` holds the table of allowed edges.
+
+// How a run goes.
+pub mod run;
+
+// The stages, in the order in which data meets them.
+pub mod plan;
+pub mod store;
+pub mod plugin;
+pub mod settle;
+pub mod journal;
+pub mod report;
+pub mod abort;
+pub mod hook;
+
+// The words they share.
+pub mod model;

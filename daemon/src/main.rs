@@ -1,0 +1,2 @@
+//! driftd
+fn main() {}

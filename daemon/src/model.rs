@@ -1,0 +1,34 @@
+//! The words that every other module speaks.
+//!
+//! Owns the types that two or more stages exchange: columnar batches, canonical values, mapping
+//! plans, partitions, outcomes, findings, events, moments. Refuses behaviour that belongs to one
+//! stage, drivers, clocks and serialised formats (the journal, the plugin contract and the exported
+//! telemetry have types of their own). Invariant: nothing here knows any other module.
+
+mod batch;
+mod digest;
+mod mapping;
+mod moment;
+mod name;
+mod outcome;
+mod partition;
+mod schema;
+mod secret;
+mod value;
+
+pub use batch::{Batch, Bitmap, Buffer, Column, ColumnBuilder, VarBytes};
+pub use digest::{Checksum, Digest, MappingIdentity};
+pub use mapping::{
+    EntityDef, FieldDef, InvariantDef, MappingPlan, RelationPlan, Role, Rule, RuleError, Severity,
+    SidePlan, Standing,
+};
+pub use moment::Moment;
+pub use name::{Leads, Side};
+pub use outcome::{
+    Cost, DriftKind, Facets, Fault, Invariants, Key, Look, Outcome, Reading, Sighting, Span,
+    SpanKind, State, StoreKey, Unread, Version, Violation,
+};
+pub use partition::{Direction, Extent, Partition, Range};
+pub use schema::{ColumnDef, Logical, RelationSchema};
+pub use secret::{Secret, SecretError};
+pub use value::{CborError, Number, NumberError, Value, cbor};

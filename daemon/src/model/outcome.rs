@@ -1,0 +1,286 @@
+//! What one look says.
+//!
+//! Owns [`Outcome`] (of a check) and [`Look`] (of a list of keys) and what they are made of. Refuses
+//! verdicts: a sighting is a difference, never yet drift. Invariant: what was not read and compared
+//! is in `unread`; there is no constructor that turns an error into "same".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{Checksum, Digest, Extent, Moment, Number, Side};
+
+/// An entity's key: the deterministic CBOR array of its key fields' canonical values, in plan order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub Box<[u8]>);
+
+/// A row's primary key in its store: the deterministic CBOR array of its key columns' values, in key
+/// order. It is how a suspect is found again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StoreKey(pub Box<[u8]>);
+
+/// A declared version of an entity: a version number, or an update time in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub Number);
+
+/// What is kept of an entity that was seen: digests, never values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facets {
+    /// The entity digest.
+    pub entity: Digest,
+    /// One digest for each compared field, in plan order.
+    pub fields: Vec<Digest>,
+    /// Its declared version, if the mapping has one.
+    pub version: Option<Version>,
+}
+
+/// What one side held of one key at one look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No row, or one whose standing is absent.
+    Absent,
+    /// One entity.
+    Present(Facets),
+    /// Out of scope, says the mapping.
+    Excluded,
+    /// Several rows give this key, or one lies where the mapping would not look for it. The digest
+    /// is the sum of theirs.
+    Duplicate(Digest),
+    /// The mapping rejects the row. The digest is that of the row's store key and the reason.
+    Unmappable(Digest),
+}
+
+/// What kind of drift a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DriftKind {
+    /// Not in the follower.
+    Missing,
+    /// Only in the follower.
+    Unexpected,
+    /// Fields differ.
+    Mismatch,
+    /// The follower holds an older version.
+    Stale,
+    /// Two rows of a side give one key, or a row lies at a store key that the mapping would not
+    /// look at.
+    Duplicate,
+    /// An invariant failed.
+    Violation,
+    /// The mapping rejects the row.
+    Unmappable,
+}
+
+impl DriftKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Missing,
+        Self::Unexpected,
+        Self::Mismatch,
+        Self::Stale,
+        Self::Duplicate,
+        Self::Violation,
+        Self::Unmappable,
+    ];
+
+    /// The name used in configuration, events and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unexpected => "unexpected",
+            Self::Mismatch => "mismatch",
+            Self::Stale => "stale",
+            Self::Duplicate => "duplicate",
+            Self::Violation => "violation",
+            Self::Unmappable => "unmappable",
+        }
+    }
+}
+
+/// An invariant that a pair failed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Violation {
+    /// Position in the mapping's invariants.
+    pub invariant: usize,
+    /// The plugin's own words; they count as values.
+    pub message: String,
+}
+
+/// A key at which one look saw a difference or a violation (or, looking again, did not).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// The entity's key. For an unmappable row, which yields no entity, its store key's bytes.
+    pub key: Key,
+    /// What the source held.
+    pub source: State,
+    /// What the target held.
+    pub target: State,
+    /// Where the source keeps it.
+    pub source_at: Vec<StoreKey>,
+    /// Where the target keeps it.
+    pub target_at: Vec<StoreKey>,
+    /// Invariants that the pair failed.
+    pub violations: Vec<Violation>,
+    /// The values of its label fields, by field name.
+    pub labels: BTreeMap<String, String>,
+    /// Whether the leader, read again after the follower, was unchanged. True where nothing was read
+    /// again because the sides differ.
+    pub steady: bool,
+    /// A difference in these fields would vanish under Unicode normalisation or the trimming of
+    /// trailing spaces.
+    pub cosmetic: Vec<String>,
+    /// Why the mapping rejects the row; counts as a value.
+    pub reason: Option<String>,
+}
+
+impl Sighting {
+    /// What `side` held.
+    #[must_use]
+    pub const fn state(&self, side: Side) -> &State {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+}
+
+/// Why something could not be compared. Shown to people: it names the store or plugin, holds no row
+/// values and no secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The side that was being read or mapped, if one was.
+    pub side: Option<Side>,
+    /// What happened, where: store, relation or plugin, digest, function; and the cause.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+    /// A short stable name for counting: `store-unreachable`, `plugin-trap`, ...
+    pub code: &'static str,
+}
+
+/// A part that was not compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// What was not compared, in words: a range, a segment, some keys.
+    pub scope: String,
+    /// How many rows, as far as is known.
+    pub rows: Option<u64>,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// What reading cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Rows returned.
+    pub rows: u64,
+    /// Bytes of their values.
+    pub bytes: u64,
+    /// Read capacity units consumed (DynamoDB).
+    pub capacity: f64,
+    /// Requests sent.
+    pub requests: u64,
+}
+
+impl Cost {
+    /// Adds `other`.
+    pub fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.capacity += other.capacity;
+        self.requests += other.requests;
+    }
+}
+
+/// What one side gave in one check.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// The checksum of the compared entities.
+    pub checksum: Checksum,
+    /// What reading them cost.
+    pub cost: Cost,
+    /// Attributes that the plan neither uses nor ignores.
+    pub unmapped: BTreeSet<String>,
+}
+
+/// What a span of a check's trace timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpanKind {
+    /// Reading a side.
+    Read(Side),
+    /// Mapping rows of a side, in the plugin or the built-in mapping.
+    Map(Side),
+    /// Checking invariants.
+    Invariants,
+    /// Comparing.
+    Compare,
+}
+
+/// A timed part of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// What was done.
+    pub kind: SpanKind,
+    /// When it began.
+    pub began: Moment,
+    /// When it ended.
+    pub ended: Moment,
+    /// Rows concerned.
+    pub rows: u64,
+}
+
+/// How far invariants were checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Invariants {
+    /// Pairs that were checked.
+    pub pairs: u64,
+}
+
+/// What one look at one partition says. Clean means: no suspects and nothing unread.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct Outcome {
+    /// Entities that both sides hold alike.
+    pub same: u64,
+    /// Entities that the mapping declares out of scope.
+    pub excluded: u64,
+    /// Keys that differed, bounded by the check's limit.
+    pub suspects: Vec<Sighting>,
+    /// Set when there were more: then every differing key, as (hash of the key, hash of both sides'
+    /// states), and `suspects` is a sample.
+    pub crowd: Option<Vec<(u64, u64)>>,
+    /// What could not be compared, and why.
+    pub unread: Vec<Unread>,
+    /// What the source gave.
+    pub source: Reading,
+    /// What the target gave.
+    pub target: Reading,
+    /// Invariants checked.
+    pub invariants: Invariants,
+    /// The part of the extent that was left for another check, because the partition is too large.
+    pub rest: Option<Extent>,
+    /// Timed parts, bounded.
+    pub spans: Vec<Span>,
+}
+
+impl Outcome {
+    /// Whether everything was read from both sides and agreed.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.suspects.is_empty() && self.crowd.is_none() && self.unread.is_empty()
+    }
+}
+
+/// What one more look at some keys says. A key is in exactly one of the two lists.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct Look {
+    /// Keys that were read from both sides.
+    pub sightings: Vec<Sighting>,
+    /// Keys that were not, and why. A failed look is not a look.
+    pub unread: Vec<(Key, Fault)>,
+    /// Timed parts, bounded.
+    pub spans: Vec<Span>,
+    /// What reading the source cost.
+    pub source_cost: Cost,
+    /// What reading the target cost.
+    pub target_cost: Cost,
+}

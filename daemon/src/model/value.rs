@@ -1,0 +1,943 @@
+//! Canonical values and their one encoding.
+//!
+//! Owns [`Value`], [`Number`] and the deterministic CBOR (RFC 8949, section 4.2) of both. Refuses
+//! configured equivalences (that is `compare`) and any store's own types. Invariant: the encoding is
+//! injective: two values have the same bytes exactly when they are the same value; a number has one
+//! encoding however it was written.
+//!
+//! | value | CBOR |
+//! | --- | --- |
+//! | null, boolean | `f6`, `f4`, `f5` |
+//! | number, integral and within 128 bits signed | integer, or bignum (tag 2, 3) beyond 64 bits |
+//! | number, any other | decimal fraction: tag 4 on `[exponent, mantissa]`, mantissa not divisible by ten |
+//! | float | the shortest of half, single, double that holds it; `-0` is `0`; one NaN (`f97e00`) |
+//! | text, bytes | text string, byte string |
+//! | timestamp | tag 1001 (RFC 9581) on `{1: seconds}` or `{1: seconds, -6: microseconds}` |
+//! | local date-time | tag 55041 on microseconds since 1970-01-01T00:00:00 |
+//! | date | tag 100 (RFC 8943) on days since 1970-01-01 |
+//! | time | tag 55042 on microseconds |
+//! | what is no calendar date(-time) | tag 55043 on `[yyyymmdd]` or `[yyyymmdd, microseconds]` |
+//! | list, map | array, map with text keys in bytewise order of their encodings |
+//! | set | tag 258 on an array in bytewise order of the members' encodings |
+
+use std::collections::BTreeMap;
+
+/// An exact decimal number: `mantissa * 10^exponent`, at most 38 significant digits, the mantissa not
+/// divisible by ten (zero has exponent 0). So equal numbers are equal structures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Number {
+    mantissa: i128,
+    exponent: i32,
+}
+
+/// A text is no number that a canonical value can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// It is no decimal number at all.
+    #[error("not a decimal number")]
+    Syntax,
+    /// Beyond 38 significant digits; rounding would hide drift.
+    #[error("more than 38 significant digits")]
+    TooManyDigits,
+    /// The exponent does not fit 32 bits.
+    #[error("exponent out of range")]
+    Exponent,
+}
+
+/// A canonical value. Absent is not one of them: an absent field is left out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Null.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// An integer or a decimal; `1`, `1.0` and `1E0` are the same.
+    Number(Number),
+    /// A binary float; never equal to a number.
+    Float(f64),
+    /// Text, compared byte for byte.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// An instant: microseconds since the Unix epoch.
+    Timestamp(i64),
+    /// A date and time of an unnamed time zone, as [`Logical::DateTime`](crate::model::Logical)
+    /// counts it.
+    DateTime(i64),
+    /// A date, as [`Logical::Date`](crate::model::Logical) counts it.
+    Date(i64),
+    /// A time: microseconds.
+    Time(i64),
+    /// A list; order matters.
+    List(Vec<Value>),
+    /// A map; order does not matter.
+    Map(BTreeMap<String, Value>),
+    /// A set; order does not matter.
+    Set(Vec<Value>),
+}
+
+/// Bytes are not the encoding of a canonical value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a canonical value: {what} at byte {at}")]
+pub struct CborError {
+    /// What is wrong.
+    pub what: &'static str,
+    /// Where.
+    pub at: usize,
+}
+
+/// The most significant digits a number may have; DynamoDB has the same limit.
+const DIGITS_MAX: u32 = 38;
+/// Nesting beyond this is refused; stores allow far less.
+const DEPTH_MAX: u32 = 64;
+const MICROS: i64 = 1_000_000;
+/// Date-times at or below this are no calendar date-times: see [`Logical::DateTime`].
+///
+/// [`Logical::DateTime`]: crate::model::Logical::DateTime
+const NO_CALENDAR_MICROS: i64 = i64::MIN + 99_999_999 * DAY_MICROS + DAY_MICROS;
+const NO_CALENDAR_DAYS: i64 = i64::MIN + 99_999_999;
+const DAY_MICROS: i64 = 86_400 * MICROS;
+
+impl Number {
+    /// `mantissa * 10^exponent`.
+    ///
+    /// # Errors
+    /// If it has more than 38 significant digits, or the exponent overflows.
+    pub fn new(mantissa: i128, exponent: i32) -> Result<Self, NumberError> {
+        if mantissa == 0 {
+            return Ok(Self { mantissa: 0, exponent: 0 });
+        }
+        let (mut mantissa, mut exponent) = (mantissa, exponent);
+        while mantissa % 10 == 0 {
+            mantissa /= 10;
+            exponent = exponent.checked_add(1).ok_or(NumberError::Exponent)?;
+        }
+        if mantissa.unsigned_abs().ilog10() >= DIGITS_MAX {
+            return Err(NumberError::TooManyDigits);
+        }
+        Ok(Self { mantissa, exponent })
+    }
+
+    /// Reads `-12.50`, `1E-7`, `+3`.
+    ///
+    /// # Errors
+    /// If the text is no decimal number, or one that does not fit.
+    pub fn parse(text: &str) -> Result<Self, NumberError> {
+        let (digits, exponent) = match text.split_once(['e', 'E']) {
+            Some((digits, exponent)) => {
+                let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
+                if !exponent.bytes().skip_while(|b| *b == b'-').all(|b| b.is_ascii_digit()) {
+                    return Err(NumberError::Syntax);
+                }
+                let wide = exponent.parse::<i64>().map_err(|error| match error.kind() {
+                    std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => {
+                        NumberError::Exponent
+                    }
+                    _ => NumberError::Syntax,
+                })?;
+                (digits, wide)
+            }
+            None => (text, 0),
+        };
+        let (negative, digits) = match digits.as_bytes().first() {
+            Some(b'-') => (true, &digits[1..]),
+            Some(b'+') => (false, &digits[1..]),
+            _ => (false, digits),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        if whole.is_empty() && fraction.is_empty() {
+            return Err(NumberError::Syntax);
+        }
+        let mut mantissa: i128 = 0;
+        // Zeros are held back until a digit follows, so that trailing ones never overflow.
+        let mut zeros: u32 = 0;
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            if !byte.is_ascii_digit() {
+                return Err(NumberError::Syntax);
+            }
+            if byte == b'0' {
+                zeros += u32::from(mantissa != 0);
+                continue;
+            }
+            mantissa = 10i128
+                .checked_pow(zeros + 1)
+                .and_then(|scale| mantissa.checked_mul(scale))
+                .and_then(|scaled| scaled.checked_add(i128::from(byte - b'0')))
+                .ok_or(NumberError::TooManyDigits)?;
+            zeros = 0;
+        }
+        let fraction = i64::try_from(fraction.len()).map_err(|_wide| NumberError::Exponent)?;
+        let exponent = exponent
+            .checked_sub(fraction)
+            .and_then(|exponent| exponent.checked_add(i64::from(zeros)))
+            .ok_or(NumberError::Exponent)?;
+        if mantissa == 0 {
+            return Ok(Self { mantissa: 0, exponent: 0 });
+        }
+        let exponent = i32::try_from(exponent).map_err(|_wide| NumberError::Exponent)?;
+        Self::new(if negative { -mantissa } else { mantissa }, exponent)
+    }
+
+    /// The value as an integer, if it is one and fits.
+    #[must_use]
+    pub fn to_integer(self) -> Option<i128> {
+        let exponent = u32::try_from(self.exponent).ok()?;
+        10i128.checked_pow(exponent)?.checked_mul(self.mantissa)
+    }
+
+    /// The nearest double; ties to even.
+    #[must_use]
+    pub fn to_f64(self) -> f64 {
+        // The standard library's parser rounds correctly; arithmetic on doubles would not.
+        format!("{}e{}", self.mantissa, self.exponent).parse().unwrap_or(f64::NAN)
+    }
+
+    /// The number without its sign, digits and scale apart: `mantissa * 10^exponent`.
+    #[must_use]
+    pub const fn parts(self) -> (i128, i32) {
+        (self.mantissa, self.exponent)
+    }
+}
+
+impl From<i64> for Number {
+    fn from(value: i64) -> Self {
+        Self::from(i128::from(value))
+    }
+}
+
+impl From<u64> for Number {
+    fn from(value: u64) -> Self {
+        Self::from(i128::from(value))
+    }
+}
+
+impl From<i128> for Number {
+    /// # Panics
+    /// If the value has more than 38 digits; 64-bit values have at most 20.
+    fn from(value: i128) -> Self {
+        Self::new(value, 0).expect("at most 38 digits")
+    }
+}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        use std::cmp::Ordering;
+        let sign = self.mantissa.signum().cmp(&other.mantissa.signum());
+        if sign != Ordering::Equal || self.mantissa == 0 {
+            return sign;
+        }
+        let magnitude = |number: &Self| {
+            i64::from(number.mantissa.unsigned_abs().ilog10()) + i64::from(number.exponent)
+        };
+        let by_magnitude = magnitude(self).cmp(&magnitude(other));
+        let by_size = if by_magnitude == Ordering::Equal {
+            // Same magnitude, at most 38 digits each: the exponents differ by less than 38, and the
+            // one with the larger exponent has room to be scaled up.
+            let (a, b) = (self.mantissa.unsigned_abs(), other.mantissa.unsigned_abs());
+            let shift = self.exponent.abs_diff(other.exponent);
+            if self.exponent >= other.exponent {
+                (a * 10u128.pow(shift)).cmp(&b)
+            } else {
+                a.cmp(&(b * 10u128.pow(shift)))
+            }
+        } else {
+            by_magnitude
+        };
+        if self.mantissa < 0 { by_size.reverse() } else { by_size }
+    }
+}
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.exponent {
+            0 => write!(f, "{}", self.mantissa),
+            1..=20 if self.to_integer().is_some() => {
+                write!(f, "{}", self.to_integer().unwrap_or_default())
+            }
+            exponent @ -40..=-1 => {
+                let sign = if self.mantissa < 0 { "-" } else { "" };
+                let digits = self.mantissa.unsigned_abs().to_string();
+                let scale = exponent.unsigned_abs() as usize;
+                let padded = format!("{digits:0>width$}", width = scale + 1);
+                let (whole, fraction) = padded.split_at(padded.len() - scale);
+                write!(f, "{sign}{whole}.{fraction}")
+            }
+            exponent => write!(f, "{}E{exponent}", self.mantissa),
+        }
+    }
+}
+
+/// Writes canonical values as deterministic CBOR, without building a [`Value`] first.
+pub mod cbor {
+    use super::{DAY_MICROS, MICROS, NO_CALENDAR_DAYS, NO_CALENDAR_MICROS, Number};
+
+    const NEGATIVE: u8 = 1;
+    pub(super) const BYTES: u8 = 2;
+    pub(super) const TEXT: u8 = 3;
+    pub(super) const ARRAY: u8 = 4;
+    pub(super) const MAP: u8 = 5;
+    pub(super) const TAG: u8 = 6;
+    pub(super) const NULL: u8 = 0xf6;
+    pub(super) const FALSE: u8 = 0xf4;
+    pub(super) const TRUE: u8 = 0xf5;
+    pub(super) const HALF: u8 = 0xf9;
+    pub(super) const SINGLE: u8 = 0xfa;
+    pub(super) const DOUBLE: u8 = 0xfb;
+    pub(super) const TAG_BIG: u64 = 2;
+    pub(super) const TAG_BIG_NEGATIVE: u64 = 3;
+    pub(super) const TAG_DECIMAL: u64 = 4;
+    pub(super) const TAG_DATE: u64 = 100;
+    pub(super) const TAG_SET: u64 = 258;
+    pub(super) const TAG_TIMESTAMP: u64 = 1001;
+    pub(super) const TAG_DATETIME: u64 = 55041;
+    pub(super) const TAG_TIME: u64 = 55042;
+    pub(super) const TAG_NO_CALENDAR: u64 = 55043;
+
+    /// The head of an item: its major type and argument, in the shortest form.
+    pub(super) fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
+        let major = major << 5;
+        let bytes = argument.to_be_bytes();
+        match argument {
+            0..=23 => out.push(major | bytes[7]),
+            24..=0xff => out.extend_from_slice(&[major | 24, bytes[7]]),
+            0x100..=0xffff => {
+                out.push(major | 25);
+                out.extend_from_slice(&bytes[6..]);
+            }
+            0x1_0000..=0xffff_ffff => {
+                out.push(major | 26);
+                out.extend_from_slice(&bytes[4..]);
+            }
+            _ => {
+                out.push(major | 27);
+                out.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    /// The head of an array of `len` items, which must follow.
+    pub fn array(out: &mut Vec<u8>, len: usize) {
+        head(out, ARRAY, len as u64);
+    }
+
+    /// The head of a map of `len` pairs, which must follow in canonical order.
+    pub fn map(out: &mut Vec<u8>, len: usize) {
+        head(out, MAP, len as u64);
+    }
+
+    /// Null.
+    pub fn null(out: &mut Vec<u8>) {
+        out.push(NULL);
+    }
+
+    /// A boolean.
+    pub fn bool(out: &mut Vec<u8>, value: bool) {
+        out.push(if value { TRUE } else { FALSE });
+    }
+
+    /// A text.
+    pub fn text(out: &mut Vec<u8>, value: &str) {
+        head(out, TEXT, value.len() as u64);
+        out.extend_from_slice(value.as_bytes());
+    }
+
+    /// Bytes.
+    pub fn bytes(out: &mut Vec<u8>, value: &[u8]) {
+        head(out, BYTES, value.len() as u64);
+        out.extend_from_slice(value);
+    }
+
+    /// An integer of at most 64 bits, signed or not.
+    pub fn integer(out: &mut Vec<u8>, value: i128) {
+        match (u64::try_from(value), u64::try_from(-1 - value)) {
+            (Ok(value), _) => head(out, 0, value),
+            (_, Ok(value)) => head(out, NEGATIVE, value),
+            _ => {
+                let (tag, magnitude) = if value < 0 {
+                    (TAG_BIG_NEGATIVE, (-1 - value).unsigned_abs())
+                } else {
+                    (TAG_BIG, value.unsigned_abs())
+                };
+                head(out, TAG, tag);
+                let magnitude = magnitude.to_be_bytes();
+                let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
+                bytes(out, &magnitude[zeros..]);
+            }
+        }
+    }
+
+    /// A number.
+    pub fn number(out: &mut Vec<u8>, value: Number) {
+        if let Some(whole) = value.to_integer() {
+            return integer(out, whole);
+        }
+        let (mantissa, exponent) = value.parts();
+        head(out, TAG, TAG_DECIMAL);
+        array(out, 2);
+        integer(out, i128::from(exponent));
+        integer(out, mantissa);
+    }
+
+    /// A float, by bits after `-0` became `0` and every NaN the same.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_lossless,
+        reason = "the narrowing is undone and compared before it is used"
+    )]
+    pub fn float(out: &mut Vec<u8>, value: f64) {
+        if value.is_nan() {
+            out.extend_from_slice(&[HALF, 0x7e, 0]);
+            return;
+        }
+        let value = if value == 0.0 { 0.0 } else { value };
+        let single = value as f32;
+        if f64::from(single).to_bits() != value.to_bits() {
+            out.push(DOUBLE);
+            out.extend_from_slice(&value.to_be_bytes());
+        } else if let Some(half) = half(single) {
+            out.push(HALF);
+            out.extend_from_slice(&half.to_be_bytes());
+        } else {
+            out.push(SINGLE);
+            out.extend_from_slice(&single.to_be_bytes());
+        }
+    }
+
+    /// `value` as a half-precision float, if that holds it exactly.
+    fn half(value: f32) -> Option<u16> {
+        let bits = value.to_bits();
+        let sign = u16::try_from(bits >> 16 & 0x8000).ok()?;
+        let exponent = i32::try_from(bits >> 23 & 0xff).ok()? - 127;
+        let mantissa = bits & 0x007f_ffff;
+        let magnitude = match exponent {
+            -127 if mantissa == 0 => 0,
+            128 if mantissa == 0 => 0x7c00,
+            -14..=15 if mantissa & 0x1fff == 0 => {
+                u32::try_from(exponent + 15).ok()? << 10 | mantissa >> 13
+            }
+            -24..=-15 => {
+                let shift = u32::try_from(-1 - exponent).ok()?;
+                let full = mantissa | 0x0080_0000;
+                if full & ((1 << shift) - 1) != 0 {
+                    return None;
+                }
+                full >> shift
+            }
+            _ => return None,
+        };
+        Some(sign | u16::try_from(magnitude).ok()?)
+    }
+
+    /// The double that half-precision `bits` stand for.
+    pub(super) fn from_half(bits: u16) -> f64 {
+        let mantissa = f64::from(bits & 0x03ff);
+        let magnitude = match bits >> 10 & 0x1f {
+            0 => mantissa * 2f64.powi(-24),
+            31 if mantissa == 0.0 => f64::INFINITY,
+            31 => f64::NAN,
+            exponent => (1.0 + mantissa / 1024.0) * 2f64.powi(i32::from(exponent) - 15),
+        };
+        if bits & 0x8000 == 0 { magnitude } else { -magnitude }
+    }
+
+    /// An instant, in microseconds since the Unix epoch.
+    pub fn timestamp(out: &mut Vec<u8>, micros: i64) {
+        if micros <= NO_CALENDAR_MICROS {
+            return datetime(out, micros);
+        }
+        let (seconds, rest) = (micros.div_euclid(MICROS), micros.rem_euclid(MICROS));
+        head(out, TAG, TAG_TIMESTAMP);
+        map(out, if rest == 0 { 1 } else { 2 });
+        integer(out, 1);
+        integer(out, i128::from(seconds));
+        if rest != 0 {
+            integer(out, -6);
+            integer(out, i128::from(rest));
+        }
+    }
+
+    /// A local date-time.
+    pub fn datetime(out: &mut Vec<u8>, micros: i64) {
+        if micros <= NO_CALENDAR_MICROS {
+            let packed = i128::from(micros) - i128::from(i64::MIN);
+            head(out, TAG, TAG_NO_CALENDAR);
+            array(out, 2);
+            integer(out, packed / i128::from(DAY_MICROS));
+            integer(out, packed % i128::from(DAY_MICROS));
+            return;
+        }
+        head(out, TAG, TAG_DATETIME);
+        integer(out, i128::from(micros));
+    }
+
+    /// A date.
+    pub fn date(out: &mut Vec<u8>, days: i64) {
+        if days <= NO_CALENDAR_DAYS {
+            head(out, TAG, TAG_NO_CALENDAR);
+            array(out, 1);
+            integer(out, i128::from(days) - i128::from(i64::MIN));
+            return;
+        }
+        head(out, TAG, TAG_DATE);
+        integer(out, i128::from(days));
+    }
+
+    /// A time.
+    pub fn time(out: &mut Vec<u8>, micros: i64) {
+        head(out, TAG, TAG_TIME);
+        integer(out, i128::from(micros));
+    }
+
+    /// A set of members that are encoded already. Sorts them and drops repeated ones.
+    pub fn set(out: &mut Vec<u8>, mut members: Vec<Vec<u8>>) {
+        members.sort_unstable();
+        members.dedup();
+        head(out, TAG, TAG_SET);
+        array(out, members.len());
+        for member in members {
+            out.extend_from_slice(&member);
+        }
+    }
+}
+
+impl Value {
+    /// Appends the deterministic CBOR of the value.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Null => cbor::null(out),
+            Self::Bool(value) => cbor::bool(out, *value),
+            Self::Number(value) => cbor::number(out, *value),
+            Self::Float(value) => cbor::float(out, *value),
+            Self::Text(value) => cbor::text(out, value),
+            Self::Bytes(value) => cbor::bytes(out, value),
+            Self::Timestamp(micros) => cbor::timestamp(out, *micros),
+            Self::DateTime(micros) => cbor::datetime(out, *micros),
+            Self::Date(days) => cbor::date(out, *days),
+            Self::Time(micros) => cbor::time(out, *micros),
+            Self::List(items) => {
+                cbor::array(out, items.len());
+                for item in items {
+                    item.encode(out);
+                }
+            }
+            Self::Map(pairs) => {
+                // Shorter keys have smaller heads, so bytewise order of encodings is by length
+                // first; the map's own order is not.
+                let mut pairs: Vec<_> = pairs.iter().collect();
+                pairs.sort_by_key(|(key, _)| (key.len(), *key));
+                cbor::map(out, pairs.len());
+                for (key, value) in pairs {
+                    cbor::text(out, key);
+                    value.encode(out);
+                }
+            }
+            Self::Set(members) => cbor::set(out, members.iter().map(Self::to_cbor).collect()),
+        }
+    }
+
+    /// The deterministic CBOR of the value.
+    #[must_use]
+    pub fn to_cbor(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.encode(&mut out);
+        out
+    }
+
+    /// Reads one encoded value, and nothing after it. Accepts only what [`Value::encode`] writes,
+    /// but for the order of map keys and set members and for the width of heads, which are put right.
+    ///
+    /// # Errors
+    /// If the bytes are anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
+        let mut reader = Reader { bytes, at: 0 };
+        let value = reader.value(0)?;
+        if reader.at == bytes.len() { Ok(value) } else { Err(reader.wrong("trailing bytes")) }
+    }
+
+    /// Reads a JSON text: objects become maps, arrays lists, numbers exact numbers.
+    ///
+    /// # Errors
+    /// If it is no JSON, or holds a number that a canonical value cannot.
+    pub fn from_json(json: &serde_json::Value) -> Result<Self, NumberError> {
+        Ok(match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(value) => Self::Bool(*value),
+            serde_json::Value::Number(number) => Self::Number(Number::parse(&number.to_string())?),
+            serde_json::Value::String(text) => Self::Text(text.clone()),
+            serde_json::Value::Array(items) => {
+                Self::List(items.iter().map(Self::from_json).collect::<Result<_, _>>()?)
+            }
+            serde_json::Value::Object(pairs) => Self::Map(
+                pairs
+                    .iter()
+                    .map(|(key, value)| Ok((key.clone(), Self::from_json(value)?)))
+                    .collect::<Result<_, NumberError>>()?,
+            ),
+        })
+    }
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn wrong(&self, what: &'static str) -> CborError {
+        CborError { what, at: self.at }
+    }
+
+    fn take(&mut self, len: u64) -> Result<&[u8], CborError> {
+        let end = usize::try_from(len).ok().and_then(|len| self.at.checked_add(len));
+        let Some(taken) = end.and_then(|end| self.bytes.get(self.at..end)) else {
+            return Err(self.wrong("cut short"));
+        };
+        self.at += taken.len();
+        Ok(taken)
+    }
+
+    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], CborError> {
+        let mut fixed = [0; N];
+        fixed.copy_from_slice(self.take(N as u64)?);
+        Ok(fixed)
+    }
+
+    fn head(&mut self) -> Result<(u8, u64), CborError> {
+        let [first] = self.fixed()?;
+        let argument = match first & 0x1f {
+            small @ 0..=23 => u64::from(small),
+            24 => u64::from(u8::from_be_bytes(self.fixed()?)),
+            25 => u64::from(u16::from_be_bytes(self.fixed()?)),
+            26 => u64::from(u32::from_be_bytes(self.fixed()?)),
+            27 => u64::from_be_bytes(self.fixed()?),
+            _ => return Err(self.wrong("indefinite length")),
+        };
+        Ok((first >> 5, argument))
+    }
+
+    fn value(&mut self, depth: u32) -> Result<Value, CborError> {
+        if depth > DEPTH_MAX {
+            return Err(self.wrong("nested too deeply"));
+        }
+        match self.bytes.get(self.at).copied() {
+            None => return Err(self.wrong("cut short")),
+            Some(first @ (cbor::NULL | cbor::TRUE | cbor::FALSE)) => {
+                self.at += 1;
+                return Ok(if first == cbor::NULL {
+                    Value::Null
+                } else {
+                    Value::Bool(first == cbor::TRUE)
+                });
+            }
+            Some(first @ (cbor::HALF | cbor::SINGLE | cbor::DOUBLE)) => {
+                self.at += 1;
+                return Ok(Value::Float(match first {
+                    cbor::HALF => cbor::from_half(u16::from_be_bytes(self.fixed()?)),
+                    cbor::SINGLE => f64::from(f32::from_be_bytes(self.fixed()?)),
+                    _ => f64::from_be_bytes(self.fixed()?),
+                }));
+            }
+            Some(_) => {}
+        }
+        let (major, argument) = self.head()?;
+        Ok(match major {
+            0 => Value::Number(Number::from(argument)),
+            1 => Value::Number(Number::from(-1 - i128::from(argument))),
+            cbor::BYTES => Value::Bytes(self.take(argument)?.to_vec()),
+            cbor::TEXT => Value::Text(self.text(argument)?),
+            cbor::ARRAY => Value::List(self.items(argument, depth)?),
+            cbor::MAP => {
+                let mut pairs = BTreeMap::new();
+                for _ in 0..argument {
+                    let (cbor::TEXT, length) = self.head()? else {
+                        return Err(self.wrong("a map key that is no text"));
+                    };
+                    let key = self.text(length)?;
+                    if pairs.insert(key, self.value(depth + 1)?).is_some() {
+                        return Err(self.wrong("a repeated map key"));
+                    }
+                }
+                Value::Map(pairs)
+            }
+            cbor::TAG => self.tagged(argument, depth)?,
+            _ => return Err(self.wrong("an unknown simple value")),
+        })
+    }
+
+    fn text(&mut self, length: u64) -> Result<String, CborError> {
+        let at = self.at;
+        let text = std::str::from_utf8(self.take(length)?);
+        text.map(str::to_owned).map_err(|_utf8| CborError { what: "text that is not UTF-8", at })
+    }
+
+    fn items(&mut self, len: u64, depth: u32) -> Result<Vec<Value>, CborError> {
+        // Not reserved by `len`: it is a claim of whoever wrote the bytes.
+        let mut items = Vec::new();
+        for _ in 0..len {
+            items.push(self.value(depth + 1)?);
+        }
+        Ok(items)
+    }
+
+    fn tagged(&mut self, tag: u64, depth: u32) -> Result<Value, CborError> {
+        let value = match tag {
+            cbor::TAG_BIG | cbor::TAG_BIG_NEGATIVE => Value::Number(self.big(tag)?),
+            cbor::TAG_DECIMAL => {
+                let (exponent, mantissa) = self.pair()?;
+                let exponent = i32::try_from(exponent);
+                let exponent = exponent.map_err(|_wide| self.wrong("exponent out of range"))?;
+                let number = Number::new(mantissa, exponent);
+                Value::Number(number.map_err(|_wide| self.wrong("a number of too many digits"))?)
+            }
+            cbor::TAG_DATE => Value::Date(self.small()?),
+            cbor::TAG_DATETIME => Value::DateTime(self.small()?),
+            cbor::TAG_TIME => Value::Time(self.small()?),
+            cbor::TAG_TIMESTAMP => Value::Timestamp(self.timestamp()?),
+            cbor::TAG_NO_CALENDAR => self.no_calendar()?,
+            cbor::TAG_SET => {
+                let (cbor::ARRAY, len) = self.head()? else {
+                    return Err(self.wrong("a set that is no array"));
+                };
+                Value::Set(self.items(len, depth)?)
+            }
+            _ => return Err(self.wrong("an unknown tag")),
+        };
+        Ok(value)
+    }
+
+    fn big(&mut self, tag: u64) -> Result<Number, CborError> {
+        let (cbor::BYTES, len) = self.head()? else {
+            return Err(self.wrong("a big number that is no bytes"));
+        };
+        let mut magnitude: u128 = 0;
+        for byte in self.take(len.min(17))? {
+            if magnitude >> 120 != 0 {
+                return Err(self.wrong("a number of too many digits"));
+            }
+            magnitude = magnitude << 8 | u128::from(*byte);
+        }
+        let whole = i128::try_from(magnitude).map_err(|_wide| self.wrong("a number too big"))?;
+        let whole = if tag == cbor::TAG_BIG_NEGATIVE { -1 - whole } else { whole };
+        Number::new(whole, 0).map_err(|_wide| self.wrong("a number of too many digits"))
+    }
+
+    /// An integer, big or not.
+    fn integer(&mut self) -> Result<i128, CborError> {
+        match self.value(DEPTH_MAX)? {
+            Value::Number(number) => {
+                number.to_integer().ok_or_else(|| self.wrong("not an integer"))
+            }
+            _ => Err(self.wrong("not an integer")),
+        }
+    }
+
+    fn small(&mut self) -> Result<i64, CborError> {
+        i64::try_from(self.integer()?).map_err(|_wide| self.wrong("out of range"))
+    }
+
+    fn pair(&mut self) -> Result<(i128, i128), CborError> {
+        if self.head()? != (cbor::ARRAY, 2) {
+            return Err(self.wrong("not an array of two"));
+        }
+        Ok((self.integer()?, self.integer()?))
+    }
+
+    fn timestamp(&mut self) -> Result<i64, CborError> {
+        let (cbor::MAP, entries @ 1..=2) = self.head()? else {
+            return Err(self.wrong("not a time map"));
+        };
+        let (mut seconds, mut micros) = (None, 0);
+        for _ in 0..entries {
+            match self.small()? {
+                1 => seconds = Some(self.small()?),
+                -6 => micros = self.small()?,
+                _ => return Err(self.wrong("an unknown time unit")),
+            }
+        }
+        seconds
+            .and_then(|seconds| seconds.checked_mul(MICROS)?.checked_add(micros))
+            .ok_or_else(|| self.wrong("a time out of range"))
+    }
+
+    fn no_calendar(&mut self) -> Result<Value, CborError> {
+        let (cbor::ARRAY, len @ 1..=2) = self.head()? else {
+            return Err(self.wrong("not an array of one or two"));
+        };
+        let days = self.small()?;
+        let micros = if len == 2 { self.small()? } else { 0 };
+        if !(0..=99_999_999).contains(&days) || !(0..DAY_MICROS).contains(&micros) {
+            return Err(self.wrong("out of range"));
+        }
+        Ok(if len == 2 {
+            Value::DateTime(i64::MIN + days * DAY_MICROS + micros)
+        } else {
+            Value::Date(i64::MIN + days)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number() -> impl Strategy<Value = Number> {
+        (-10i128.pow(37)..10i128.pow(37), -200i32..200)
+            .prop_map(|(mantissa, exponent)| Number::new(mantissa, exponent).expect("fits"))
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            number().prop_map(Value::Number),
+            any::<i64>().prop_map(|n| Value::Number(n.into())),
+            any::<f64>().prop_map(Value::Float),
+            any::<f32>().prop_map(|n| Value::Float(n.into())),
+            (-70_000i32..70_000).prop_map(|n| Value::Float(f64::from(n) / 4.0)),
+            ".{0,8}".prop_map(Value::Text),
+            any::<Vec<u8>>().prop_map(Value::Bytes),
+            (-i64::MAX / 4..i64::MAX / 4).prop_map(Value::Timestamp),
+            any::<i64>().prop_map(Value::DateTime).prop_filter("a day", |value| match value {
+                Value::DateTime(micros) => *micros > NO_CALENDAR_MICROS || micros % 7 == 0,
+                _ => true,
+            }),
+            (-100_000i64..100_000).prop_map(Value::Date),
+            (0i64..99_999_999).prop_map(|packed| Value::Date(i64::MIN + packed)),
+            any::<i64>().prop_map(Value::Time),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+                prop::collection::btree_map(".{0,3}", inner.clone(), 0..4).prop_map(Value::Map),
+                prop::collection::vec(inner, 0..4).prop_map(Value::Set),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(value in value()) {
+            let bytes = value.to_cbor();
+            let back = Value::decode(&bytes).expect("what was encoded");
+            prop_assert_eq!(back.to_cbor(), bytes);
+        }
+
+        #[test]
+        fn different_values_have_different_bytes(one in value(), two in value()) {
+            // Sets, NaN and zero have several structures; so equality is that of what comes back.
+            let same = Value::decode(&one.to_cbor()).ok() == Value::decode(&two.to_cbor()).ok();
+            prop_assert!(one.to_cbor() != two.to_cbor() || same || one != one.clone());
+            prop_assert!(one.to_cbor() == two.to_cbor() || one != two);
+        }
+
+        #[test]
+        fn hostile_bytes_never_panic(bytes in any::<Vec<u8>>()) {
+            if let Ok(value) = Value::decode(&bytes) {
+                prop_assert!(Value::decode(&value.to_cbor()).is_ok());
+            }
+        }
+
+        #[test]
+        fn numbers_compare_by_value(mantissa in -10i128.pow(30)..10i128.pow(30), exponent in -20i32..20, zeros in 0u32..7) {
+            let plain = Number::new(mantissa, exponent).expect("fits");
+            let padded = Number::new(mantissa * 10i128.pow(zeros), exponent - i32::try_from(zeros).expect("small")).expect("fits");
+            prop_assert_eq!(plain, padded);
+            let text = format!("{mantissa}E{exponent}");
+            prop_assert_eq!(Number::parse(&text).expect("a number"), plain);
+            prop_assert_eq!(Number::parse(&plain.to_string()).expect("a number"), plain);
+        }
+
+        #[test]
+        fn numbers_are_ordered_like_reals(a in number(), b in number()) {
+            if (a.to_f64() - b.to_f64()).abs() > a.to_f64().abs().max(b.to_f64().abs()) * 1e-12 {
+                prop_assert_eq!(a.partial_cmp(&b), a.to_f64().partial_cmp(&b.to_f64()));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_exactly_or_refused() {
+        let ok = |text: &str| Number::parse(text).map(|number| number.to_string());
+        for (text, expected) in [
+            ("1", "1"),
+            ("1.0", "1"),
+            ("1E0", "1"),
+            ("-0", "0"),
+            ("0.10", "0.1"),
+            (".5", "0.5"),
+            ("150e-2", "1.5"),
+            ("+3", "3"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
+            ("0.000000000000000000000000000000000000000000000", "0"),
+            ("100000000000000000000000000000000000000000000000", "1E47"),
+        ] {
+            assert_eq!(ok(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (text, expected) in [
+            ("", NumberError::Syntax),
+            ("-", NumberError::Syntax),
+            (".", NumberError::Syntax),
+            ("1e", NumberError::Syntax),
+            ("1 ", NumberError::Syntax),
+            ("0x1", NumberError::Syntax),
+            ("NaN", NumberError::Syntax),
+            ("1e--2", NumberError::Syntax),
+            ("123456789012345678901234567890123456789", NumberError::TooManyDigits),
+            ("1e99999999999", NumberError::Exponent),
+        ] {
+            assert_eq!(ok(text), Err(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn encodings_are_those_of_the_specification() {
+        let hex =
+            |value: Value| value.to_cbor().iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let number = |text| Value::Number(Number::parse(text).expect("a number"));
+        // From RFC 8949, appendix A, where it has the value.
+        for (value, expected) in [
+            (number("0"), "00"),
+            (number("23"), "17"),
+            (number("24"), "1818"),
+            (number("1000000"), "1a000f4240"),
+            (number("18446744073709551615"), "1bffffffffffffffff"),
+            (number("18446744073709551616"), "c249010000000000000000"),
+            (number("-18446744073709551616"), "3bffffffffffffffff"),
+            (number("-18446744073709551617"), "c349010000000000000000"),
+            (number("-1"), "20"),
+            (number("-1000"), "3903e7"),
+            (number("273.15"), "c48221196ab3"),
+            (Value::Float(0.0), "f90000"),
+            (Value::Float(-0.0), "f90000"),
+            (Value::Float(1.5), "f93e00"),
+            (Value::Float(65504.0), "f97bff"),
+            (Value::Float(100_000.0), "fa47c35000"),
+            (Value::Float(1.1), "fb3ff199999999999a"),
+            (Value::Float(5.960_464_477_539_063e-8), "f90001"),
+            (Value::Float(0.000_061_035_156_25), "f90400"),
+            (Value::Float(-4.0), "f9c400"),
+            (Value::Float(f64::INFINITY), "f97c00"),
+            (Value::Float(f64::NAN), "f97e00"),
+            (Value::Bool(false), "f4"),
+            (Value::Null, "f6"),
+            (Value::Text("ü".into()), "62c3bc"),
+            (Value::Bytes(vec![1, 2]), "420102"),
+            (Value::List(vec![number("1")]), "8101"),
+            (Value::Set(vec![number("2"), number("1"), number("2")]), "d90102820102"),
+            (Value::Timestamp(1_363_896_240_500_000), "d903e9a2011a514b67b0251a0007a120"),
+            (Value::Date(i64::MIN), "d9d7038100"),
+            (Value::DateTime(i64::MIN), "d9d703820000"),
+        ] {
+            assert_eq!(hex(value.clone()), expected, "{value:?}");
+        }
+    }
+}

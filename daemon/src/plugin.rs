@@ -1,0 +1,223 @@
+//! Mapping rows of either store to canonical entities.
+//!
+//! Owns the [`Mapper`] trait, the plugin host behind it (`plugin/wasm`, one file per contract
+//! version), the built-in mapping, and key templates. Refuses stores, and lets no type of wasmtime
+//! out. Invariant: whatever a plugin does, it costs its own rows: a [`PluginError`], never the daemon.
+
+pub mod builtin;
+pub mod template;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::{
+    Batch, InvariantDef, MappingIdentity, MappingPlan, Moment, Side, Standing, Violation,
+};
+
+/// A mapping, ready to be used by any number of checks at once.
+pub trait Mapper: Send + Sync + fmt::Debug {
+    /// What results must share to be compared or counted together.
+    fn identity(&self) -> MappingIdentity;
+
+    /// What it yields and what it needs.
+    fn plan(&self) -> &MappingPlan;
+
+    /// The rules it checks on pairs.
+    fn invariants(&self) -> &[InvariantDef];
+
+    /// Begins a check: a fresh instance, nothing remembered. `as_of` is when the check began; it is
+    /// the same for both sides.
+    ///
+    /// # Errors
+    /// If the plugin cannot be started.
+    fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError>;
+}
+
+/// A mapping in use by one check. Calls run on the calling thread and may take as long as the
+/// plugin's limits allow. After an error the next call starts on a fresh instance; after several
+/// errors, every call answers with the last one.
+pub trait Session: Send {
+    /// Maps rows of a side: the columns that the plan asks for, in its order.
+    ///
+    /// # Errors
+    /// If the plugin fails; then nothing of these rows is known.
+    fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError>;
+
+    /// Where the store of `side` keeps these entities (columns in the order of the entity's
+    /// fields): full primary keys in key order.
+    ///
+    /// # Errors
+    /// If the plugin fails.
+    fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError>;
+
+    /// Checks the invariants on pairs.
+    ///
+    /// # Errors
+    /// If the plugin fails.
+    fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError>;
+}
+
+/// What mapping some rows gave. One entity type; a row yields none or one entity.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Mapped {
+    /// Canonical entities, columns in the order of the entity's fields.
+    pub entities: Batch,
+    /// For each entity the row that it came from. Ascending.
+    pub from_row: Vec<usize>,
+    /// For each entity whether it counts as there.
+    pub standing: Vec<Standing>,
+    /// Rows that cannot be mapped, ascending, and why (counts as a value).
+    pub rejected: Vec<(usize, String)>,
+}
+
+/// Where entities are kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Located {
+    /// Primary keys, in key order.
+    pub keys: Batch,
+    /// For each key the entity that it belongs to: an entity may have none, one or several.
+    pub from_entity: Vec<usize>,
+}
+
+/// Canonical entities of both sides, aligned: row `i` of both is the same key.
+#[derive(Debug)]
+pub struct Pairs<'a> {
+    /// The source's.
+    pub source: &'a Batch,
+    /// Which of them are there.
+    pub source_present: &'a [bool],
+    /// The target's.
+    pub target: &'a Batch,
+    /// Which of them are there.
+    pub target_present: &'a [bool],
+}
+
+/// An invariant that a pair failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairViolation {
+    /// The pair.
+    pub pair: usize,
+    /// What failed.
+    pub violation: Violation,
+}
+
+/// A mapping failed as a whole; trouble with one row is in [`Mapped::rejected`].
+#[derive(Debug, thiserror::Error)]
+#[error("plugin `{plugin}` ({digest}), {function}: {kind}")]
+pub struct PluginError {
+    /// The plugin's name in the configuration; `built-in` for the built-in mapping.
+    pub plugin: String,
+    /// The first characters of its SHA-256 digest.
+    pub digest: String,
+    /// The contract's function: `map-batch`, `check-pairs`, ...
+    pub function: &'static str,
+    /// What happened.
+    pub kind: PluginErrorKind,
+}
+
+/// How a mapping failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PluginErrorKind {
+    /// A trap: panic, out-of-bounds access, stack overflow.
+    #[error("trapped: {0}")]
+    Trap(String),
+    /// Out of fuel: an endless loop, or too little fuel for the rows.
+    #[error("used up its fuel of {allowed}")]
+    Fuel {
+        /// Fuel that the call was given.
+        allowed: u64,
+    },
+    /// Ran beyond its deadline.
+    #[error("ran longer than {millis} ms")]
+    Deadline {
+        /// The deadline.
+        millis: u64,
+    },
+    /// Wanted more memory than it may have.
+    #[error("wanted more memory than {allowed} bytes: {detail}")]
+    Memory {
+        /// The limit, in bytes.
+        allowed: u64,
+        /// What wanted it.
+        detail: String,
+    },
+    /// Returned something that the contract forbids.
+    #[error("returned malformed output: {0}")]
+    Malformed(String),
+    /// Returned an error of its own.
+    #[error("failed with `{code}`: {message}")]
+    Own {
+        /// The plugin's code for it.
+        code: String,
+        /// The plugin's words; may hold values.
+        message: String,
+    },
+}
+
+impl PluginErrorKind {
+    /// A short stable name for counting.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "plugin-trap",
+            Self::Fuel { .. } => "plugin-fuel",
+            Self::Deadline { .. } => "plugin-deadline",
+            Self::Memory { .. } => "plugin-memory",
+            Self::Malformed(_) => "plugin-malformed",
+            Self::Own { .. } => "plugin-error",
+        }
+    }
+}
+
+/// A plugin of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Its name.
+    pub name: String,
+    /// Where its code comes from.
+    pub code: Code,
+    /// Its own configuration, handed to it as it is.
+    pub config: serde_json::Value,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// Where a plugin's code comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// A component or a core module in a file.
+    File(PathBuf),
+    /// One that is part of driftd.
+    Embedded(&'static [u8]),
+}
+
+/// What a plugin may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Fuel of a call, whatever its size.
+    pub fuel_per_call: u64,
+    /// Fuel added for each row of the call.
+    pub fuel_per_row: u64,
+    /// Wall-clock time of a call.
+    pub deadline: Duration,
+    /// Linear memory of an instance, in bytes.
+    pub memory: u64,
+    /// Bytes that one call may make the host copy out of the guest.
+    pub output: u64,
+    /// Bytes of log messages kept of one check.
+    pub log: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            fuel_per_call: 50_000_000,
+            fuel_per_row: 200_000,
+            deadline: Duration::from_secs(2),
+            memory: 64 << 20,
+            output: 64 << 20,
+            log: 16 << 10,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Reading rows from stores.
+//!
+//! Owns the [`Store`] trait, the settings of every kind of store, and [`open`]. Each kind is one
+//! file below this one and one arm of `open`; retries, rate limits and timeouts live inside the
+//! store they protect. Refuses to map or to compare, and does not know which side it is. Invariant:
+//! a store only reads, and no driver's type leaves its file: driver rows become columnar batches at
+//! once.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::model::{Batch, Cost, Extent, RelationSchema, Secret};
+
+/// Something that holds rows. Limits, retries and timeouts are its own affair.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// The store's name in the configuration.
+    fn name(&self) -> &str;
+
+    /// What the store can do.
+    fn abilities(&self) -> Abilities;
+
+    /// What the store says of `relation`.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NoSuchRelation`] with the nearest names, or any failure to ask.
+    fn describe<'a>(
+        &'a self,
+        relation: &'a str,
+    ) -> BoxFuture<'a, Result<RelationSchema, StoreError>>;
+
+    /// Cuts the relation into extents of about `rows` rows, which cover every key, existing or not,
+    /// exactly once. Walks at most 10,000 index entries in one statement.
+    ///
+    /// # Errors
+    /// If the store cannot be asked, or the relation cannot be cut.
+    fn split<'a>(
+        &'a self,
+        relation: &'a str,
+        rows: NonZeroU32,
+    ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>>;
+
+    /// Streams the rows of `extent`, each exactly once. Range extents come in ascending order of
+    /// the key; segments in any order. Ends after the last row or the first error.
+    fn scan<'a>(
+        &'a self,
+        read: &'a Read,
+        extent: &'a Extent,
+    ) -> BoxStream<'a, Result<Page, StoreError>>;
+
+    /// Fetches the rows with these primary keys: a batch of the relation's key columns, in key
+    /// order. Keys without a row are simply not in the result. What could not be read is in
+    /// [`Fetched::unread`], so that one part's failure does not cost the others.
+    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched>;
+}
+
+/// What a store can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Scans ranges of integer keys, in key order.
+    pub ranges: bool,
+    /// Has strongly consistent reads apart from ordinary ones.
+    pub consistent: bool,
+}
+
+/// How fresh a fetched row must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Care {
+    /// Whatever the store gives at its ordinary price.
+    Ordinary,
+    /// As fresh as the store can give: looking again.
+    Consistent,
+}
+
+/// What is read of a relation. Made once, when the plan is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The relation, as the store described it.
+    pub schema: RelationSchema,
+    /// Columns (in an open relation also JSON pointers), in the order of [`Page::rows`].
+    pub columns: Vec<String>,
+    /// Attributes left out on purpose; in an open relation any other is told in
+    /// [`Page::unmapped`].
+    pub ignored: Vec<String>,
+    /// The most rows of one page. Pages are also bounded in bytes, inside the store.
+    pub page_rows: NonZeroU32,
+}
+
+/// Some rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page {
+    /// The primary keys: the relation's key columns in key order, one row for each of `rows`.
+    pub keys: Batch,
+    /// The columns asked for. A column that is not there in a row is absent (see
+    /// [`Column`](crate::model::Column)).
+    pub rows: Batch,
+    /// Attributes met that were neither asked for nor ignored; bounded.
+    pub unmapped: Vec<String>,
+    /// What reading them cost.
+    pub cost: Cost,
+}
+
+/// What a fetch gave.
+#[derive(Debug, Default)]
+pub struct Fetched {
+    /// The rows that are there.
+    pub pages: Vec<Page>,
+    /// Positions in the asked keys that could not be read, and why.
+    pub unread: Vec<(Vec<usize>, StoreError)>,
+}
+
+/// A store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("store `{store}`{}: {kind}", relation.as_ref().map(|name| format!(", relation `{name}`")).unwrap_or_default())]
+pub struct StoreError {
+    /// The store's name in the configuration.
+    pub store: String,
+    /// The relation concerned, if one is.
+    pub relation: Option<String>,
+    /// What happened.
+    pub kind: StoreErrorKind,
+    /// The driver's own error, without secrets and row values.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// What went wrong in a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreErrorKind {
+    /// Does not answer: refused, reset, unknown host.
+    #[error("cannot reach {0}")]
+    Unreachable(String),
+    /// Did not answer in time.
+    #[error("no answer within {} s while {doing}", after.as_secs_f32())]
+    Timeout {
+        /// What was being done.
+        doing: String,
+        /// The limit.
+        after: Duration,
+    },
+    /// Refuses the user, password or permission.
+    #[error("access refused: {0}")]
+    Denied(String),
+    /// Says that it is asked too much; told after the store's own patience was spent.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// Answers that there is no such relation.
+    #[error("no such relation{}", nearest(near))]
+    NoSuchRelation {
+        /// The names that are nearest.
+        near: Vec<String>,
+    },
+    /// Answers that there is no such column.
+    #[error("no such column `{column}`{}", nearest(near))]
+    NoSuchColumn {
+        /// The column.
+        column: String,
+        /// The names that are nearest.
+        near: Vec<String>,
+    },
+    /// Cannot be served as it is: a key that is no integer, a type that is not supported.
+    #[error("{0}")]
+    Unfit(String),
+    /// Any other answer that is an error.
+    #[error("the store answered with an error: {0}")]
+    Answer(String),
+}
+
+impl StoreErrorKind {
+    /// Whether it may heal by itself, so that trying again makes sense.
+    #[must_use]
+    pub const fn heals(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout { .. } | Self::Denied(_) | Self::Throttled(_) => {
+                true
+            }
+            Self::NoSuchRelation { .. }
+            | Self::NoSuchColumn { .. }
+            | Self::Unfit(_)
+            | Self::Answer(_) => false,
+        }
+    }
+
+    /// A short stable name for counting.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "store-unreachable",
+            Self::Timeout { .. } => "store-timeout",
+            Self::Denied(_) => "store-denied",
+            Self::Throttled(_) => "store-throttled",
+            Self::NoSuchRelation { .. } => "store-no-relation",
+            Self::NoSuchColumn { .. } => "store-no-column",
+            Self::Unfit(_) => "store-unfit",
+            Self::Answer(_) => "store-error",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "check that the server runs and that host and port are right",
+            Self::Timeout { .. } => "check the server's load, or raise this store's timeouts",
+            Self::Denied(_) => "check user, password and grants of this store",
+            Self::Throttled(_) => "lower this store's limits, or give it more capacity",
+            Self::NoSuchRelation { .. } => "correct `relation` in the pairing",
+            Self::NoSuchColumn { .. } => "correct the column's name in the mapping",
+            Self::Unfit(_) => "see the documentation of this store's limits",
+            Self::Answer(_) => "see the store's own message",
+        }
+    }
+}
+
+fn nearest(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!("; nearest: {}", names.join(", ")) }
+}
+
+/// A store of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Its name.
+    pub name: String,
+    /// Which kind, with what belongs to the kind.
+    pub kind: Kind,
+    /// How much it may be asked.
+    pub limits: Limits,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+}
+
+/// The kinds of stores.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// MySQL 8 or later, MariaDB 10.11 or later.
+    Mysql(MysqlSettings),
+    /// Amazon DynamoDB, or what speaks its protocol.
+    Dynamodb(DynamodbSettings),
+    /// A SQLite file, opened read-only.
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Where a MySQL server is and how to log in.
+#[derive(Clone, Debug)]
+pub struct MysqlSettings {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User.
+    pub user: String,
+    /// Password, if the user has one.
+    pub password: Option<Secret>,
+    /// The database (schema) that holds the relations.
+    pub database: String,
+    /// How the connection is protected.
+    pub tls: Tls,
+}
+
+/// How a connection is protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// In clear.
+    Disabled,
+    /// Encrypted; the certificate is not verified.
+    Required,
+    /// Encrypted; certificate and host name are verified, against `ca` if given, else against the
+    /// system's roots.
+    #[default]
+    Verified,
+    /// As `Verified`, against this PEM file.
+    VerifiedBy(PathBuf),
+}
+
+/// How DynamoDB is reached. Credentials and what is not given here come from the AWS SDK's default
+/// chain.
+#[derive(Clone, Debug, Default)]
+pub struct DynamodbSettings {
+    /// Region; none: the default chain's.
+    pub region: Option<String>,
+    /// Endpoint; none: the region's.
+    pub endpoint: Option<String>,
+    /// Profile of the shared AWS configuration files; none: the default chain's.
+    pub profile: Option<String>,
+    /// Parallel scan segments of a full pass; none: from the table's size.
+    pub segments: Option<NonZeroU32>,
+}
+
+/// How much a store may be asked; over all partitions, pairings and tasks. None: unlimited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Rows a second.
+    pub rows_per_second: Option<NonZeroU32>,
+    /// Bytes of values a second.
+    pub bytes_per_second: Option<u64>,
+    /// Read capacity units a second (DynamoDB).
+    pub capacity_per_second: Option<f64>,
+    /// Reads at the same time.
+    pub concurrency: NonZeroU32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rows_per_second: None,
+            bytes_per_second: None,
+            capacity_per_second: None,
+            concurrency: NonZeroU32::new(4).expect("four"),
+        }
+    }
+}
+
+/// How long a store may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until a connection stands, handshake and login included.
+    pub connect: Duration,
+    /// Until one request or page is answered.
+    pub read: Duration,
+    /// Over all tries of one request.
+    pub patience: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(30),
+            patience: Duration::from_secs(60),
+        }
+    }
+}
