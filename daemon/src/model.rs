@@ -6,7 +6,10 @@
 //! telemetry have types of their own). Invariant: nothing here knows any other module.
 
 mod batch;
+mod commit;
 mod digest;
+mod event;
+mod finding;
 mod mapping;
 mod moment;
 mod name;
@@ -17,7 +20,10 @@ mod secret;
 mod value;
 
 pub use batch::{Batch, Bitmap, Buffer, Column, ColumnBuilder, VarBytes};
+pub use commit::{Command, Commit, PartitionEnd, PassState, Saved};
 pub use digest::{Checksum, Digest, MappingIdentity};
+pub use event::{CheckNote, CriterionState, Happening, HookJob, HookState, Note, Occurrence};
+pub use finding::{Crowd, Finding, FindingStatus, PairingStatus, Part, Still, Subject, Suspect};
 pub use mapping::{
     EntityDef, FieldDef, InvariantDef, MappingPlan, RelationPlan, Role, Rule, RuleError, Severity,
     SidePlan, Standing,

@@ -1,0 +1,125 @@
+//! Everything that one step decides, for one journal transaction.
+//!
+//! Owns [`Commit`], [`Saved`], [`Command`] and [`PassState`]. Refuses formats. Invariant: a commit is
+//! applied as a whole or not at all, and [`Saved`] is what all commits so far add up to.
+
+use crate::model::{
+    CriterionState, Crowd, Direction, Extent, Finding, HookJob, Key, MappingIdentity, Moment,
+    Occurrence, PairingStatus, Partition, Suspect,
+};
+
+/// Everything that one step decides.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Commit {
+    /// Passes that began: replaces all that was kept of the pairing's pass.
+    pub passes: Vec<PassState>,
+    /// Partitions that are done, by pairing.
+    pub done: Vec<(String, Partition, PartitionEnd)>,
+    /// Suspects that are new or changed.
+    pub suspects: Vec<Suspect>,
+    /// Suspects that are decided, by pairing.
+    pub decided: Vec<(String, Key)>,
+    /// Crowds that are new or changed.
+    pub crowds: Vec<Crowd>,
+    /// Crowds that are decided, by pairing.
+    pub dispersed: Vec<(String, Partition)>,
+    /// Findings that are new or changed.
+    pub findings: Vec<Finding>,
+    /// Criteria that changed.
+    pub criteria: Vec<CriterionState>,
+    /// What happened, for the outbox.
+    pub occurrences: Vec<Occurrence>,
+    /// Hook jobs that are new or changed.
+    pub hooks: Vec<HookJob>,
+    /// How far pairings have come.
+    pub status: Vec<PairingStatus>,
+    /// Commands that were carried out, with the answer.
+    pub answered: Vec<(i64, String)>,
+}
+
+impl Commit {
+    /// Whether nothing was decided.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a partition of a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartitionEnd {
+    /// It was read and compared; its suspects are kept apart.
+    Compared,
+    /// It was given up as unread.
+    Unread,
+    /// It was compared as far as this extent's begin; the rest is a child in its slot.
+    Continued(Extent),
+}
+
+/// A pass of a pairing that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassState {
+    /// The pairing's name.
+    pub pairing: String,
+    /// What its results hold under.
+    pub identity: MappingIdentity,
+    /// Its number, from 1.
+    pub pass: u64,
+    /// When it began.
+    pub began: Moment,
+    /// The seed of its order.
+    pub seed: u64,
+    /// The extents of each direction, by partition number; frozen for the pass.
+    pub extents: Vec<(Direction, Vec<Extent>)>,
+    /// Partitions that are done.
+    pub done: Vec<(Direction, u32, PartitionEnd)>,
+    /// Whether all of it is done.
+    pub complete: bool,
+}
+
+/// What the journal holds: everything that a restart goes on with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Saved {
+    /// Passes under way.
+    pub passes: Vec<PassState>,
+    /// Suspects.
+    pub suspects: Vec<Suspect>,
+    /// Crowds.
+    pub crowds: Vec<Crowd>,
+    /// Findings that stand.
+    pub findings: Vec<Finding>,
+    /// Criteria.
+    pub criteria: Vec<CriterionState>,
+    /// Hook jobs that are neither succeeded nor cancelled.
+    pub hooks: Vec<HookJob>,
+    /// How far pairings have come.
+    pub status: Vec<PairingStatus>,
+    /// The number of the last finding.
+    pub last_finding: u64,
+    /// The number of the last occurrence.
+    pub last_occurrence: u64,
+    /// The number of the last hook job.
+    pub last_hook: u64,
+}
+
+/// What a person asks of the daemon; left in the journal by the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Arm a tripped criterion again.
+    Reset {
+        /// The criterion.
+        criterion: String,
+    },
+    /// Run a criterion's hooks as a test, whatever the mode.
+    Test {
+        /// The criterion.
+        criterion: String,
+    },
+    /// Do not count a finding for some time.
+    Ignore {
+        /// The finding's number.
+        finding: u64,
+        /// Until when.
+        until: Moment,
+    },
+}
