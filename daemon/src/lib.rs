@@ -7,11 +7,13 @@
 
 // How a run goes.
 pub mod run;
+pub mod check;
 
 // The stages, in the order in which data meets them.
 pub mod plan;
 pub mod store;
 pub mod plugin;
+pub mod compare;
 pub mod settle;
 pub mod journal;
 pub mod report;

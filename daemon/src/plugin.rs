@@ -116,6 +116,20 @@ pub struct PluginError {
     pub kind: PluginErrorKind,
 }
 
+impl PluginError {
+    /// What happened, where, without the plugin's own words, which may hold values.
+    #[must_use]
+    pub fn blame(&self) -> String {
+        let Self { plugin, digest, function, kind } = self;
+        match kind {
+            PluginErrorKind::Own { code, .. } => {
+                format!("plugin `{plugin}` ({digest}), {function}: failed with `{code}`")
+            }
+            kind => format!("plugin `{plugin}` ({digest}), {function}: {kind}"),
+        }
+    }
+}
+
 /// How a mapping failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PluginErrorKind {
@@ -166,6 +180,23 @@ impl PluginErrorKind {
             Self::Memory { .. } => "plugin-memory",
             Self::Malformed(_) => "plugin-malformed",
             Self::Own { .. } => "plugin-error",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "see the trap's message and backtrace; it is a fault of the plugin",
+            Self::Fuel { .. } => {
+                "look for an endless loop, or raise the plugin's limits.fuel_per_row"
+            }
+            Self::Deadline { .. } => {
+                "look for an endless loop, or raise the plugin's limits.deadline"
+            }
+            Self::Memory { .. } => "look for a leak, or raise the plugin's limits.memory",
+            Self::Malformed(_) => "it is a fault of the plugin: its output breaks the contract",
+            Self::Own { .. } => "see the plugin's documentation of this error code",
         }
     }
 }
