@@ -43,8 +43,8 @@ pub struct Context {
     pub mapper: Arc<dyn Mapper>,
     /// The entity type, compiled.
     pub canon: Canon,
-    /// The bounds of one check.
-    pub bounds: Bounds,
+    /// Rows of one side that a check holds at once.
+    pub window_rows: NonZeroU32,
     /// The time, for spans; `run` gives it.
     pub clock: Arc<dyn Fn() -> Moment + Send + Sync>,
 }
@@ -58,15 +58,6 @@ pub struct SideContext {
     pub read: Read,
     /// Whether entities can be located here.
     pub locatable: bool,
-}
-
-/// The bounds of one check.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Rows of one side that are held at once.
-    pub rows: NonZeroU32,
-    /// Differing keys that are told one by one; beyond, the partition is a crowd.
-    pub crowd: usize,
 }
 
 impl Context {
@@ -86,12 +77,19 @@ impl fmt::Debug for Context {
     }
 }
 
-/// Looks at one partition: reads both sides, maps and compares. `as_of` is when the check began.
-pub async fn check(context: &Context, partition: &Partition, as_of: Moment) -> Outcome {
+/// Looks at one partition: reads both sides, maps and compares. `as_of` is when the check began;
+/// beyond `crowd` differing keys the partition is a crowd.
+pub async fn check(
+    context: &Context,
+    partition: &Partition,
+    crowd: usize,
+    as_of: Moment,
+) -> Outcome {
     let mut window = match window::Window::begin(context, as_of) {
         Ok(window) => window,
         Err(error) => return unstarted(&partition.extent, &error),
     };
+    window.crowd = crowd;
     match (partition.direction, partition.extent) {
         (Direction::Aligned, Extent::Range(range)) => aligned::read(&mut window, range).await,
         (Direction::Aligned, Extent::Segment { .. }) => {

@@ -8,6 +8,7 @@
 // How a run goes.
 pub mod run;
 pub mod check;
+pub mod engine;
 
 // The stages, in the order in which data meets them.
 pub mod plan;

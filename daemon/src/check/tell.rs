@@ -40,7 +40,7 @@ impl Window<'_> {
             }
         }
         let rejected = SIDES.map(|side| self.rejected.of(side).len()).iter().sum::<usize>();
-        let many = differing.len() + rejected > self.context.bounds.crowd;
+        let many = differing.len() + rejected > self.crowd;
         if many || self.outcome.crowd.is_some() {
             let crowd = self.crowd(&differing);
             self.outcome.crowd.get_or_insert_default().extend(crowd);

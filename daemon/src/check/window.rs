@@ -18,6 +18,8 @@ use crate::store::Page;
 pub(super) struct Window<'a> {
     pub(super) context: &'a Context,
     pub(super) outcome: Outcome,
+    /// Differing keys beyond which the partition is a crowd.
+    pub(super) crowd: usize,
     pub(super) session: Box<dyn Session>,
     pub(super) sets: Sides<EntitySet>,
     /// Rows without an entity, by where they lie: the mapping rejects them, and why.
@@ -57,6 +59,7 @@ impl<'a> Window<'a> {
         Ok(Self {
             context,
             outcome: Outcome::default(),
+            crowd: usize::MAX,
             session: context.mapper.begin(as_of)?,
             sets: Sides::default(),
             rejected: Sides::default(),
@@ -67,7 +70,7 @@ impl<'a> Window<'a> {
 
     /// Rows of one side beyond which the window is full.
     pub(super) fn rows_max(&self) -> u64 {
-        u64::from(self.context.bounds.rows.get())
+        u64::from(self.context.window_rows.get())
     }
 
     fn reading(&mut self, side: Side) -> &mut Reading {
