@@ -8,6 +8,7 @@
 
 pub mod governor;
 pub mod memory;
+pub mod mysql;
 mod near;
 
 use std::fmt;
@@ -232,7 +233,8 @@ fn nearest(names: &[String]) -> String {
 /// If the settings themselves are unfit: a certificate that cannot be read, a file that is not there.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.kind {
-        Kind::Mysql(_) | Kind::Dynamodb(_) | Kind::Sqlite { .. } => Err(StoreError {
+        Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql))),
+        Kind::Dynamodb(_) | Kind::Sqlite { .. } => Err(StoreError {
             store: settings.name.clone(),
             relation: None,
             kind: StoreErrorKind::Unfit("this kind of store is not built in".to_owned()),
