@@ -7,7 +7,8 @@
 //!
 //! One step is one statement along the primary key, bounded by `LIMIT`; the limit follows the size
 //! of the rows, so that a step is about four MiB however wide they are. The next step goes on behind
-//! the last key, so a range without an end is read like any other.
+//! the last key. A range without an end ends at the last key there is when its scan begins, so that
+//! a writer cannot keep a scan running for ever.
 
 mod cut;
 mod session;
@@ -56,6 +57,24 @@ struct Known {
     tables: BTreeMap<String, Arc<Table>>,
     /// Bytes of a row, by what is selected.
     row_bytes: BTreeMap<String, u64>,
+}
+
+/// How far a scan is.
+#[derive(Debug)]
+struct Scan {
+    range: Range,
+    /// What was read and not yet handed out.
+    pages: VecDeque<Page>,
+    next: Next,
+}
+
+/// Where a scan reads on.
+#[derive(Debug)]
+enum Next {
+    Begin,
+    /// Behind this key.
+    Behind(Vec<Value>),
+    End,
 }
 
 impl Mysql {
@@ -161,6 +180,36 @@ impl Mysql {
         Ok((pages, more.then_some(last)))
     }
 
+    /// Reads on; none: there is nothing more to read.
+    async fn go_on(&self, read: &Read, scan: &mut Scan) -> Option<Result<(), StoreError>> {
+        let after = match &scan.next {
+            Next::Begin if scan.range.until.is_none() => match self.end(read).await {
+                Ok(None) => return None,
+                Ok(Some(last)) => {
+                    scan.range.until = Some(last + 1);
+                    Vec::new()
+                }
+                Err(error) => return Some(Err(error)),
+            },
+            Next::Begin => Vec::new(),
+            Next::Behind(key) => key.clone(),
+            Next::End => return None,
+        };
+        Some(self.step(read, &scan.range, &after).await.map(|(pages, last)| {
+            scan.pages = pages.into();
+            scan.next = last.map_or(Next::End, Next::Behind);
+        }))
+    }
+
+    /// The last key there is; none: the table is empty.
+    async fn end(&self, read: &Read) -> Result<Option<i128>, StoreError> {
+        let table = self.table(&read.schema.relation).await?;
+        match cut::end(&self.sessions, &table).await {
+            Ok(last) => Ok(last),
+            Err(error) => Err(self.explain(error, &table).await),
+        }
+    }
+
     async fn fetch_all(&self, read: &Read, keys: &Batch) -> Fetched {
         let mut fetched = Fetched::default();
         let relation = read.schema.relation.as_str();
@@ -254,19 +303,15 @@ impl Store for Mysql {
             let error = self.error(&read.schema.relation, kind);
             return stream::once(std::future::ready(Err(error))).boxed();
         };
-        // The pages of the last step, and the key to go on behind; none: the range is read.
-        let start = (VecDeque::<Page>::new(), Some(Vec::<Value>::new()));
-        stream::unfold(start, move |(mut pages, mut after)| async move {
+        let scan = Scan { range: *range, pages: VecDeque::new(), next: Next::Begin };
+        stream::unfold(scan, move |mut scan| async move {
             loop {
-                if let Some(page) = pages.pop_front() {
-                    return Some((Ok(page), (pages, after)));
+                if let Some(page) = scan.pages.pop_front() {
+                    return Some((Ok(page), scan));
                 }
-                match self.step(read, range, &after?).await {
-                    Ok((more, next)) => {
-                        pages = more.into();
-                        after = next;
-                    }
-                    Err(error) => return Some((Err(error), (pages, None))),
+                if let Err(error) = self.go_on(read, &mut scan).await? {
+                    scan.next = Next::End;
+                    return Some((Err(error), scan));
                 }
             }
         })

@@ -24,20 +24,7 @@ pub(super) async fn cut(
     table: &Table,
     rows: u32,
 ) -> Result<Vec<Extent>, StoreError> {
-    let relation = Some(table.relation.as_str());
-    let Some(column) = table.key_columns().next() else {
-        return Err(sessions.error(relation, no_key()));
-    };
-    if column.logical != Logical::Integer {
-        return Err(sessions.error(
-            relation,
-            Kind::Unfit(format!(
-                "its first key column `{}` is of type {}, not an integer, so it cannot be cut into ranges",
-                column.name, column.declared
-            )),
-        ));
-    }
-    let probe = Probe { sessions, table, column: column.quoted() };
+    let probe = Probe::new(sessions, table)?;
     let (Some(min), Some(max)) = (probe.end("ASC").await?, probe.end("DESC").await?) else {
         return Ok(extents(&[]));
     };
@@ -54,6 +41,11 @@ pub(super) async fn cut(
         from = next;
     }
     Ok(extents(&cuts))
+}
+
+/// The last key of `table`; none: it is empty.
+pub(super) async fn end(sessions: &Sessions, table: &Table) -> Result<Option<i128>, StoreError> {
+    Probe::new(sessions, table)?.end("DESC").await
 }
 
 /// Cuts from `min` to `max` at every `rows` numbers.
@@ -77,7 +69,19 @@ struct Probe<'a> {
     column: String,
 }
 
-impl Probe<'_> {
+impl<'a> Probe<'a> {
+    fn new(sessions: &'a Sessions, table: &'a Table) -> Result<Self, StoreError> {
+        let unfit = |kind| sessions.error(Some(&table.relation), kind);
+        let column = table.key_columns().next().ok_or_else(|| unfit(no_key()))?;
+        if column.logical != Logical::Integer {
+            return Err(unfit(Kind::Unfit(format!(
+                "its first key column `{}` is of type {}, not an integer, so it cannot be cut into ranges",
+                column.name, column.declared
+            ))));
+        }
+        Ok(Self { sessions, table, column: column.quoted() })
+    }
+
     /// The first or last key.
     async fn end(&self, order: &str) -> Result<Option<i128>, StoreError> {
         self.ask(&format!("ORDER BY {} {order} LIMIT 1", self.column), Vec::new(), 1).await
