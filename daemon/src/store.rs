@@ -6,6 +6,7 @@
 //! a store only reads, and no driver's type leaves its file: driver rows become columnar batches at
 //! once.
 
+pub mod dynamodb;
 pub mod governor;
 pub mod memory;
 mod near;
@@ -232,7 +233,8 @@ fn nearest(names: &[String]) -> String {
 /// If the settings themselves are unfit: a certificate that cannot be read, a file that is not there.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.kind {
-        Kind::Mysql(_) | Kind::Dynamodb(_) | Kind::Sqlite { .. } => Err(StoreError {
+        Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb).await,
+        Kind::Mysql(_) | Kind::Sqlite { .. } => Err(StoreError {
             store: settings.name.clone(),
             relation: None,
             kind: StoreErrorKind::Unfit("this kind of store is not built in".to_owned()),
