@@ -82,7 +82,10 @@ pub fn with_client(
     dynamodb: &DynamodbSettings,
     client: &Client,
 ) -> Arc<dyn Store> {
-    Arc::new(Dynamodb { wire: Wire::given(settings, client), segments: dynamodb.segments })
+    Arc::new(Dynamodb {
+        wire: Wire::given(settings, dynamodb, client),
+        segments: dynamodb.segments,
+    })
 }
 
 #[derive(Debug)]

@@ -16,7 +16,7 @@ fn impatient() -> Settings {
     let mut settings = settings();
     settings.timeouts.connect = Duration::from_millis(500);
     settings.timeouts.read = Duration::from_millis(500);
-    settings.timeouts.patience = Duration::from_millis(1_200);
+    settings.timeouts.patience = Duration::from_millis(800);
     settings
 }
 
@@ -44,49 +44,52 @@ async fn errors(store: &Arc<dyn Store>, read: &Read) -> [StoreError; 2] {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_heals_is_tried_again_and_counted() {
-    let faults: [fn() -> Action; 6] = [
-        Action::throttle,
-        || Action::Fail(400, "ThrottlingException", "Rate exceeded"),
-        || Action::Fail(400, "RequestLimitExceeded", "Too much"),
-        || Action::Fail(500, "InternalServerError", "Internal"),
-        || Action::Say(503, "<html>busy</html>"),
-        || Action::Cut,
+    let faults = [
+        Action::throttle(),
+        Action::Fail(400, "ThrottlingException", "Rate exceeded"),
+        Action::Fail(400, "RequestLimitExceeded", "Too much"),
+        Action::Fail(500, "InternalServerError", "Internal"),
+        Action::Say(503, "<html>busy</html>"),
+        Action::Cut,
     ];
-    for fault in faults {
+    let healed = faults.map(|fault| async move {
         let (_server, proxy) = proxied(3).await;
         let store = store(&proxy.endpoint, &settings());
         let read = read(&store, "users", &["age"], &[]).await;
-        proxy.rule(move |call| if call.before < 3 { fault() } else { Action::Forward });
+        proxy.rule(move |call| if call.before < 3 { fault.clone() } else { Action::Forward });
         let (scanned, fetched) = both(&store, &read).await;
         let (scanned, fetched) = (scanned.unwrap(), all_read(fetched));
         assert_eq!(cells(&read, &scanned).len(), 3);
         assert_eq!(cells(&read, &fetched).len(), 3);
         assert_eq!((cost(&scanned).requests, cost(&fetched).requests), (4, 4));
-    }
+    });
+    futures::future::join_all(healed).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_heal_is_told_when_patience_ends() {
-    let cases: [(fn() -> Action, &str, &str); 5] = [
-        (Action::throttle, "store-throttled", "ProvisionedThroughputExceededException: The level"),
-        (|| Action::Say(429, ""), "store-throttled", "HTTP status 429"),
+    let garbage = r#"{"Items": [{"pk": {"S": s3cret}}]}"#;
+    let cases = [
         (
-            || Action::Fail(500, "InternalServerError", "Internal"),
+            Action::throttle(),
+            "store-throttled",
+            "ProvisionedThroughputExceededException: The level",
+        ),
+        (Action::Say(429, ""), "store-throttled", "HTTP status 429"),
+        (
+            Action::Fail(500, "InternalServerError", "Internal"),
             "store-unreachable",
             "InternalServerError: Internal",
         ),
-        (|| Action::Say(503, "<html>"), "store-unreachable", "HTTP status 503"),
-        (
-            || Action::Say(200, "{\"Items\": [{\"pk\": {\"S\": s3cret}}]}"),
-            "store-unreachable",
-            "is not that of a DynamoDB",
-        ),
+        (Action::Say(503, "<html>"), "store-unreachable", "HTTP status 503"),
+        (Action::Say(200, garbage), "store-unreachable", "is not that of a DynamoDB"),
+        (Action::Cut, "store-unreachable", "cannot reach DynamoDB in us-east-1"),
     ];
-    for (fault, code, words) in cases {
+    let told = cases.map(|(fault, code, words)| async move {
         let (_server, proxy) = proxied(3).await;
         let store = store(&proxy.endpoint, &impatient());
         let read = read(&store, "users", &["age"], &[]).await;
-        proxy.rule(move |_| fault());
+        proxy.rule(move |_| fault.clone());
         for error in errors(&store, &read).await {
             assert_eq!(error.kind.code(), code, "{error}");
             let told = error.to_string();
@@ -95,7 +98,8 @@ async fn what_does_not_heal_is_told_when_patience_ends() {
             assert!(!told.contains("s3cret"), "{told}");
         }
         assert!(proxy.calls("Scan").len() > 2, "it was tried again");
-    }
+    });
+    futures::future::join_all(told).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,7 +199,7 @@ async fn an_endpoint_that_never_answers_is_a_timeout() {
     for (error, what) in cases {
         let StoreErrorKind::Timeout { doing, after } = &error.kind else { panic!("{error}") };
         assert_eq!(doing, what);
-        assert!(*after <= Duration::from_millis(500), "{after:?}");
+        assert_eq!(*after, Duration::from_millis(500));
     }
     // It takes connections and says nothing, as a stopped server does.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();

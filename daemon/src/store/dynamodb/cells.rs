@@ -313,3 +313,115 @@ fn size(value: &AttributeValue) -> u64 {
 fn to_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use aws_sdk_dynamodb::primitives::Blob;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{ColumnDef, RelationSchema, Value};
+    use crate::store::Read;
+
+    /// An attribute, and the value that it stands for.
+    fn attribute() -> impl Strategy<Value = (AttributeValue, Value)> {
+        let decimal = (any::<i64>(), -140i32..100).prop_map(|(mantissa, exponent)| {
+            let number = Number::new(i128::from(mantissa), exponent).unwrap();
+            (AttributeValue::N(format!("{mantissa}E{exponent}")), Value::Number(number))
+        });
+        let whole = any::<i128>().prop_filter_map("at most 38 digits", |whole| {
+            let number = Value::Number(Number::new(whole, 0).ok()?);
+            Some((AttributeValue::N(whole.to_string()), number))
+        });
+        let small = any::<i32>().prop_map(|whole| {
+            let number = Value::Number(Number::from(i64::from(whole)));
+            (AttributeValue::N(whole.to_string()), number)
+        });
+        let text = ".{0,8}".prop_map(|text| (AttributeValue::S(text.clone()), Value::Text(text)));
+        let bytes = any::<Vec<u8>>()
+            .prop_map(|bytes| (AttributeValue::B(Blob::new(bytes.clone())), Value::Bytes(bytes)));
+        let texts = prop::collection::btree_set(".{0,4}", 1..5).prop_map(|texts| {
+            let members = texts.iter().cloned().map(Value::Text).collect();
+            (AttributeValue::Ss(texts.into_iter().rev().collect()), Value::Set(members))
+        });
+        let numbers = prop::collection::btree_set(any::<i64>(), 1..5).prop_map(|numbers| {
+            let members = numbers.iter().map(|n| Value::Number(Number::from(*n))).collect();
+            let texts = numbers.iter().rev().map(|n| format!("{n}.0")).collect();
+            (AttributeValue::Ns(texts), Value::Set(members))
+        });
+        let blobs = prop::collection::btree_set(any::<Vec<u8>>(), 1..5).prop_map(|blobs| {
+            let members = blobs.iter().cloned().map(Value::Bytes).collect();
+            (AttributeValue::Bs(blobs.into_iter().rev().map(Blob::new).collect()), {
+                Value::Set(members)
+            })
+        });
+        let plain = prop_oneof![
+            any::<bool>().prop_map(|value| (AttributeValue::Bool(value), Value::Bool(value))),
+            Just((AttributeValue::Null(true), Value::Null)),
+        ];
+        let leaf = prop_oneof![decimal, whole, small, text, bytes, texts, numbers, blobs, plain];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            let list = prop::collection::vec(inner.clone(), 0..6).prop_map(|pairs| {
+                let (attributes, values) = pairs.into_iter().unzip();
+                (AttributeValue::L(attributes), Value::List(values))
+            });
+            let map = prop::collection::btree_map(".{0,4}", inner, 0..6).prop_map(|pairs| {
+                let both = pairs
+                    .into_iter()
+                    .map(|(name, (attribute, value))| ((name.clone(), attribute), (name, value)));
+                let (attributes, values) = both.unzip();
+                (AttributeValue::M(attributes), Value::Map(values))
+            });
+            prop_oneof![list, map]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_attribute_is_encoded_as_the_value_that_it_stands_for((attribute, value) in attribute()) {
+            let (mut out, mut members) = (Vec::new(), Vec::new());
+            encode(&attribute, &mut out, &mut members).unwrap();
+            prop_assert!(members.is_empty());
+            prop_assert_eq!(out, value.to_cbor());
+        }
+
+        #[test]
+        fn every_item_is_in_one_page_and_no_page_is_too_long(
+            sizes in prop::collection::vec(0usize..2_000_000, 0..12),
+            page_rows in 1usize..5,
+        ) {
+            let key = ColumnDef { name: "pk".to_owned(), logical: Logical::Text, nullable: false };
+            let schema = RelationSchema {
+                relation: "items".to_owned(),
+                columns: vec![key],
+                key: vec![0],
+                open: true,
+            };
+            let page_rows_max = NonZeroU32::MIN;
+            let columns = vec!["v".to_owned()];
+            let read = Read { schema, columns, ignored: Vec::new(), page_rows: page_rows_max };
+            let selection = Selection::new(&read).unwrap();
+            let items: Vec<_> = sizes
+                .iter()
+                .enumerate()
+                .map(|(n, size)| Item::from([
+                    ("pk".to_owned(), AttributeValue::S(n.to_string())),
+                    ("v".to_owned(), AttributeValue::S("x".repeat(*size))),
+                ]))
+                .collect();
+            let pages = pages(&selection, &items, page_rows).unwrap();
+            for page in &pages {
+                prop_assert!((1..=page_rows).contains(&page.rows.rows));
+                prop_assert!(page.cost.bytes <= PAGE_BYTES_MAX || page.rows.rows == 1);
+            }
+            let keys: Vec<_> = pages
+                .iter()
+                .flat_map(|page| (0..page.keys.rows).map(|row| page.keys.columns[0].bytes(row)))
+                .map(|key| String::from_utf8(key.unwrap().to_vec()).unwrap())
+                .collect();
+            prop_assert_eq!(keys, (0..sizes.len()).map(|n| n.to_string()).collect::<Vec<_>>());
+        }
+    }
+}

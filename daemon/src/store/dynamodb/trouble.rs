@@ -98,11 +98,7 @@ impl Trouble {
                 Some(credentials) => Self::credentials(credentials),
                 None => Self { nature: Nature::Answer, message: chain(error) },
             },
-            // The words of these may quote what was being read.
-            SdkError::ResponseError(_) | _ => Self {
-                nature: Nature::Unreachable,
-                message: "its answer was cut short, or is not that of a DynamoDB".to_owned(),
-            },
+            SdkError::ResponseError(_) | _ => Self::garbled(),
         }
     }
 
@@ -111,8 +107,17 @@ impl Trouble {
         Self { nature: Nature::Late { connecting: false }, message: String::new() }
     }
 
+    /// An answer that cannot be read. The SDK's words may quote it.
+    fn garbled() -> Self {
+        let message = "its answer was cut short, or is not that of a DynamoDB".to_owned();
+        Self { nature: Nature::Unreachable, message }
+    }
+
     fn answered<E: ProvideErrorMetadata>(error: &E, status: Option<u16>) -> Self {
         let code = error.code();
+        if code.is_none() && status.is_some_and(|status| status < 400) {
+            return Self::garbled();
+        }
         let known = code.unwrap_or_default();
         let nature = match status {
             _ if known == "ResourceNotFoundException" => Nature::NoRelation,

@@ -117,22 +117,23 @@ impl Wire {
             let what = "no region: set `region`, AWS_REGION, or one in the profile";
             return Err(refuse(&settings.name, StoreErrorKind::Unfit(what.to_owned())));
         }
-        Ok(Self::new(settings, Origin::Chain(dynamodb.clone()), &config))
+        Ok(Self::new(settings, dynamodb, Origin::Chain(dynamodb.clone()), &config))
     }
 
     /// A way through a client that is there already.
-    pub(super) fn given(settings: &Settings, client: &Client) -> Self {
-        let config = client.config().clone();
-        Self::new(settings, Origin::Given(Box::new(config.clone())), &config)
+    pub(super) fn given(settings: &Settings, dynamodb: &DynamodbSettings, client: &Client) -> Self {
+        let origin = Origin::Given(Box::new(client.config().clone()));
+        Self::new(settings, dynamodb, origin, client.config())
     }
 
-    fn new(settings: &Settings, origin: Origin, config: &Config) -> Self {
-        let endpoint = match &origin {
-            Origin::Chain(dynamodb) => dynamodb.endpoint.as_deref(),
-            Origin::Given(_) => None,
-        };
+    fn new(
+        settings: &Settings,
+        dynamodb: &DynamodbSettings,
+        origin: Origin,
+        config: &Config,
+    ) -> Self {
         let region = config.region().map_or("an unknown region", Region::as_ref);
-        let place = match endpoint {
+        let place = match &dynamodb.endpoint {
             Some(endpoint) => format!("DynamoDB at {}", without_user(endpoint)),
             None => format!("DynamoDB in {region}"),
         };
@@ -175,10 +176,9 @@ impl Wire {
         loop {
             let permit = self.governor.enter().await;
             let (client, generation) = self.client();
-            let limit = patience.left;
             let begun = now();
             patience.requests += 1;
-            let answer = tokio::time::timeout(limit, send(client)).await;
+            let answer = tokio::time::timeout(patience.left, send(client)).await;
             patience.left = patience.left.saturating_sub(begun.elapsed());
             let trouble = match answer {
                 Ok(Ok(answer)) => {
@@ -199,7 +199,7 @@ impl Wire {
                 }
             }
             if !trouble.heals_soon() || !patience.pause().await {
-                return Err(self.failed(errand, trouble, limit));
+                return Err(self.failed(errand, trouble));
             }
         }
     }
@@ -210,11 +210,11 @@ impl Wire {
         StoreError { store: self.store.clone(), relation, kind, source: None }
     }
 
-    fn failed(&self, errand: Errand<'_>, trouble: Trouble, limit: Duration) -> StoreError {
+    fn failed(&self, errand: Errand<'_>, trouble: Trouble) -> StoreError {
         let after = if trouble.nature == (Nature::Late { connecting: true }) {
             self.timeouts.connect
         } else {
-            self.timeouts.read.min(limit)
+            self.timeouts.read.min(self.timeouts.patience)
         };
         self.error(errand.relation, trouble.into_kind(&self.place, errand.doing, after))
     }
