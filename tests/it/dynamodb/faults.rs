@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
-use driftd::store::dynamodb::{open, with_client};
+use driftd::store::dynamodb::with_client;
 use driftd_tests::dynamodb::config;
 use driftd_tests::dynamodb_proxy::{Action, Call, Proxy};
 use tokio::net::TcpListener;
@@ -221,12 +221,11 @@ async fn an_endpoint_where_nobody_listens_is_unreachable() {
     // Where it was looked for is told, and neither user nor password.
     let dynamodb = DynamodbSettings {
         endpoint: Some(format!("http://me:s3cret@{free}/")),
-        region: Some("eu-central-1".to_owned()),
         ..DynamodbSettings::default()
     };
-    let kind = driftd::store::Kind::Dynamodb(dynamodb.clone());
-    let store = open(&Settings { kind, ..impatient() }, &dynamodb).await.unwrap();
+    let store = with_client(&impatient(), &dynamodb, &client(&format!("http://{free}")));
     let words = store.describe("users").await.unwrap_err().to_string();
+    assert!(words.contains(&format!("cannot reach DynamoDB at http://{free}: ")), "{words}");
     assert!(!words.contains("s3cret"), "{words}");
 }
 

@@ -379,6 +379,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn an_attribute_is_encoded_as_the_value_that_it_stands_for((attribute, value) in attribute()) {
             let (mut out, mut members) = (Vec::new(), Vec::new());

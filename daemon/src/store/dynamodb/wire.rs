@@ -29,7 +29,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(50);
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Credentials are not made anew more often than this.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// The way to DynamoDB.
 #[derive(Debug)]
