@@ -13,9 +13,11 @@ use std::time::Duration;
 
 use driftd::model::{Batch, ColumnBuilder, Cost, Extent, Logical, Number, Value};
 use driftd::store::{
-    Care, DynamodbSettings, Fetched, Page, Read, Settings, Store, StoreError, StoreErrorKind,
+    Care, DynamodbSettings, Fetched, Limits, Page, Read, Settings, Store, StoreError,
+    StoreErrorKind,
 };
 use driftd_tests::dynamodb::{Server, client, settings, store};
+use driftd_tests::dynamodb_proxy::{Action, Call, Proxy};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value as Json, json};
 
@@ -483,25 +485,40 @@ async fn extents_that_are_no_segments_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "that it takes as long as the limits say is the test"
-)]
+#[expect(clippy::disallowed_methods, reason = "that it takes as long as the limits say is tested")]
 async fn reads_keep_to_the_capacity_that_is_allowed() {
     let server = Server::start().await;
     server.create_table("large", &[("pk", "S")]);
     let item = |n| json!({ "pk": { "S": format!("u{n}") }, "v": { "S": "x".repeat(40_000) } });
-    server.put("large", (0..100).map(item));
-    let settings = Settings { limits: limits(200.0), ..settings() };
-    let store = store(&server.endpoint, &settings);
+    server.put("large", (0..200).map(item));
+    let proxy = Proxy::start(&server.endpoint).await;
+    let limits = Limits { capacity_per_second: Some(400.0), ..settings().limits };
+    let store = store(&proxy.endpoint, &Settings { limits, ..settings() });
     let read = read(&store, "large", &["v"], &[]).await;
     let begun = std::time::Instant::now();
-    let pages = scan(&store, &read, 25).await.unwrap();
-    // Four segments, about 490 units in all; the last one's debt is not waited for.
-    assert!(cost(&pages).capacity > 450.0, "{:?}", cost(&pages));
+    let pages = scan(&store, &read, 200).await.unwrap();
+    // About 980 units; a quarter of a second's worth is free, the last debt is not waited for.
+    assert!((900.0..1_100.0).contains(&cost(&pages).capacity), "{:?}", cost(&pages));
     assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
-fn limits(capacity: f64) -> driftd::store::Limits {
-    driftd::store::Limits { capacity_per_second: Some(capacity), ..settings().limits }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_limit_makes_small_steps() {
+    let server = users(0).await;
+    let item = |n| json!({ "pk": { "S": format!("u{n}") }, "v": { "S": "x".repeat(16_000) } });
+    server.put("users", (0..24).map(item));
+    let proxy = Proxy::start(&server.endpoint).await;
+    let limits = Limits { capacity_per_second: Some(20.0), ..settings().limits };
+    let by_units = store(&proxy.endpoint, &Settings { limits, ..settings() });
+    let limits = Limits { rows_per_second: NonZeroU32::new(12), ..settings().limits };
+    let by_rows = store(&proxy.endpoint, &Settings { limits, ..settings() });
+    for store in [by_units, by_rows] {
+        let read = read(&store, "users", &["v"], &[]).await;
+        let pages = scan(&store, &read, 24).await.unwrap();
+        assert_eq!(cells(&read, &pages).len(), 24);
+    }
+    let limits: Vec<_> =
+        proxy.calls("Scan").iter().map(|call| call.body["Limit"].clone()).collect();
+    // 40 items of 4 KB are a second's worth, but these are of 16 KB; then 12 rows a second.
+    assert_eq!(limits, [json!(40), json!(12), json!(12), json!(12)]);
 }

@@ -268,6 +268,8 @@ struct Scan<'a> {
     /// Where the next request goes on; the first one starts at the beginning.
     after: Option<Item>,
     ended: bool,
+    /// The most items of the next request, if capacity is limited.
+    step: Option<f64>,
     ready: VecDeque<Page>,
     /// Spent since the last page.
     spent: Cost,
@@ -286,9 +288,19 @@ impl<'a> Scan<'a> {
             _ => return Err(unfit(format!("there is no {extent}"))),
         };
         let selection = Selection::new(read).map_err(unfit)?;
-        let (after, ended) = (None, false);
-        let (ready, spent) = (VecDeque::new(), Cost::default());
-        Ok(Self { store, read, selection, segment, segments, after, ended, ready, spent })
+        Ok(Self {
+            store,
+            read,
+            selection,
+            segment,
+            segments,
+            after: None,
+            ended: false,
+            // As if items were of 4 KB; the first answer tells.
+            step: store.wire.capacity.map(|capacity| capacity * 2.0),
+            ready: VecDeque::new(),
+            spent: Cost::default(),
+        })
     }
 
     async fn step(mut self) -> Result<Option<(Page, Self)>, StoreError> {
@@ -312,8 +324,7 @@ impl<'a> Scan<'a> {
         let wire = &self.store.wire;
         let relation = self.read.schema.relation.as_str();
         let errand = Errand { doing: "scanning", relation: Some(relation) };
-        let rows = wire.governor().page_rows(NonZeroU32::MAX);
-        let limit = (rows < NonZeroU32::MAX).then(|| i32::try_from(rows.get()).unwrap_or(i32::MAX));
+        let limit = self.limit();
         let mut patience = wire.patience();
         let (answer, permit) = wire
             .ask(errand, &mut patience, |client| {
@@ -339,8 +350,10 @@ impl<'a> Scan<'a> {
             requests: patience.requests,
             ..Cost::default()
         };
-        permit.charge(&total(cost, &pages));
+        let charged = total(cost, &pages);
+        permit.charge(&charged);
         drop(permit);
+        self.pace(charged);
         let next = last_evaluated_key.filter(|key| !key.is_empty());
         if next.is_some() && next == self.after {
             return Err(answered("its scan does not advance".to_owned()));
@@ -354,6 +367,32 @@ impl<'a> Scan<'a> {
             None => self.spent = cost,
         }
         Ok(())
+    }
+}
+
+impl Scan<'_> {
+    /// The most items of the next request: about a second's worth of what is allowed. Without limits
+    /// DynamoDB's own bound of 1 MB is the best one.
+    #[expect(clippy::cast_possible_truncation, reason = "clamped before")]
+    fn limit(&self) -> Option<i32> {
+        let rows = self.store.wire.governor().page_rows(NonZeroU32::MAX);
+        let rows = (rows < NonZeroU32::MAX).then(|| f64::from(rows.get()));
+        let least = match (rows, self.step) {
+            (Some(rows), Some(step)) => rows.min(step),
+            (rows, step) => rows.or(step)?,
+        };
+        Some(least.clamp(1.0, f64::from(i32::MAX)) as i32)
+    }
+
+    /// Learns from an answer how many items a second's capacity is enough for.
+    #[expect(clippy::cast_precision_loss, reason = "a pace needs no more than 53 bits")]
+    fn pace(&mut self, cost: Cost) {
+        if let Some(allowed) = self.store.wire.capacity
+            && cost.capacity > 0.0
+            && cost.rows > 0
+        {
+            self.step = Some(cost.rows as f64 * allowed / cost.capacity);
+        }
     }
 }
 

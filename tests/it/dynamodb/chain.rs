@@ -7,7 +7,6 @@ use std::fs;
 use std::process::Stdio;
 
 use driftd::store::Kind;
-use driftd_tests::dynamodb_proxy::{Action, Proxy};
 
 use super::*;
 

@@ -6,7 +6,6 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use driftd::store::dynamodb::with_client;
 use driftd_tests::dynamodb::config;
-use driftd_tests::dynamodb_proxy::{Action, Call, Proxy};
 use tokio::net::TcpListener;
 
 use super::*;

@@ -42,6 +42,8 @@ pub(super) struct Wire {
     /// One renewal at a time.
     renewing: Semaphore,
     governor: Governor,
+    /// Capacity units a second that may be asked for.
+    pub(super) capacity: Option<f64>,
     /// Reads at the same time.
     pub(super) concurrency: usize,
     timeouts: Timeouts,
@@ -145,6 +147,7 @@ impl Wire {
             current: Mutex::new(Current { client, generation: 0, renewed: None }),
             renewing: Semaphore::new(1),
             governor: Governor::new(&settings.limits),
+            capacity: settings.limits.capacity_per_second,
             concurrency: usize::try_from(settings.limits.concurrency.get()).unwrap_or(1),
             timeouts: settings.timeouts,
         }
