@@ -9,6 +9,7 @@
 pub mod dynamodb;
 pub mod governor;
 pub mod memory;
+pub mod mysql;
 mod near;
 
 use std::fmt;
@@ -233,8 +234,9 @@ fn nearest(names: &[String]) -> String {
 /// If the settings themselves are unfit: a certificate that cannot be read, a file that is not there.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.kind {
+        Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql))),
         Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb).await,
-        Kind::Mysql(_) | Kind::Sqlite { .. } => Err(StoreError {
+        Kind::Sqlite { .. } => Err(StoreError {
             store: settings.name.clone(),
             relation: None,
             kind: StoreErrorKind::Unfit("this kind of store is not built in".to_owned()),

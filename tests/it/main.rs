@@ -1,3 +1,4 @@
-//! Tests against real servers, in one binary.
+//! The integration tests, in one binary.
 
 mod dynamodb;
+mod stores;

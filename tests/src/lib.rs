@@ -1,8 +1,10 @@
-//! What the tests of the whole daemon share: private servers on loopback, and faults in front of
-//! them.
+//! Private servers, the conformance suite of stores, and what scenarios share.
 //!
-//! Owns their start and end. Refuses assertions. Invariant: a server belongs to one test, listens on
-//! a port of its own and ends with its handle.
+//! Owns what the integration tests need and the daemon must not have. Refuses fixed ports, shared
+//! servers and waiting for a time. Invariant: a server dies with the process that started it.
+#![expect(clippy::missing_panics_doc, reason = "a helper of tests fails by panicking")]
 
+pub mod conformance;
 pub mod dynamodb;
 pub mod dynamodb_proxy;
+pub mod mariadb;

@@ -120,24 +120,25 @@ impl Memory {
             .map_err(|kind| self.error(relation, kind))
     }
 
-    /// One page of `extent` behind `after`, and the key to go on from if there may be more.
-    fn page(
-        &self,
-        read: &Read,
-        extent: &Extent,
-        after: Option<&Place>,
-    ) -> Result<(Page, Option<Place>), StoreError> {
+    /// The next page of a scan.
+    fn page(&self, read: &Read, extent: &Extent, scan: &mut Scan) -> Result<Page, StoreError> {
         self.read(&read.schema.relation, Care::Ordinary, |relation| {
             let limit = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
             let mut page = PageBuilder::new(read)?;
-            let mut last = None;
-            let mut rows = relation.rows.range(relation.bounds(extent, after)?);
+            let mut rows = relation.rows.range(relation.bounds(extent, scan.after.as_ref())?);
+            if scan.end.is_none() {
+                // What is written behind it later waits for the next scan, or no scan might end.
+                scan.end = rows.clone().next_back().map(|(place, _)| place.clone());
+            }
+            let end = scan.end.as_ref();
+            let mut rows =
+                rows.by_ref().take_while(|(place, _)| end.is_some_and(|end| *place <= end));
             for (place, row) in rows.by_ref().take(limit) {
                 page.push(row);
-                last = Some(place);
+                scan.after = Some(place.clone());
             }
-            let more = rows.next().is_some();
-            Ok((page.finish(), last.filter(|_| more).cloned()))
+            scan.over = rows.next().is_none();
+            Ok(page.finish())
         })
     }
 }
@@ -187,18 +188,15 @@ impl Store for Memory {
         read: &'a Read,
         extent: &'a Extent,
     ) -> BoxStream<'a, Result<Page, StoreError>> {
-        enum Next {
-            From(Option<Place>),
-            End,
-        }
-        stream::unfold(Next::From(None), move |next| {
-            let Next::From(after) = next else { return future::ready(None) };
-            future::ready(match self.page(read, extent, after.as_ref()) {
-                Ok((page, None)) if page.keys.rows == 0 => None,
-                Ok((page, None)) => Some((Ok(page), Next::End)),
-                Ok((page, place)) => Some((Ok(page), Next::From(place))),
-                Err(error) => Some((Err(error), Next::End)),
-            })
+        let scan = Scan { after: None, end: None, over: false };
+        stream::unfold(scan, move |mut scan| {
+            if scan.over {
+                return future::ready(None);
+            }
+            let page = self.page(read, extent, &mut scan);
+            scan.over |= page.is_err();
+            let empty = page.as_ref().is_ok_and(|page| page.keys.rows == 0);
+            future::ready((!empty).then_some((page, scan)))
         })
         .boxed()
     }
@@ -234,6 +232,16 @@ impl Store for Memory {
         })
         .boxed()
     }
+}
+
+/// How far a scan is.
+#[derive(Debug)]
+struct Scan {
+    /// The last row that was read.
+    after: Option<Place>,
+    /// The last row there was when it began.
+    end: Option<Place>,
+    over: bool,
 }
 
 /// Where a row lies in the order of scans: its hash, which is 0 where the key gives the order, then
