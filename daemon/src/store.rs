@@ -118,6 +118,8 @@ pub struct Fetched {
     pub pages: Vec<Page>,
     /// Positions in the asked keys that could not be read, and why.
     pub unread: Vec<(Vec<usize>, StoreError)>,
+    /// What it cost beside what its pages say: keys without a row are not free everywhere.
+    pub cost: Cost,
 }
 
 /// A store could not do what it was asked.
