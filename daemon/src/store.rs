@@ -6,6 +6,7 @@
 //! a store only reads, and no driver's type leaves its file: driver rows become columnar batches at
 //! once.
 
+pub mod dynamodb;
 pub mod governor;
 pub mod memory;
 pub mod mysql;
@@ -117,6 +118,8 @@ pub struct Fetched {
     pub pages: Vec<Page>,
     /// Positions in the asked keys that could not be read, and why.
     pub unread: Vec<(Vec<usize>, StoreError)>,
+    /// What it cost beside what its pages say: keys without a row are not free everywhere.
+    pub cost: Cost,
 }
 
 /// A store could not do what it was asked.
@@ -234,7 +237,8 @@ fn nearest(names: &[String]) -> String {
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.kind {
         Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql))),
-        Kind::Dynamodb(_) | Kind::Sqlite { .. } => Err(StoreError {
+        Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb).await,
+        Kind::Sqlite { .. } => Err(StoreError {
             store: settings.name.clone(),
             relation: None,
             kind: StoreErrorKind::Unfit("this kind of store is not built in".to_owned()),

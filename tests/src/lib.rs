@@ -5,4 +5,6 @@
 #![expect(clippy::missing_panics_doc, reason = "a helper of tests fails by panicking")]
 
 pub mod conformance;
+pub mod dynamodb;
+pub mod dynamodb_proxy;
 pub mod mariadb;
