@@ -144,9 +144,9 @@ impl Journal {
     /// If it cannot be read.
     pub fn event(&self, occurrence: u64) -> Result<Option<Vec<u8>>, JournalError> {
         let sql = "SELECT event FROM outbox WHERE number = ?1";
-        let found = self.source().rows(sql, [occurrence], |row| {
-            Ok(row.get_ref(0)?.as_bytes()?.to_vec())
-        })?;
+        let found = self
+            .source()
+            .rows(sql, [occurrence], |row| Ok(row.get_ref(0)?.as_bytes()?.to_vec()))?;
         Ok(found.into_iter().next())
     }
 

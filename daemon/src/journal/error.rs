@@ -149,16 +149,8 @@ impl JournalError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path, doing },
             Some(ErrorCode::NotADatabase) => Self::Foreign { path },
             Some(ErrorCode::DatabaseCorrupt) => Self::Corrupt { path, what: source.to_string() },
-            _ => match source {
-                rusqlite::Error::FromSqlConversionFailure(..)
-                | rusqlite::Error::IntegralValueOutOfRange(..)
-                | rusqlite::Error::InvalidColumnType(..)
-                | rusqlite::Error::Utf8Error(..)
-                | rusqlite::Error::QueryReturnedNoRows => {
-                    Self::Corrupt { path, what: source.to_string() }
-                }
-                source => Self::Refused { path, doing, source },
-            },
+            _ if is_misread(&source) => Self::Corrupt { path, what: source.to_string() },
+            _ => Self::Refused { path, doing, source },
         }
     }
 
@@ -166,4 +158,16 @@ impl JournalError {
     pub(super) fn unreadable(path: &Path, what: impl Into<String>) -> Self {
         Self::Corrupt { path: path.to_owned(), what: what.into() }
     }
+}
+
+/// Whether a column or row is not what this format says.
+fn is_misread(error: &rusqlite::Error) -> bool {
+    matches!(
+        error,
+        rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..)
+            | rusqlite::Error::QueryReturnedNoRows
+    )
 }

@@ -268,8 +268,8 @@ pub(super) fn is_journal(connection: &Connection, path: &Path) -> Result<bool, J
     if application == APPLICATION {
         return match format {
             FORMAT => Ok(true),
-            1.. => {
-                Err(JournalError::Newer { path: path.to_owned(), found: format, known: FORMAT })
+            found if found > FORMAT => {
+                Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT })
             }
             _ => Err(JournalError::unreadable(path, format!("it has format {format}"))),
         };
@@ -313,7 +313,8 @@ fn use_wal(connection: &Connection, path: &Path) -> Result<(), JournalError> {
     if mode == "wal" || mode == "memory" {
         return Ok(());
     }
-    let source = std::io::Error::new(ErrorKind::Unsupported, "its file system has no shared memory");
+    let source =
+        std::io::Error::new(ErrorKind::Unsupported, "its file system has no shared memory");
     Err(system(path, doing)(source))
 }
 

@@ -351,10 +351,7 @@ mod maybe_text {
 mod texts {
     use super::*;
 
-    pub(super) fn serialize<T: Word, S: Serializer>(
-        words: &[T],
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<T: Word, S: Serializer>(words: &[T], to: S) -> Result<S::Ok, S::Error> {
         to.collect_seq(words.iter().map(Word::to_text))
     }
 

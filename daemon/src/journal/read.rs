@@ -134,10 +134,7 @@ fn passes(from: Source<'_>) -> Result<Vec<PassState>, JournalError> {
     Ok(passes)
 }
 
-fn extents(
-    from: Source<'_>,
-    pairing: &str,
-) -> Result<Vec<(Direction, Vec<Extent>)>, JournalError> {
+fn extents(from: Source<'_>, pairing: &str) -> Result<Vec<(Direction, Vec<Extent>)>, JournalError> {
     let rows = from.rows(
         "SELECT direction, extents FROM extents WHERE pairing = ?1 ORDER BY place",
         [pairing],

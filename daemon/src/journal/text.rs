@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Digest, Direction, DriftKind, Extent, HookState, Key, MappingIdentity, Moment, Number, Partition,
-    PartitionEnd, Range, Severity, Side, StoreKey, Value, Version,
+    Digest, Direction, DriftKind, Extent, HookState, Key, MappingIdentity, Moment, Number,
+    Partition, PartitionEnd, Range, Severity, Side, StoreKey, Value, Version,
 };
 
 /// A word that has a text form.
@@ -131,7 +131,8 @@ impl Word for Extent {
         match self {
             Self::Segment { index, of } => format!("{index}/{of}"),
             Self::Range(Range { from, until }) => {
-                let bound = |bound: &Option<i128>| bound.map_or_else(String::new, |b| b.to_string());
+                let bound =
+                    |bound: &Option<i128>| bound.map_or_else(String::new, |b| b.to_string());
                 format!("{}..{}", bound(from), bound(until))
             }
         }

@@ -60,13 +60,15 @@ pub(super) fn apply(
         finding(tx, one)?;
     }
     for state in &commit.criteria {
-        tx.prepare_cached("INSERT OR REPLACE INTO criteria VALUES (?1, ?2, ?3, ?4, ?5)")?.execute((
-            &state.name,
-            state.tripped.map(|moment| moment.to_text()),
-            state.count,
-            state.at_least,
-            state.to_json(),
-        ))?;
+        tx.prepare_cached("INSERT OR REPLACE INTO criteria VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
+            (
+                &state.name,
+                state.tripped.map(|moment| moment.to_text()),
+                state.count,
+                state.at_least,
+                state.to_json(),
+            ),
+        )?;
     }
     occurrences(tx, &commit.occurrences, rendered)?;
     for job in &commit.hooks {
@@ -102,14 +104,16 @@ fn pass(tx: &Connection, state: &PassState) -> Result<(), WriteError> {
     let pairing = &state.pairing;
     tx.prepare_cached("DELETE FROM done WHERE pairing = ?1")?.execute([pairing])?;
     tx.prepare_cached("DELETE FROM extents WHERE pairing = ?1")?.execute([pairing])?;
-    tx.prepare_cached("INSERT OR REPLACE INTO passes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute((
-        pairing,
-        state.pass,
-        state.began.to_text(),
-        state.complete,
-        state.identity.to_text(),
-        state.seed.to_string(),
-    ))?;
+    tx.prepare_cached("INSERT OR REPLACE INTO passes VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute(
+        (
+            pairing,
+            state.pass,
+            state.began.to_text(),
+            state.complete,
+            state.identity.to_text(),
+            state.seed.to_string(),
+        ),
+    )?;
     for (place, (direction, extents)) in state.extents.iter().enumerate() {
         tx.prepare_cached("INSERT INTO extents VALUES (?1, ?2, ?3, ?4)")?.execute((
             pairing,
