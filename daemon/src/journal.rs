@@ -25,6 +25,9 @@ pub use text::{readable_key, readable_store_key};
 use read::Source;
 use write::WriteError;
 
+#[cfg(test)]
+mod tests;
+
 /// Where the journal is and how much it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
