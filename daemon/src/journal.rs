@@ -11,16 +11,21 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::model::{Commit, HookJob, Moment, Saved};
 
+mod command;
 mod error;
 mod file;
 mod format;
 mod read;
+mod reader;
 mod text;
+mod tidy;
 mod write;
 
 pub use error::JournalError;
 pub use file::Identity;
+pub use reader::{Filter, Reader, Recent};
 pub use text::{readable_key, readable_store_key};
+pub use tidy::Tidied;
 
 use read::Source;
 use write::WriteError;

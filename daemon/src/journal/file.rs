@@ -76,6 +76,7 @@ CREATE TABLE outbox (
     pairing TEXT, delivered INTEGER NOT NULL, event ANY NOT NULL
 ) STRICT;
 CREATE INDEX outbox_waiting ON outbox (number) WHERE delivered = 0;
+CREATE INDEX outbox_delivered ON outbox (micros) WHERE delivered = 1;
 CREATE TABLE hooks (
     id INTEGER PRIMARY KEY, hook TEXT NOT NULL, criterion TEXT NOT NULL,
     occurrence INTEGER NOT NULL, state TEXT NOT NULL, tries INTEGER NOT NULL, since TEXT NOT NULL,
@@ -87,6 +88,7 @@ CREATE TABLE commands (
     micros INTEGER NOT NULL, answer TEXT
 ) STRICT;
 CREATE INDEX commands_waiting ON commands (id) WHERE answer IS NULL;
+CREATE INDEX commands_answered ON commands (micros) WHERE answer IS NOT NULL;
 ";
 
 /// What makes a journal itself, for as long as it lives.

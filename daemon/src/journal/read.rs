@@ -79,12 +79,10 @@ impl Source<'_> {
 
 /// Everything that a restart goes on with.
 pub(super) fn saved(from: Source<'_>) -> Result<Saved, JournalError> {
-    let mut crowds: Vec<Crowd> = from.forms("SELECT json FROM crowds", [])?;
-    crowds.sort_by(|a, b| (&a.pairing, a.partition).cmp(&(&b.pairing, b.partition)));
     Ok(Saved {
         passes: passes(from)?,
         suspects: from.forms("SELECT json FROM suspects ORDER BY pairing, key", [])?,
-        crowds,
+        crowds: crowds(from)?,
         findings: from.forms("SELECT json FROM findings WHERE status = 'open' ORDER BY id", [])?,
         criteria: from.forms("SELECT json FROM criteria ORDER BY name", [])?,
         hooks: pending_hooks(from)?,
@@ -93,6 +91,13 @@ pub(super) fn saved(from: Source<'_>) -> Result<Saved, JournalError> {
         last_occurrence: from.number("SELECT occurrence FROM numbers")?,
         last_hook: from.number("SELECT hook FROM numbers")?,
     })
+}
+
+/// Crowds, in the order of pairing and partition.
+pub(super) fn crowds(from: Source<'_>) -> Result<Vec<Crowd>, JournalError> {
+    let mut crowds: Vec<Crowd> = from.forms("SELECT json FROM crowds", [])?;
+    crowds.sort_by(|a, b| (&a.pairing, a.partition).cmp(&(&b.pairing, b.partition)));
+    Ok(crowds)
 }
 
 /// Hook jobs that are neither succeeded nor cancelled, by number.

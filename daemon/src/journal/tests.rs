@@ -9,8 +9,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::{Direction, Extent, Occurrence, Partition, PartitionEnd, PassState, Range};
+use crate::model::{
+    Command, Direction, Extent, Occurrence, Partition, PartitionEnd, PassState, Range,
+};
 
+mod tidy;
 mod words;
 
 use words::{commits, fold, rendered};
@@ -148,7 +151,7 @@ fn occurrences_and_events_belong_together() {
     let (commit, events) = occurrence(1);
     for (commit, events) in [
         (commit.clone(), Vec::new()),
-        (Commit::default(), events.clone()),
+        (Commit::default(), events),
         (commit, vec![(2, b"{}".to_vec())]),
         occurrence(2),
     ] {
@@ -337,4 +340,149 @@ fn a_full_disk_keeps_nothing_of_the_step() {
     assert_eq!(journal.outbox(9).unwrap(), events);
     let (second, events) = occurrence(2);
     journal.commit(&second, &events).unwrap();
+}
+
+#[test]
+fn commands_wait_for_the_daemon_and_get_its_answer() {
+    let directory = directory();
+    let settings = settings(&directory);
+    let path = &settings.path;
+    let reset = Command::Reset { criterion: "too much".to_owned() };
+    let test = Command::Test { criterion: "too much".to_owned() };
+    let ignore = Command::Ignore { finding: 7, until: NOW };
+    let missing = Journal::leave(path, &reset, NOW).unwrap_err();
+    assert!(matches!(missing, JournalError::Missing { .. }), "{missing}");
+    assert!(!path.exists());
+
+    let journal = Journal::open(&settings, NOW).unwrap();
+    let first = Journal::leave(path, &reset, NOW).unwrap();
+    drop(journal);
+    let second = Journal::leave(path, &test, NOW).unwrap();
+    let third = Journal::leave(path, &ignore, NOW).unwrap();
+    assert_eq!(Journal::answer(path, first).unwrap(), None);
+
+    let mut journal = Journal::open(&settings, NOW).unwrap();
+    Connection::open(path)
+        .unwrap()
+        .execute_batch("INSERT INTO commands (json, asked, micros) VALUES ('dance', '', 0)")
+        .unwrap();
+    let all = [(first, reset), (second, test), (third, ignore)];
+    assert_eq!(journal.commands().unwrap(), all);
+    let answered = vec![(first, "done".to_owned()), (third, "no such finding".to_owned())];
+    journal.commit(&Commit { answered, ..Commit::default() }, &[]).unwrap();
+    assert_eq!(journal.commands().unwrap(), all[1..2]);
+    assert_eq!(Journal::answer(path, first).unwrap().as_deref(), Some("done"));
+    assert_eq!(Journal::answer(path, second).unwrap(), None);
+    let strange = Journal::answer(path, third + 1).unwrap().unwrap();
+    assert!(strange.starts_with("not understood"), "{strange}");
+}
+
+fn check_reader(reader: &Reader, commits: &[Commit]) {
+    let saved = fold(commits);
+    assert_eq!(reader.statuses().unwrap(), saved.status);
+    assert_eq!(reader.criteria().unwrap(), saved.criteria);
+    assert_eq!(reader.crowds().unwrap(), saved.crowds);
+    assert_eq!(reader.suspects().unwrap(), saved.suspects.len() as u64);
+    assert_eq!(reader.outbox_depth().unwrap(), saved.last_occurrence);
+    let open = Filter { open: true, ..Filter::default() };
+    assert_eq!(reader.findings(&open, 100, 0).unwrap(), saved.findings);
+    assert_eq!(reader.count(&open).unwrap(), saved.findings.len() as u64);
+    let pending = reader.hooks(0).unwrap();
+    assert!(pending.iter().rev().eq(&saved.hooks));
+    let recent = reader.recent(2).unwrap();
+    let numbers: Vec<u64> = recent.iter().map(|recent| recent.number).collect();
+    let expected: Vec<u64> = (1..=saved.last_occurrence).rev().take(2).collect();
+    assert_eq!(numbers, expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_reader_sees_what_is_committed(commits in commits()) {
+        let (live, crashed) = (directory(), directory());
+        let settings = settings(&live);
+        let mut journal = Journal::open(&settings, NOW).unwrap();
+        let reader = Reader::open(&settings.path).unwrap();
+        for (at, commit) in commits.iter().enumerate() {
+            journal.commit(commit, &rendered(commit)).unwrap();
+            check_reader(&reader, &commits[..=at]);
+        }
+        prop_assert_eq!(&reader.identity().unwrap(), journal.identity());
+        // After a kill there is a log without an index; the reader leaves both files as they are.
+        let copy = snapshot(&settings, &crashed);
+        let wal = std::fs::read(file::beside(&copy.path, "-wal")).unwrap();
+        check_reader(&Reader::open(&copy.path).unwrap(), &commits);
+        prop_assert_eq!(std::fs::read(file::beside(&copy.path, "-wal")).unwrap(), wal);
+        drop((reader, journal));
+        check_reader(&Reader::open(&settings.path).unwrap(), &commits);
+    }
+
+    #[test]
+    fn findings_are_found(
+        findings in prop::collection::vec(words::finding(), 1..8),
+        limit in 0..9u32,
+        offset in 0..9u32,
+    ) {
+        let directory = directory();
+        let settings = settings(&directory);
+        let mut journal = Journal::open(&settings, NOW).unwrap();
+        journal.commit(&Commit { findings: findings.clone(), ..Commit::default() }, &[]).unwrap();
+        let reader = Reader::open(&settings.path).unwrap();
+        let mut last: Vec<_> = std::collections::BTreeMap::from_iter(
+            findings.into_iter().map(|finding| (finding.id, finding)),
+        ).into_values().collect();
+        prop_assert_eq!(&reader.findings(&Filter::default(), 100, 0).unwrap(), &last);
+        let page: Vec<_> = last.iter().skip(offset as usize).take(limit as usize).cloned().collect();
+        prop_assert_eq!(reader.findings(&Filter::default(), limit, offset).unwrap(), page);
+        prop_assert_eq!(reader.finding(last[0].id).unwrap(), Some(last[0].clone()));
+        prop_assert_eq!(reader.finding(u64::MAX).unwrap(), None);
+        let one = last[0].clone();
+        let mut filter = Filter {
+            kind: Some(one.kind),
+            pairing: Some(one.pairing.clone()),
+            ..Filter::default()
+        };
+        last.retain(|finding| finding.kind == one.kind && finding.pairing == one.pairing);
+        prop_assert_eq!(&reader.findings(&filter, 100, 0).unwrap(), &last);
+        prop_assert_eq!(reader.count(&filter).unwrap(), last.len() as u64);
+        if let crate::model::Subject::Key(key) = &one.subject {
+            last.retain(|finding| finding.subject == one.subject);
+            let hex = text::hex(&key.0).to_uppercase();
+            for text in [hex, readable_key(key)] {
+                filter.key = Some(text);
+                prop_assert_eq!(&reader.findings(&filter, 100, 0).unwrap(), &last);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reader_says_why_it_cannot_read() {
+    let directory = directory();
+    let settings = settings(&directory);
+    let missing = Reader::open(&settings.path).unwrap_err();
+    assert!(matches!(missing, JournalError::Missing { .. }), "{missing}");
+    std::fs::write(&settings.path, "hello").unwrap();
+    let foreign = Reader::open(&settings.path).unwrap_err();
+    assert!(matches!(foreign, JournalError::Foreign { .. }), "{foreign}");
+    std::fs::write(&settings.path, "").unwrap();
+    let empty = Reader::open(&settings.path).unwrap_err();
+    assert!(matches!(empty, JournalError::Missing { .. }), "{empty}");
+    drop(Journal::open(&settings, NOW).unwrap());
+    Connection::open(&settings.path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let newer = Reader::open(&settings.path).unwrap_err();
+    assert!(matches!(newer, JournalError::Newer { found: 2, .. }), "{newer}");
+}
+
+#[test]
+fn a_reader_knows_whether_the_daemon_runs() {
+    let directory = directory();
+    let settings = settings(&directory);
+    let journal = Journal::open(&settings, NOW).unwrap();
+    let reader = Reader::open(&settings.path).unwrap();
+    assert_eq!(reader.daemon(), Some(std::process::id()));
+    assert!(reader.last_written() > Some(NOW));
+    drop(journal);
+    assert_eq!(reader.daemon(), None);
 }
