@@ -9,6 +9,7 @@
 pub mod run;
 
 // The stages, in the order in which data meets them.
+pub mod config;
 pub mod plan;
 pub mod store;
 pub mod plugin;
