@@ -82,7 +82,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
         whole_file(&file, &format!("cannot read the file: {cause}"), "correct `--config`")
     };
     let base = std::path::absolute(path).map_err(refused)?;
-    let base = base.parent().unwrap_or(Path::new("/"));
+    let base = base.parent().unwrap_or(&base);
     let bytes = std::fs::read(path).map_err(refused)?;
     match String::from_utf8(bytes) {
         Ok(text) => parse(&text, &file, base),
@@ -116,6 +116,7 @@ pub fn parse(text: &str, file: &str, base: &Path) -> Result<Loaded, ConfigErrors
         issue.absent.as_ref().is_some_and(in_damaged)
     };
     let mut errors = repaired.issues;
+    secret::correct(&mut errors, text);
     errors.extend(gathered.errors.into_iter().filter(|issue| !hidden(issue)));
     match settings {
         Some(settings) if errors.is_empty() => {

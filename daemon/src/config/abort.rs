@@ -146,7 +146,9 @@ fn criterion(entry: &Entry<'_>) -> Option<Criterion> {
             );
             None
         }
-        (Some(_), Some(violations)) => {
+        (Some(drift), Some(violations)) => {
+            drift_condition(drift);
+            violations_condition(violations);
             violations
                 .at_key()
                 .fault("`drift` and `violations` are two criteria", "give each a name of its own");

@@ -169,7 +169,7 @@ impl Shape {
             Self::Ratio => "a number from 0 to 1".to_owned(),
             Self::Positive => "a number greater than 0".to_owned(),
             Self::Duration { min } if min.is_zero() => "a duration".to_owned(),
-            Self::Duration { min } => format!("a duration of at least {}", show_duration(*min)),
+            Self::Duration { .. } => "a duration greater than 0".to_owned(),
             Self::Size { min } => format!("a size of at least {}", show_size(*min)),
             Self::Choice(words) => one_of(words),
             Self::Path => "a path".to_owned(),

@@ -7,7 +7,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, Severity};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, Severity,
+    SourceCode, SourceSpan, SpanContents,
+};
 
 /// One thing that is wrong, or worth a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,9 +84,7 @@ impl Issues {
     /// Line and column of an issue, counted from 1, columns in characters.
     #[must_use]
     pub fn place(&self, issue: &Issue) -> Option<(usize, usize)> {
-        let before = self.text.get(..issue.span.as_ref()?.start)?;
-        let line = before.rsplit('\n').next().unwrap_or("");
-        Some((before.matches('\n').count() + 1, line.chars().count() + 1))
+        place(&self.text, issue.span.as_ref()?.start)
     }
 
     /// All of them as text, with a count at the end.
@@ -102,21 +103,21 @@ impl Issues {
             }
         };
         let handler = handler.with_links(false).with_context_lines(0);
-        let source = NamedSource::new(&self.file, self.text.clone());
-        let mut shown = String::new();
-        for issue in &self.list {
+        let source = Lines { file: &self.file, text: &self.text };
+        let one = |issue: &Issue| {
             let drawing = Drawing { issue, source: &source, fatal: self.fatal };
-            let at = shown.len();
-            if handler.render_report(&mut shown, &drawing).is_err() {
-                // A span that the drawing cannot place must not cost the message.
-                shown.truncate(at);
-                shown.push_str(&format!("{}: {drawing}\n  help: {}\n", self.file, issue.help));
+            let mut shown = String::new();
+            match handler.render_report(&mut shown, &drawing) {
+                Ok(()) => shown,
+                // A place that cannot be drawn must not cost the message.
+                Err(_) => format!("  {}: {drawing}\n  help: {}\n", self.file, issue.help),
             }
-        }
+        };
         let word = if self.fatal { "error" } else { "warning" };
         let plural = if self.list.len() == 1 { "" } else { "s" };
-        shown.push_str(&format!("{} {word}{plural} in {}\n", self.list.len(), self.file));
-        shown
+        let count = format!("{} {word}{plural} in {}\n", self.list.len(), self.file);
+        let shown = self.list.iter().map(one).chain(std::iter::once(count));
+        shown.collect::<Vec<_>>().join("\n")
     }
 
     /// All of them as a JSON list of `{file, line, column, path, message, help}`.
@@ -159,10 +160,47 @@ impl fmt::Debug for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
+fn place(text: &str, at: usize) -> Option<(usize, usize)> {
+    let before = text.get(..at)?;
+    let line = before.rsplit('\n').next().unwrap_or("");
+    Some((before.matches('\n').count() + 1, line.chars().count() + 1))
+}
+
+/// A text of which whole lines are shown, however little of them is meant.
+#[derive(Debug)]
+struct Lines<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl SourceCode for Lines<'_> {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        _before: usize,
+        _after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let (start, end) = (span.offset(), span.offset() + span.len());
+        let (line, column) = place(self.text, start).ok_or(MietteError::OutOfBounds)?;
+        let rest = self.text.get(end..).ok_or(MietteError::OutOfBounds)?;
+        let start = self.text[..start].rfind('\n').map_or(0, |before| before + 1);
+        let end = rest.find('\n').map_or(self.text.len(), |length| end + length);
+        let shown = &self.text[start..end];
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.file.to_owned(),
+            shown.as_bytes(),
+            SourceSpan::from(start..end),
+            line - 1,
+            column - 1,
+            shown.matches('\n').count() + 1,
+        )))
+    }
+}
+
 #[derive(Debug)]
 struct Drawing<'a> {
     issue: &'a Issue,
-    source: &'a NamedSource<String>,
+    source: &'a Lines<'a>,
     fatal: bool,
 }
 
@@ -186,8 +224,8 @@ impl miette::Diagnostic for Drawing<'_> {
         Some(Box::new(&self.issue.help))
     }
 
-    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
-        self.issue.span.as_ref().map(|_| -> &dyn miette::SourceCode { self.source })
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.issue.span.as_ref().map(|_| -> &dyn SourceCode { self.source })
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

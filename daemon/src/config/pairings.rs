@@ -127,7 +127,7 @@ fn mapping_of(section: &Section<'_>, pairing: &str) -> Option<MappingSettings> {
     }
     let plugin = plugin.and_then(|node| node.reference()).map(MappingSettings::Plugin);
     let built_in = built_in.and_then(|node| mapping::read(&node, pairing));
-    plugin.or(built_in.map(MappingSettings::BuiltIn))
+    plugin.or_else(|| built_in.map(MappingSettings::BuiltIn))
 }
 
 fn side(node: &Node<'_>, mapping: Option<&MappingSettings>) -> Option<SideSettings> {

@@ -145,8 +145,7 @@ fn plain(value: &DeValue<'_>) -> Option<Json> {
 fn describe(path: &str, table: &Table, samples: &Samples<'_>, sections: &mut Vec<String>) {
     let join =
         |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-    let mut rows = String::new();
-    for key in table.keys {
+    let row = |key: &Key| {
         let default = default(key, samples);
         let default = match (key.need, default) {
             (Need::Required, _) => "required".to_owned(),
@@ -154,8 +153,9 @@ fn describe(path: &str, table: &Table, samples: &Samples<'_>, sections: &mut Vec
             (Need::Defaulted | Need::Optional, None) => String::new(),
         };
         let doc = key.doc.replace('|', "\\|");
-        rows += &format!("| `{}` | {} | {default} | {doc} |\n", key.name, value(&key.shape));
-    }
+        format!("| `{}` | {} | {default} | {doc} |\n", key.name, value(&key.shape))
+    };
+    let rows: String = table.keys.iter().map(row).collect();
     let title = if path.is_empty() { "The whole file".to_owned() } else { format!("`[{path}]`") };
     let about =
         if path.is_empty() { String::new() } else { format!("{}.\n\n", sentence(table.what)) };
@@ -224,10 +224,10 @@ fn value(of: &Shape) -> String {
         Shape::Secret => "secret".to_owned(),
         Shape::Reference(of) => format!("name in `[{of}]`"),
         Shape::List { of, .. } => format!("list of: {}", value(of)),
-        Shape::Map { of, name, .. } => match of {
-            Shape::Table(_) | Shape::Kinds(_) => format!("a table for each {name}"),
-            other => format!("table: {name} = {}", value(other)),
-        },
+        Shape::Map { of: Shape::Table(_) | Shape::Kinds(_), name, .. } => {
+            format!("a table for each {name}")
+        }
+        Shape::Map { of, name, .. } => format!("table: {name} = {}", value(of)),
         Shape::Table(_) | Shape::Kinds(_) | Shape::AnyTable => "table".to_owned(),
         Shape::Either(one, other) => format!("{}, or {}", value(one), value(other)),
     }

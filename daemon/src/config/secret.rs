@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::describe::{Key, SECRET_FORMS, Shape, Table};
+use super::issue::Issue;
 use super::walk::Node;
 use crate::model::{Secret, SecretError};
 
@@ -34,11 +35,13 @@ static REFERENCE: Shape = Shape::Table(&TABLE);
 /// cannot be read.
 const KEYS: &[&str] = &["password"];
 
+const NO_LITERALS: &str = "a secret must not stand in this file";
+
 /// Reads a reference and looks whether the secret is there.
 pub(super) fn read(node: &Node<'_>) -> Option<Secret> {
     let Some(table) = node.value.as_table() else {
         node.cover();
-        node.fault("a secret must not stand in this file", SECRET_FORMS);
+        node.fault(NO_LITERALS, SECRET_FORMS);
         return None;
     };
     for (_, value) in table.iter().filter(|(key, _)| TABLE.key(key.get_ref()).is_none()) {
@@ -113,6 +116,16 @@ fn environment(name: &str) -> Result<Option<String>, SecretError> {
         Err(std::env::VarError::NotUnicode(_)) => {
             Err(SecretError(format!("the environment variable `{name}` is not UTF-8")))
         }
+    }
+}
+
+/// A literal secret without quotes must not be told to be put between quotes.
+pub(super) fn correct(errors: &mut [Issue], text: &str) {
+    let literals = literals(text);
+    let inside = |span: &Range<usize>| literals.iter().any(|literal| literal.contains(&span.start));
+    for issue in errors.iter_mut().filter(|issue| issue.span.as_ref().is_some_and(inside)) {
+        issue.message = NO_LITERALS.to_owned();
+        issue.help = SECRET_FORMS.to_owned();
     }
 }
 

@@ -39,7 +39,7 @@ static JOURNAL: Table = Table {
         ),
         Key::defaulted(
             "size_max",
-            Shape::Size { min: 16 << 20 },
+            Shape::Size { min: 1 << 20 },
             "the size at which the oldest of those are dropped sooner",
         ),
     ],

@@ -216,7 +216,7 @@ fn mysql(section: &Section<'_>) -> Option<MysqlSettings> {
     let user = section.take("user").and_then(|node| node.text());
     let password = section.take("password").map(|node| secret::read(&node));
     let database = section.take("database").and_then(|node| node.text());
-    let tls = section.take("tls").map_or(Some(Tls::default()), |node| tls(&node));
+    let tls = section.take("tls").map_or_else(|| Some(Tls::default()), |node| tls(&node));
     let password: Option<Secret> = match password {
         None => None,
         Some(read) => Some(read?),

@@ -3,11 +3,10 @@
 //! Owns the text that `driftd config check` prints. Refuses to say more than the settings do.
 //! Invariant: no secret is in it, only where secrets are kept.
 
-use std::fmt::Write;
-
 use super::units::{show_duration, show_size};
 use super::{MappingSettings, PairingSettings, Settings, SideSettings};
 use crate::abort::{Condition, Mode};
+use crate::model::Secret;
 use crate::report::{EventSink, KeyExport, OtlpProtocol};
 use crate::store::{Kind, Limits, Tls};
 use crate::{hook, plan, plugin, settle, store};
@@ -23,6 +22,7 @@ pub fn check_report(settings: &Settings) -> String {
         Mode::Armed => "criteria (armed: a trip fires its hooks)",
         Mode::DryRun => "criteria (dry run: no hook fires)",
     };
+    let mode = if settings.abort.criteria.is_empty() { "criteria" } else { mode };
     report.part(mode, settings.abort.criteria.iter().map(criterion));
     report.part("hooks", settings.hooks.iter().map(hook));
     report.part("in force", in_force(settings).into_iter());
@@ -50,7 +50,7 @@ impl Report {
 }
 
 fn store(settings: &store::Settings) -> (String, String) {
-    let mut text = match &settings.kind {
+    let text = match &settings.kind {
         Kind::Mysql(mysql) => {
             let tls = match &mysql.tls {
                 Tls::Disabled => "in clear".to_owned(),
@@ -59,20 +59,15 @@ fn store(settings: &store::Settings) -> (String, String) {
                 Tls::VerifiedBy(path) => format!("TLS, verified by {}", path.display()),
             };
             let (user, host, port) = (&mysql.user, &mysql.host, mysql.port);
-            let password =
-                mysql.password.as_ref().map_or("none".to_owned(), |it| format!("{it:?}"));
-            format!("mysql {user}@{host}:{port}/{}, password {password}, {tls}", mysql.database)
+            let password = mysql.password.as_ref().map_or_else(|| "no password".to_owned(), kept);
+            format!("mysql {user}@{host}:{port}/{}, {password}, {tls}", mysql.database)
         }
         Kind::Dynamodb(dynamodb) => {
             let region = dynamodb.region.as_deref().unwrap_or("from the AWS default chain");
-            let mut text = format!("dynamodb, region {region}");
-            for (name, value) in [("endpoint", &dynamodb.endpoint), ("profile", &dynamodb.profile)]
-            {
-                if let Some(value) = value {
-                    text += &format!(", {name} {value}");
-                }
-            }
-            text
+            let endpoint = dynamodb.endpoint.as_ref().map(|url| format!(", endpoint {url}"));
+            let profile = dynamodb.profile.as_ref().map(|name| format!(", profile {name}"));
+            let (endpoint, profile) = (endpoint.unwrap_or_default(), profile.unwrap_or_default());
+            format!("dynamodb, region {region}{endpoint}{profile}")
         }
         Kind::Sqlite { path } => format!("sqlite {}", path.display()),
     };
@@ -85,8 +80,14 @@ fn store(settings: &store::Settings) -> (String, String) {
     ];
     let rates: Vec<_> = rates.into_iter().flatten().collect();
     let rates = if rates.is_empty() { "no rate limit".to_owned() } else { rates.join(", ") };
-    text += &format!("; {rates}, {concurrency} reads at once");
-    (settings.name.clone(), text)
+    (settings.name.clone(), format!("{text}; {rates}, {concurrency} reads at once"))
+}
+
+/// Where a secret is kept.
+fn kept(secret: &Secret) -> String {
+    let shown = format!("{secret:?}");
+    let place = shown.strip_prefix("Secret(").and_then(|shown| shown.strip_suffix(')'));
+    format!("password in {}", place.unwrap_or("its place"))
 }
 
 fn plugin(settings: &plugin::Settings) -> (String, String) {
@@ -147,15 +148,13 @@ fn criterion(criterion: &crate::abort::Criterion) -> (String, String) {
 }
 
 fn hook(settings: &hook::Settings) -> (String, String) {
-    let mut text = String::new();
-    for word in &settings.command {
+    let word = |word: &String| {
         let quoted = word.is_empty() || word.contains(char::is_whitespace);
-        // Writing to a text cannot fail.
-        let written = if quoted { write!(text, "{word:?} ") } else { write!(text, "{word} ") };
-        debug_assert!(written.is_ok(), "a text takes what is written to it");
-    }
+        if quoted { format!("{word:?}") } else { word.clone() }
+    };
+    let command = settings.command.iter().map(word).collect::<Vec<_>>().join(" ");
     let (timeout, deadline) = (show_duration(settings.timeout), show_duration(settings.deadline));
-    let text = format!("{}; {timeout} a run, failed after {deadline}", text.trim_end());
+    let text = format!("{command}; {timeout} a run, failed after {deadline}");
     (settings.name.clone(), text)
 }
 
@@ -183,7 +182,7 @@ fn in_force(settings: &Settings) -> Vec<(String, String)> {
             OtlpProtocol::Http => format!("{} over HTTP", otlp.endpoint),
         },
     );
-    let listen = settings.listen.map_or("nowhere".to_owned(), |listen| listen.to_string());
+    let listen = settings.listen.map_or_else(|| "nowhere".to_owned(), |listen| listen.to_string());
     [
         ("journal", format!("{}, {retention} kept, at most {size}", journal.path.display())),
         ("traces and metrics", otlp),

@@ -59,39 +59,65 @@ fn position(error: &Error, text: &str) -> Range<usize> {
     if span.start >= end { floor(text, end.saturating_sub(1))..end } else { span }
 }
 
-/// The part to blank out: the line of the error, the statement that it belongs to, or the section
-/// whose header is broken; whichever leaves the fewest errors, the smallest if several do.
+/// The part to blank out: what leaves the fewest errors, the smallest if several do. It may be the
+/// line of the error, the section whose header is broken, the statement that the line belongs to or
+/// follows, or the line on which a value begins that reaches as far as here.
 fn broken_part(text: &str, at: usize, duplicate: bool) -> Range<usize> {
     let line = line_of(text, at);
-    let is_header = |line: &Range<usize>| text[line.clone()].trim_start().starts_with('[');
-    if is_header(&line) && !text[line.clone()].contains('=') {
-        // Without its header, a section's keys would count as the section's before.
-        let mut end = line.end;
-        while end < text.len() && !is_header(&line_of(text, end + 1)) {
-            end = line_of(text, end + 1).end;
-        }
-        let section = line.start..end;
-        if duplicate || errors(&blank(text, &section)).len() <= errors(&blank(text, &line)).len() {
-            return section;
-        }
+    let content = &text[line.clone()];
+    let is_header = content.trim_start().starts_with('[') && !content.contains('=');
+    let itself = if is_header { section_of(text, &line) } else { line.clone() };
+    if duplicate && is_header {
+        return itself;
     }
-    let mut start = line.start;
-    while start > 0 && !is_statement(&text[line_of(text, start)]) {
-        start = line_of(text, start - 1).start;
-    }
-    let before = if start == line.start && start > 0 {
+    let mut candidates = vec![itself];
+    let start = statement_before(text, line.start);
+    candidates.push(start..line.end);
+    if start == line.start && start > 0 {
         // The error may be the first thing after a statement that was not closed.
-        let mut start = line_of(text, start - 1).start;
-        while start > 0 && !is_statement(&text[line_of(text, start)]) {
-            start = line_of(text, start - 1).start;
-        }
-        start..line.start - 1
-    } else {
-        start..line.end
-    };
-    let candidates = [line, before.clone(), before.start..line_of(text, at).end];
+        let before = statement_before(text, start - 1);
+        candidates.push(before..start - 1);
+        candidates.push(before..line.end);
+    }
+    let (document, _) = DeTable::parse_recoverable(text);
+    if let Some(begin) = enclosing(document.get_ref(), at).filter(|begin| *begin < line.start) {
+        candidates.push(line_of(text, begin));
+    }
     let left = |part: &Range<usize>| (errors(&blank(text, part)).len(), part.len());
-    candidates.into_iter().filter(|part| !part.is_empty()).min_by_key(left).unwrap_or(before)
+    candidates.into_iter().filter(|part| !part.is_empty()).min_by_key(left).unwrap_or(line)
+}
+
+/// A header's line with all that follows, up to the next header: without its header, a section's
+/// keys would count as the section's before.
+fn section_of(text: &str, header: &Range<usize>) -> Range<usize> {
+    let mut end = header.end;
+    while end < text.len() {
+        let next = line_of(text, end + 1);
+        if text[next.clone()].trim_start().starts_with('[') {
+            break;
+        }
+        end = next.end;
+    }
+    header.start..end
+}
+
+/// Start of the nearest line, at or before `at`, that begins a statement.
+fn statement_before(text: &str, at: usize) -> usize {
+    let mut line = line_of(text, at);
+    while line.start > 0 && !is_statement(&text[line.clone()]) {
+        line = line_of(text, line.start - 1);
+    }
+    line.start
+}
+
+/// Where the outermost value begins that reaches over `at`.
+fn enclosing(table: &DeTable<'_>, at: usize) -> Option<usize> {
+    table.iter().find_map(|(_, value)| {
+        let span = value.span();
+        let reaches = span.start <= at && at <= span.end;
+        let inner = || value.get_ref().as_table().and_then(|table| enclosing(table, at));
+        if reaches { Some(span.start) } else { inner() }
+    })
 }
 
 /// Whether a line begins a statement: a header, or a key and an equals sign.
@@ -122,14 +148,26 @@ fn tell(error: &Error, at: &Range<usize>, part: &Range<usize>, text: &str) -> Is
     } else if error.message().starts_with("string values must be quoted") {
         let message = "a text must stand between quotes".to_owned();
         (at.clone(), message, "write \"...\"; numbers, true and false stand without quotes")
+    } else if error.message().contains("string, expected") {
+        (visible(text, at, &line), error.message().to_owned(), "close the quotes")
     } else {
         (
-            at.clone(),
+            visible(text, at, &line),
             error.message().to_owned(),
             "correct the TOML; the rest of this file was checked without it",
         )
     };
     Issue { span: Some(span), path: String::new(), message, help: help.to_owned(), absent: None }
+}
+
+/// Something to point at: an empty place at the end of a line is not seen.
+fn visible(text: &str, at: &Range<usize>, line: &Range<usize>) -> Range<usize> {
+    let before = trimmed(text, line.start..at.start.max(line.start));
+    match (at.is_empty(), before.is_empty()) {
+        (false, _) => at.clone(),
+        (true, false) => floor(text, before.end - 1)..before.end,
+        (true, true) => trimmed(text, line.clone()),
+    }
 }
 
 /// The line around `at`, without its line break.

@@ -146,7 +146,19 @@ fn visit_shape(path: &str, shape: &'static Shape, visit: &mut impl FnMut(&str, &
             visit_shape(&format!("{path}/anyOf/0"), one, visit);
             visit_shape(&format!("{path}/anyOf/1"), other, visit);
         }
-        _ => {}
+        Shape::Text
+        | Shape::AnyText
+        | Shape::Count { .. }
+        | Shape::Ratio
+        | Shape::Positive
+        | Shape::Duration { .. }
+        | Shape::Size { .. }
+        | Shape::Choice(_)
+        | Shape::Path
+        | Shape::Address
+        | Shape::Url
+        | Shape::Reference(_)
+        | Shape::AnyTable => {}
     }
 }
 
@@ -195,7 +207,9 @@ fn conforms(value: &toml::Value, schema: &serde_json::Value, path: &str) -> Resu
         toml::Value::Integer(_) | toml::Value::Float(_) => "number",
         toml::Value::Array(_) => "array",
         toml::Value::Table(_) => "object",
-        other => return Err(format!("{path}: {other} has no place in the format")),
+        toml::Value::Boolean(_) | toml::Value::Datetime(_) => {
+            return Err(format!("{path}: {value} has no place in the format"));
+        }
     };
     let typed = schema.get("type").and_then(serde_json::Value::as_str).unwrap_or("string");
     let typed = if typed == "integer" { "number" } else { typed };
@@ -208,7 +222,7 @@ fn conforms(value: &toml::Value, schema: &serde_json::Value, path: &str) -> Resu
             .iter()
             .any(|word| word == text)
             .then_some(())
-            .ok_or(format!("{path}: {text}"));
+            .ok_or_else(|| format!("{path}: {text}"));
     }
     if let Some(items) = value.as_array() {
         return items.iter().try_for_each(|item| conforms(item, &schema["items"], path));

@@ -58,9 +58,14 @@ fn measure(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn show(value: u64, units: &[(&str, u64)]) -> String {
-    let largest = units.iter().filter(|(_, factor)| value >= *factor && value % factor == 0);
+    let largest =
+        units.iter().filter(|(_, factor)| value >= *factor && value.is_multiple_of(*factor));
     let (name, factor) = largest.max_by_key(|(_, factor)| *factor).unwrap_or(&units[0]);
-    if value % factor == 0 { format!("{}{name}", value / factor) } else { format!("{value}B") }
+    if value.is_multiple_of(*factor) {
+        format!("{}{name}", value / factor)
+    } else {
+        format!("{value}B")
+    }
 }
 
 #[cfg(test)]

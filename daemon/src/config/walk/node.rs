@@ -105,11 +105,16 @@ impl<'w> Node<'w> {
         let number = match self.value {
             DeValue::Float(float) => float.as_str().parse().ok(),
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
-            _ => None,
+            DeValue::Integer(_)
+            | DeValue::String(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)
+            | DeValue::Table(_) => None,
         };
-        let fits = |number: &f64| match self.shape {
-            Shape::Ratio => (0.0..=1.0).contains(number),
-            _ => number.is_finite() && *number > 0.0,
+        let ratio = matches!(self.shape, Shape::Ratio);
+        let fits = |number: &f64| {
+            if ratio { (0.0..=1.0).contains(number) } else { number.is_finite() && *number > 0.0 }
         };
         number.filter(fits).or_else(|| self.none())
     }
@@ -135,7 +140,7 @@ impl<'w> Node<'w> {
         let found = words.iter().find(|word| **word == text).copied();
         if found.is_none() {
             let help = match nearest(text, words).first() {
-                Some(near) => format!("did you mean \"{near}\"? It is {}", one_of(words)),
+                Some(near) => format!("did you mean \"{near}\"?"),
                 None => self.shape.remedy(),
             };
             self.fault(format!("must be {}, not \"{text}\"", one_of(words)), help);
@@ -323,10 +328,11 @@ impl<'w> Node<'w> {
     /// The same value as one of its two shapes, whichever its TOML type fits.
     pub(in crate::config) fn either(&self) -> Option<Self> {
         let Shape::Either(one, other) = self.shape else { return self.none() };
-        let fits = |shape: &Shape| match (shape, self.value) {
-            (Shape::Choice(_) | Shape::Path | Shape::Text, DeValue::String(_))
-            | (Shape::Table(_), DeValue::Table(_)) => true,
-            _ => false,
+        let fits = |shape: &Shape| {
+            matches!(
+                (shape, self.value),
+                (Shape::Choice(_), DeValue::String(_)) | (Shape::Table(_), DeValue::Table(_))
+            )
         };
         let shape = [one, other].into_iter().find(|shape| fits(shape)).or_else(|| self.none())?;
         Some(self.described(shape))
@@ -382,7 +388,9 @@ impl<'w> Node<'w> {
             {
                 format!("{text:?}")
             }
-            other => called(other).to_owned(),
+            DeValue::String(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+                called(self.value).to_owned()
+            }
         }
     }
 
