@@ -11,6 +11,7 @@ pub mod check;
 pub mod engine;
 
 // The stages, in the order in which data meets them.
+pub mod config;
 pub mod plan;
 pub mod store;
 pub mod plugin;
