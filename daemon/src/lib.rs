@@ -7,6 +7,7 @@
 
 // How a run goes.
 pub mod run;
+pub mod api;
 
 // The stages, in the order in which data meets them.
 pub mod plan;
