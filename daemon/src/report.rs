@@ -3,8 +3,24 @@
 //! Owns every exported name and the settings of exports. Refuses to hold up the comparison: a full
 //! queue is a counted loss. Invariant: keys and values leave the process only as configured.
 
+pub mod names;
+pub mod form;
+pub mod events;
+pub mod sink;
+pub mod status;
+pub mod export;
+pub mod traces;
+pub mod metrics;
+pub mod log;
+pub mod setup;
+
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub use form::Identity;
+pub use metrics::{Extras, Metrics};
+pub use setup::{Report, ReportError, environment};
+pub use sink::{Sink, SinkError};
 
 /// What is exported, and where to.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,3 +114,6 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
