@@ -6,6 +6,7 @@
 
 pub mod builtin;
 pub mod template;
+pub mod wasm;
 mod calendar;
 mod identity;
 mod issue;

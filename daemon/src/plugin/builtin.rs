@@ -232,7 +232,8 @@ impl BuiltInSession {
 /// The type of a field's values, and whether its cells are dynamically typed.
 fn canonical(field: &Field, source: Logical, target: Logical) -> (Logical, bool) {
     let typed = |logical: Logical| (logical != Logical::Value).then_some(logical);
-    let to = field.logical.or(typed(source)).or(typed(target)).unwrap_or(Logical::Value);
+    let sides = || typed(source).or_else(|| typed(target));
+    let to = field.logical.or_else(sides).unwrap_or(Logical::Value);
     let dynamic = to == Logical::Value
         || (source == Logical::Value || target == Logical::Value)
             && field.role == Role::Compared

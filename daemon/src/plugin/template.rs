@@ -219,7 +219,7 @@ impl KeyColumn {
         if form != Form::Bytes && template.lone_field().is_none() && !constant {
             issues.push(
                 PlanIssue::new(
-                    path.clone(),
+                    path,
                     format!("key column `{}` is of type {}", column.name, column.logical),
                 )
                 .help("its template can only be one field, such as {id}"),
@@ -361,12 +361,8 @@ fn field(entity: &EntityDef, name: &str, column: &ColumnDef) -> Result<Piece, Pl
         Logical::Boolean => column.logical == Logical::Boolean,
         Logical::Binary => column.logical == Logical::Binary,
         Logical::Float | Logical::Json | Logical::Set => false,
-        Logical::Integer | Logical::Decimal => match column.logical {
-            Logical::Integer | Logical::Decimal => true,
-            other => is_plain(other),
-        },
         // A text may hold a number; an entity whose text does not has no location.
-        Logical::Text | Logical::Enum => {
+        Logical::Integer | Logical::Decimal | Logical::Text | Logical::Enum => {
             is_plain(column.logical)
                 || matches!(column.logical, Logical::Integer | Logical::Decimal)
         }
@@ -390,20 +386,15 @@ fn field(entity: &EntityDef, name: &str, column: &ColumnDef) -> Result<Piece, Pl
 /// Writes the text form of a field. False if it has none.
 fn render(column: &Column, row: usize, logical: Logical, out: &mut Vec<u8>) -> bool {
     if let Some(bytes) = column.bytes(row) {
-        return match logical {
-            Logical::Decimal => match text(bytes).and_then(|text| Number::parse(text).ok()) {
-                Some(number) => write!(out, "{number}").is_ok(),
-                None => false,
-            },
-            Logical::Value => match Value::decode(bytes) {
-                Ok(value) => render_value(&value, out),
-                Err(_) => false,
-            },
-            _ => {
-                out.extend_from_slice(bytes);
-                true
-            }
-        };
+        if logical == Logical::Value {
+            return Value::decode(bytes).is_ok_and(|value| render_value(&value, out));
+        }
+        if logical == Logical::Decimal {
+            let number = text(bytes).and_then(|text| Number::parse(text).ok());
+            return number.is_some_and(|number| write!(out, "{number}").is_ok());
+        }
+        out.extend_from_slice(bytes);
+        return true;
     }
     let Some(integer) = column.integer(row) else { return false };
     let counted = i64::try_from(integer);
@@ -450,16 +441,21 @@ fn number(entities: &Batch, pieces: &[Piece], row: usize) -> Option<Number> {
     };
     let column = &entities.columns[index];
     let written = |text: &str| Number::parse(text).ok().filter(|number| number.to_string() == text);
-    match logical {
-        Logical::Integer => column.integer(row).map(Number::from),
-        Logical::Decimal => Number::parse(text(column.bytes(row)?)?).ok(),
-        Logical::Text | Logical::Enum => written(text(column.bytes(row)?)?),
-        Logical::Value => match Value::decode(column.bytes(row)?).ok()? {
-            Value::Number(number) => Some(number),
-            Value::Text(text) => written(&text),
-            _ => None,
-        },
-        _ => None,
+    if let Some(integer) = column.integer(row) {
+        return Some(Number::from(integer));
+    }
+    let bytes = column.bytes(row)?;
+    if logical == Logical::Value {
+        let value = Value::decode(bytes).ok()?;
+        if let Value::Number(number) = value {
+            return Some(number);
+        }
+        return if let Value::Text(text) = value { written(&text) } else { None };
+    }
+    if logical == Logical::Decimal {
+        Number::parse(text(bytes)?).ok()
+    } else {
+        written(text(bytes)?)
     }
 }
 

@@ -173,6 +173,7 @@ fn values_are_converted_where_nothing_is_lost() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn what_would_be_lost_is_rejected_without_the_value() {
     use Logical as L;
     let text = |text: &str| Given::Value(Value::Text(text.to_owned()));
