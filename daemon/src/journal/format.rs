@@ -219,6 +219,8 @@ struct CriterionForm {
     trips: u64,
     #[serde(with = "maybe_text")]
     tripped: Option<Moment>,
+    #[serde(with = "text")]
+    armed: Moment,
     count: u64,
     at_least: u64,
 }
