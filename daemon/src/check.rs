@@ -43,6 +43,8 @@ pub struct Context {
     pub mapper: Arc<dyn Mapper>,
     /// The entity type, compiled.
     pub canon: Canon,
+    /// About how many rows a partition has.
+    pub partition_rows: NonZeroU32,
     /// Rows of one side that a check holds at once.
     pub window_rows: NonZeroU32,
     /// The time, for spans; `run` gives it.
@@ -112,7 +114,8 @@ fn unstarted(extent: &Extent, error: &PluginError) -> Outcome {
 }
 
 /// A store's failure, in words for people.
-fn store_fault(side: Side, error: &StoreError) -> Fault {
+#[must_use]
+pub fn store_fault(side: Side, error: &StoreError) -> Fault {
     let cause = error.source.as_ref().map(|source| format!(": {}", chain(source.as_ref())));
     Fault {
         side: Some(side),

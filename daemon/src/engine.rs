@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use crate::abort;
 use crate::model::{
-    Asked, Command, Commit, Direction, Extent, Fault, Finding, Happening, HookJob, InvariantDef,
-    Leads, Look, MappingIdentity, Moment, Note, Occurrence, Outcome, PairingStatus, Partition,
-    Saved,
+    Asked, Command, Commit, CriterionState, Direction, Extent, Fault, Finding, Happening, HookJob,
+    InvariantDef, Leads, Look, MappingIdentity, Moment, Note, Occurrence, Outcome, PairingStatus,
+    Partition, Saved,
 };
 use crate::{plan, settle};
 
@@ -342,6 +342,12 @@ impl Engine {
     #[must_use]
     pub fn statuses(&self) -> Vec<PairingStatus> {
         self.pairings.iter().map(|pairing| pairing.status().clone()).collect()
+    }
+
+    /// The criteria.
+    #[must_use]
+    pub fn criteria(&self) -> Vec<CriterionState> {
+        self.criteria.states()
     }
 
     /// The findings that stand.

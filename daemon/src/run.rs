@@ -1,4 +1,374 @@
 //! Wiring: the only clock, the only spawn, bounded channels, and the carrying out of decisions.
 //!
-//! Owns start and shutdown. Refuses to decide anything: it carries events to the engine and
-//! decisions from it. Invariant: journal, then report, then hook.
+//! Owns start, the loop, and shutdown. Refuses to decide anything: it carries events to the engine
+//! and decisions from it. Invariant: journal, then report, then hook; a commit that fails stops the
+//! process.
+
+mod clock;
+mod deliver;
+mod start;
+mod tasks;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::api::{self, Shared};
+use crate::check::Context;
+use crate::config::Settings;
+use crate::engine::{self, Decision, Engine, Event, HookTiming, Until};
+use crate::journal::{Journal, JournalError};
+use crate::model::{Finding, Moment, Note, PairingStatus};
+use crate::report::metrics::Extras;
+use crate::report::{Identity, Report, ReportError, SinkError, events};
+
+pub use clock::Clock;
+pub use start::{StartError, Supplied};
+
+use deliver::Delivery;
+use tasks::Tasks;
+
+/// How often commands that people left in the journal are looked for.
+const COMMANDS_EVERY: Duration = Duration::from_millis(500);
+/// How often the journal drops what is past its time.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// How often metrics are brought up to date.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// How long the last telemetry may take.
+const TELEMETRY_STOP: Duration = Duration::from_secs(5);
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// `run`: for ever, with the configured journal, hooks and sinks.
+    Daemon,
+    /// `verify`: one pass, with a journal that ends with the process; no hooks, no drift events.
+    Verify,
+}
+
+/// Why a run ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not begin.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The journal cannot be read or written.
+    #[error("driftd stops, because what it decides must be kept")]
+    Journal(#[from] JournalError),
+    /// Telemetry cannot be set up.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The sink of drift events cannot be opened.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The address for health and metrics cannot be used.
+    #[error("cannot listen on {address} for health and metrics; choose another `http.listen`")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How far each pairing came.
+    pub statuses: Vec<PairingStatus>,
+    /// The findings that stand.
+    pub findings: Vec<Finding>,
+    /// Whether it was asked to stop, and everything in flight ended within the grace.
+    pub stopped: Option<bool>,
+}
+
+/// Something to be told to whoever watches a run.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// The time.
+    pub now: Moment,
+    /// How far each pairing has come.
+    pub statuses: &'a [PairingStatus],
+    /// What happened.
+    pub notes: &'a [Note],
+}
+
+/// What comes from outside while a run goes on.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    /// Turns true when the run must end.
+    pub stop: watch::Receiver<bool>,
+    /// Counts up whenever the file of drift events must be opened again.
+    pub reopen: watch::Receiver<u64>,
+}
+
+/// Runs until it is done or stopped. `supplied` are stores and code that do not come from the
+/// configuration; `watch` is called after every decision.
+///
+/// # Errors
+/// If it cannot begin, or what it decides cannot be kept.
+pub async fn run(
+    settings: Settings,
+    purpose: Purpose,
+    supplied: Supplied,
+    signals: Signals,
+    mut watch: impl FnMut(View<'_>),
+) -> Result<Ended, RunError> {
+    let clock = Clock::new();
+    let mut journal = match purpose {
+        Purpose::Daemon => Journal::open(&settings.journal, clock.now())?,
+        Purpose::Verify => Journal::in_memory()?,
+    };
+    let secrets = journal.identity().clone();
+    let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
+    let environment = crate::report::environment;
+    let report = Report::start(&settings.report, identity.clone(), &environment)?;
+    let names: Vec<String> = settings.stores.iter().map(|store| store.name.clone()).collect();
+    let waiting = names.iter().map(|name| format!("store `{name}` is being connected")).collect();
+    let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), waiting));
+    let (ended, over) = watch::channel(false);
+    serve(&settings, purpose, &shared, over).await?;
+
+    let started = start::start(&settings, supplied, &secrets, &clock, &signals).await;
+    let (contexts, specs) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            stop_report(report).await;
+            return Err(error.into());
+        }
+    };
+    shared.set_unready(Vec::new());
+    let engine_settings = engine_settings(&settings, purpose, specs);
+    let saved = journal.load()?;
+    let engine = Engine::new(engine_settings, saved, clock.now());
+    let delivery = match purpose {
+        Purpose::Daemon => Delivery::open(&settings.report.events)?,
+        Purpose::Verify => Delivery::nowhere()?,
+    };
+    journal.tidy(clock.now())?;
+    let lock_path = settings.journal.path.clone();
+    let run = Run {
+        engine,
+        journal,
+        report,
+        identity,
+        shared,
+        clock: clock.clone(),
+        delivery,
+        tasks: Tasks::new(contexts, settings.hooks.clone(), lock_path),
+        grace: settings.grace,
+        statuses: Vec::new(),
+        observed: Moment::default(),
+        tidied: clock.now(),
+        commands_at: Moment::default(),
+    };
+    let result = run.go(signals, &mut watch).await;
+    ended.send_replace(true);
+    result
+}
+
+fn engine_settings(
+    settings: &Settings,
+    purpose: Purpose,
+    pairings: Vec<engine::Spec>,
+) -> engine::Settings {
+    let mut abort = settings.abort.clone();
+    if purpose == Purpose::Verify {
+        abort.criteria.clear();
+    }
+    let timing = |hook: &crate::hook::Settings| HookTiming {
+        name: hook.name.clone(),
+        deadline: hook.deadline,
+        backoff: hook.backoff,
+    };
+    let until = match purpose {
+        Purpose::Daemon => Until::Stopped,
+        Purpose::Verify => Until::OnePass,
+    };
+    engine::Settings { pairings, abort, hooks: settings.hooks.iter().map(timing).collect(), until }
+}
+
+/// Serves health and metrics until the run is over.
+async fn serve(
+    settings: &Settings,
+    purpose: Purpose,
+    shared: &Arc<Shared>,
+    mut over: watch::Receiver<bool>,
+) -> Result<(), RunError> {
+    let (Some(address), Purpose::Daemon) = (settings.listen, purpose) else { return Ok(()) };
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    tracing::info!(target: "driftd", %address, "health and metrics are served");
+    let shared = Arc::clone(shared);
+    tasks::detach(async move {
+        // An error means that the run is gone, and with it the reason to serve.
+        api::serve(listener, shared, async move {
+            over.wait_for(|over| *over).await.ok();
+        })
+        .await;
+    });
+    Ok(())
+}
+
+async fn stop_report(report: Report) {
+    let stopped = tokio::task::spawn_blocking(move || report.stop(TELEMETRY_STOP)).await;
+    if let Err(error) = stopped {
+        tracing::warn!(target: "driftd", %error, "telemetry did not stop");
+    }
+}
+
+/// A run under way.
+struct Run {
+    engine: Engine,
+    journal: Journal,
+    report: Report,
+    identity: Identity,
+    shared: Arc<Shared>,
+    clock: Clock,
+    delivery: Delivery,
+    tasks: Tasks,
+    grace: Duration,
+    statuses: Vec<PairingStatus>,
+    observed: Moment,
+    tidied: Moment,
+    commands_at: Moment,
+}
+
+impl Run {
+    async fn go(
+        mut self,
+        mut signals: Signals,
+        watch: &mut impl FnMut(View<'_>),
+    ) -> Result<Ended, RunError> {
+        let mut event = Event::Started;
+        let mut deadline: Option<Moment> = None;
+        let stopped = loop {
+            let now = self.clock.now();
+            let decision = self.engine.apply(now, event);
+            let (wake, finished) = (decision.wake, decision.finished);
+            self.carry_out(decision, now, watch)?;
+            if finished {
+                break deadline.map(|_| true);
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                tracing::warn!(
+                    target: "driftd",
+                    "the grace is over: what is in flight is let go, and read again after the restart"
+                );
+                break Some(false);
+            }
+            event = self.next(now, wake, deadline, &mut signals).await?;
+            if matches!(event, Event::Drain) {
+                deadline = Some(self.clock.now().after(self.grace));
+                self.shared.set_unready(vec!["driftd is shutting down".to_owned()]);
+                tracing::info!(target: "driftd", "stopping: nothing new is begun");
+            }
+        };
+        self.tasks.abandon();
+        self.delivery.finish(&mut self.journal).await?;
+        let ended = Ended {
+            statuses: self.engine.statuses(),
+            findings: self.engine.findings().cloned().collect(),
+            stopped,
+        };
+        stop_report(self.report).await;
+        Ok(ended)
+    }
+
+    /// Makes a decision real: journal, then report, then jobs.
+    fn carry_out(
+        &mut self,
+        decision: Decision,
+        now: Moment,
+        watch: &mut impl FnMut(View<'_>),
+    ) -> Result<(), RunError> {
+        let Decision { commit, jobs, notes, .. } = decision;
+        let rendered: Vec<(u64, Vec<u8>)> = commit
+            .occurrences
+            .iter()
+            .map(|occurrence| (occurrence.number, events::render(occurrence, &self.identity)))
+            .collect();
+        self.journal.commit(&commit, &rendered)?;
+        for status in commit.status {
+            match self.statuses.iter_mut().find(|known| known.pairing == status.pairing) {
+                Some(known) => *known = status,
+                None => self.statuses.push(status),
+            }
+        }
+        for note in &notes {
+            self.report.note(note);
+        }
+        watch(View { now, statuses: &self.statuses, notes: &notes });
+        for job in jobs {
+            self.tasks.start(job, &self.journal, &self.clock)?;
+        }
+        self.delivery.pump(&mut self.journal, now)?;
+        self.shared.beat(now);
+        if now.since(self.observed) >= OBSERVE_EVERY {
+            self.observed = now;
+            self.shared.set_status(self.statuses.clone());
+            let extras = Extras {
+                outbox: self.delivery.depth(),
+                hooks_pending: self.tasks.hooks_running(),
+                criteria: self.engine.criteria(),
+            };
+            self.report.observe(&self.statuses, extras, now);
+        }
+        if now.since(self.tidied) >= TIDY_EVERY {
+            self.tidied = now;
+            let tidied = self.journal.tidy(now)?;
+            if tidied.over {
+                tracing::warn!(
+                    target: "driftd",
+                    bytes = tidied.bytes,
+                    "the journal is larger than `journal.size_max` and holds nothing more that may \
+                     be dropped; raise it, or let drift events be delivered"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the next event.
+    async fn next(
+        &mut self,
+        now: Moment,
+        wake: Option<Moment>,
+        deadline: Option<Moment>,
+        signals: &mut Signals,
+    ) -> Result<Event, RunError> {
+        loop {
+            if self.clock.now().since(self.commands_at) >= COMMANDS_EVERY {
+                self.commands_at = self.clock.now();
+                if let Some((id, command)) = self.journal.commands()?.into_iter().next() {
+                    return Ok(Event::Commanded { id, command });
+                }
+            }
+            let mut until = now.after(COMMANDS_EVERY);
+            for moment in [wake, deadline].into_iter().flatten() {
+                until = until.min(moment);
+            }
+            let draining = deadline.is_some();
+            tokio::select! {
+                biased;
+                _ = signals.stop.wait_for(|stop| *stop), if !draining => return Ok(Event::Drain),
+                Ok(()) = signals.reopen.changed() => self.delivery.reopen(),
+                Some(event) = self.tasks.next() => return Ok(event),
+                delivered = self.delivery.next() => {
+                    delivered.settle(&mut self.journal)?;
+                    self.delivery.pump(&mut self.journal, self.clock.now())?;
+                }
+                () = self.clock.sleep_until(until) => return Ok(Event::Tick),
+            }
+        }
+    }
+}
+
+/// What checks need, by the pairing's position.
+type Contexts = Vec<Arc<Context>>;
+
+/// The path beside which hooks keep their locks.
+type JournalPath = PathBuf;

@@ -53,6 +53,11 @@ impl Criteria {
         }
     }
 
+    /// The criteria.
+    pub(super) fn states(&self) -> Vec<CriterionState> {
+        self.states.values().cloned().collect()
+    }
+
     /// Whether no hook waits or runs.
     pub(super) fn is_quiet(&self) -> bool {
         self.running.is_empty() && self.jobs.values().all(|job| job.state != HookState::Pending)

@@ -15,9 +15,9 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use crate::model::{
     CriterionState, DriftKind, Fault, Finding, Happening, HookJob, Moment, Subject,
 };
-use crate::report::{Identity, Log, LogFormat, LogLevel};
 use crate::report::events;
 use crate::report::form::partition_name;
+use crate::report::{Identity, Log, LogFormat, LogLevel};
 
 /// Starts logging to standard error: driftd from its level on, what it is built of from warnings on.
 ///
