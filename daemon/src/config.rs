@@ -164,8 +164,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     let telemetry = root.take(telemetry::KEY.name).and_then(|node| node.section());
     let events = root.take(telemetry::EVENTS_KEY.name).and_then(|node| node.section());
     let log = telemetry.as_ref().and_then(telemetry::read_log);
-    let report = telemetry.zip(events);
-    let report = report.and_then(|(section, events)| telemetry::read(&section, &events, &pairings));
+    let report = telemetry::read(telemetry.as_ref(), events.as_ref(), &pairings);
     warn_of_unused(root);
     Some(Settings {
         stores,
