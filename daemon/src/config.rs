@@ -116,8 +116,8 @@ pub fn parse(text: &str, file: &str, base: &Path) -> Result<Loaded, ConfigErrors
         issue.absent.as_ref().is_some_and(in_damaged)
     };
     let mut errors = repaired.issues;
-    secret::correct(&mut errors, text);
     errors.extend(gathered.errors.into_iter().filter(|issue| !hidden(issue)));
+    secret::correct(&mut errors, text);
     match settings {
         Some(settings) if errors.is_empty() => {
             let warnings = Issues::new(file, shown, false, gathered.warnings);

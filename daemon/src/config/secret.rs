@@ -119,7 +119,8 @@ fn environment(name: &str) -> Result<Option<String>, SecretError> {
     }
 }
 
-/// A literal secret without quotes must not be told to be put between quotes.
+/// Whatever else is wrong with a literal secret, it must neither be repeated nor be put between
+/// quotes: it must go.
 pub(super) fn correct(errors: &mut [Issue], text: &str) {
     let literals = literals(text);
     let inside = |span: &Range<usize>| literals.iter().any(|literal| literal.contains(&span.start));
