@@ -287,6 +287,17 @@ fn the_example_is_complete() {
     assert!(!report.contains("hunter2"), "{report}");
 }
 
+#[test]
+fn the_journal_is_found_without_what_only_the_daemon_may_see() {
+    let path = repository().join(EXAMPLE);
+    super::load(&path).unwrap_err();
+    let loaded = super::load_for_journal(&path).unwrap();
+    assert_eq!(loaded.settings.journal.path, Path::new("/var/lib/driftd/driftd.journal"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let Kind::Mysql(mysql) = &loaded.settings.stores[0].kind else { panic!("the first is MySQL") };
+    mysql.password.as_ref().unwrap().read().unwrap_err();
+}
+
 /// The files for deployment and the example belong together: what one says, the others allow.
 #[test]
 fn deployment_files_agree_with_the_example() {
