@@ -72,11 +72,34 @@ impl Loaded {
     }
 }
 
-/// Reads the file at `path`.
+/// Whether what a file refers to outside of itself must be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Places {
+    /// Secrets, plugins and certificates are looked for.
+    #[default]
+    Checked,
+    /// They may be elsewhere.
+    Unchecked,
+}
+
+/// Reads the file at `path`, for a command that reads stores.
 ///
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    load_with(path, Places::Checked)
+}
+
+/// Reads the file at `path`, for a command that only needs the journal: whoever asks for the status
+/// need not be allowed to see the secrets, which a service manager may keep for the daemon alone.
+///
+/// # Errors
+/// Everything that is wrong with the file itself, at once.
+pub fn load_for_journal(path: &Path) -> Result<Loaded, ConfigErrors> {
+    load_with(path, Places::Unchecked)
+}
+
+fn load_with(path: &Path, places: Places) -> Result<Loaded, ConfigErrors> {
     let file = path.display().to_string();
     let refused = |cause: std::io::Error| {
         whole_file(&file, &format!("cannot read the file: {cause}"), "correct `--config`")
@@ -85,7 +108,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
     let base = base.parent().unwrap_or(&base);
     let bytes = std::fs::read(path).map_err(refused)?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, &file, base),
+        Ok(text) => parse_with(&text, &file, base, places),
         Err(error) => {
             let valid = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -100,10 +123,14 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// # Errors
 /// Everything that is wrong with it, at once.
 pub fn parse(text: &str, file: &str, base: &Path) -> Result<Loaded, ConfigErrors> {
+    parse_with(text, file, base, Places::Checked)
+}
+
+fn parse_with(text: &str, file: &str, base: &Path, places: Places) -> Result<Loaded, ConfigErrors> {
     let repaired = syntax::repair(text);
     let (document, _) = DeTable::parse_recoverable(&repaired.text);
     let (default, _) = DeTable::parse_recoverable(EMBEDDED_DEFAULT);
-    let walker = Walker::new(base.to_owned(), names(document.get_ref()));
+    let walker = Walker::new(base.to_owned(), names(document.get_ref()), places);
     let settings = read(&Section::root(&walker, &ROOT, document.get_ref(), default.get_ref()));
 
     let gathered = walker.into_gathered();
@@ -116,8 +143,8 @@ pub fn parse(text: &str, file: &str, base: &Path) -> Result<Loaded, ConfigErrors
         issue.absent.as_ref().is_some_and(in_damaged)
     };
     let mut errors = repaired.issues;
-    secret::correct(&mut errors, text);
     errors.extend(gathered.errors.into_iter().filter(|issue| !hidden(issue)));
+    secret::correct(&mut errors, text);
     match settings {
         Some(settings) if errors.is_empty() => {
             let warnings = Issues::new(file, shown, false, gathered.warnings);
@@ -164,8 +191,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     let telemetry = root.take(telemetry::KEY.name).and_then(|node| node.section());
     let events = root.take(telemetry::EVENTS_KEY.name).and_then(|node| node.section());
     let log = telemetry.as_ref().and_then(telemetry::read_log);
-    let report = telemetry.zip(events);
-    let report = report.and_then(|(section, events)| telemetry::read(&section, &events, &pairings));
+    let report = telemetry::read(telemetry.as_ref(), events.as_ref(), &pairings);
     warn_of_unused(root);
     Some(Settings {
         stores,
@@ -214,6 +240,9 @@ fn warn_of_unused(root: &Section<'_>) {
 /// A path to a file that must be there.
 fn existing_file(node: &Node<'_>) -> Option<PathBuf> {
     let path = node.path()?;
+    if node.walker.places == Places::Unchecked {
+        return Some(path);
+    }
     let cause = match std::fs::metadata(&path) {
         Ok(found) if found.is_dir() => "it is a directory".to_owned(),
         Ok(_) => return Some(path),

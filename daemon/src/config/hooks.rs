@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::hook::Settings;
 
+use super::Places;
 use super::describe::{Key, Shape, Table};
 use super::walk::{Entry, Node, Section};
 
@@ -105,7 +106,8 @@ fn command(node: &Node<'_>) -> Option<Vec<String>> {
         Some(text) => text.clone_into(program),
         None => item.fault("the path is not UTF-8", "write the program's whole path"),
     }
-    if let Some(cause) = cannot_run(&path) {
+    let checked = node.walker.places == Places::Checked;
+    if let Some(cause) = cannot_run(&path).filter(|_| checked) {
         item.warn(
             format!("`{}` {cause}", path.display()),
             "put an executable program there before a criterion trips",

@@ -37,10 +37,10 @@ static MAPPING: Table = Table {
 static FIELD: Table = Table {
     what: "a field",
     keys: &[
-        Key::defaulted(
+        Key::optional(
             "role",
             Shape::Choice(&ROLES),
-            "what the field is for: it identifies the entity (`key`), is part of the digest (`compared`), grows with every change (`version`), is counted by (`label`), or serves key templates only (`carried`)",
+            "what the field is for: it identifies the entity (`key`), is part of the digest (`compared`, also when left out), grows with every change (`version`), is counted by (`label`), or serves key templates only (`carried`)",
         ),
         Key::optional(
             "source",

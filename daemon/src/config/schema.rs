@@ -8,7 +8,6 @@ use serde_json::{Map, Value as Json, json};
 use toml::de::{DeTable, DeValue};
 
 use super::describe::{Key, Need, Shape, Table};
-use super::units::show_duration;
 use super::{EMBEDDED_DEFAULT, ROOT};
 
 /// The format as a JSON Schema (2020-12).
@@ -127,7 +126,11 @@ pub(super) fn default(key: &Key, samples: &Samples<'_>) -> Option<Json> {
     if key.need != Need::Defaulted || matches!(key.shape, Shape::Table(_) | Shape::Map { .. }) {
         return None;
     }
-    samples.iter().find_map(|sample| plain(sample.get(key.name)?.get_ref()))
+    let shown = samples.iter().filter_map(|sample| plain(sample.get(key.name)?.get_ref()));
+    let mut shown: Vec<_> = shown.collect();
+    shown.dedup();
+    // Examples that differ show no default.
+    if shown.len() == 1 { shown.pop() } else { None }
 }
 
 fn plain(value: &DeValue<'_>) -> Option<Json> {
@@ -156,11 +159,12 @@ fn describe(path: &str, table: &Table, samples: &Samples<'_>, sections: &mut Vec
         format!("| `{}` | {} | {default} | {doc} |\n", key.name, value(&key.shape))
     };
     let rows: String = table.keys.iter().map(row).collect();
-    let title = if path.is_empty() { "The whole file".to_owned() } else { format!("`[{path}]`") };
-    let about =
-        if path.is_empty() { String::new() } else { format!("{}.\n\n", sentence(table.what)) };
     let heading = "| key | value | default | meaning |\n| --- | --- | --- | --- |\n";
-    sections.push(format!("### {title}\n\n{about}{heading}{rows}"));
+    let section = format!("### {}\n\n{heading}{rows}", title(path, table));
+    // Kinds of stores share their limits and timeouts.
+    if !sections.contains(&section) {
+        sections.push(section);
+    }
     for key in table.keys {
         descend(&join(key.name), &key.shape, &within(key, samples), sections);
     }
@@ -213,7 +217,7 @@ fn value(of: &Shape) -> String {
         Shape::Ratio => "number, 0 to 1".to_owned(),
         Shape::Positive => "number > 0".to_owned(),
         Shape::Duration { min } if min.is_zero() => "duration".to_owned(),
-        Shape::Duration { min } => format!("duration \u{2265} {}", show_duration(*min)),
+        Shape::Duration { .. } => "duration > 0".to_owned(),
         Shape::Size { .. } => "size".to_owned(),
         Shape::Choice(words) => {
             words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")
@@ -233,7 +237,11 @@ fn value(of: &Shape) -> String {
     }
 }
 
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+fn title(path: &str, table: &Table) -> String {
+    let kind = table.key("kind").map(|key| key.shape);
+    match (path, kind) {
+        ("", _) => "The whole file".to_owned(),
+        (path, Some(Shape::Choice([kind]))) => format!("`[{path}]` with `kind = \"{kind}\"`"),
+        (path, _) => format!("`[{path}]`"),
+    }
 }

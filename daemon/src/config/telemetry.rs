@@ -111,34 +111,44 @@ static FILE: Table = Table {
 
 /// Reads what leaves the process.
 pub(super) fn read(
-    telemetry: &Section<'_>,
-    events: &Section<'_>,
+    telemetry: Option<&Section<'_>>,
+    events: Option<&Section<'_>>,
     pairings: &[PairingSettings],
 ) -> Option<Settings> {
+    let events = events.map(|section| read_events(section, pairings));
+    let telemetry = telemetry?;
     let service = telemetry.take("service").and_then(|node| node.text());
     let otlp = telemetry.take("otlp").map(|node| otlp(&node));
     let clean_ratio = telemetry.take("clean_ratio").and_then(|node| node.number());
     let slow = telemetry.take("slow").and_then(|node| node.duration());
     let traces_max = telemetry.take("traces_max").and_then(|node| node.count());
-    let sink = events.take("sink").and_then(|node| sink(&node));
-    let keys = events.take("keys").and_then(|node| keys(&node));
-    let fields = events.take("fields").map_or_else(Vec::new, |node| {
-        node.distinct(|node| node.parsed(|text| field(node, text, pairings)))
-    });
     let otlp = match otlp {
         Some(read) => Some(read?),
         None => None,
     };
+    let (events, keys, fields) = events?;
     Some(Settings {
         service: service?,
         otlp,
         clean_ratio: clean_ratio?,
         slow: slow?,
         traces_max: traces_max?,
-        events: sink?,
+        events: events?,
         keys: keys?,
         fields,
     })
+}
+
+fn read_events(
+    section: &Section<'_>,
+    pairings: &[PairingSettings],
+) -> (Option<EventSink>, Option<KeyExport>, Vec<String>) {
+    let sink = section.take("sink").and_then(|node| sink(&node));
+    let keys = section.take("keys").and_then(|node| keys(&node));
+    let fields = section.take("fields").map_or_else(Vec::new, |node| {
+        node.distinct(|node| node.parsed(|text| field(node, text, pairings)))
+    });
+    (sink, keys, fields)
 }
 
 /// Reads what driftd says on standard error.

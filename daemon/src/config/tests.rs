@@ -172,6 +172,9 @@ fn every_default_is_shown_and_every_key_is_in_the_schema_and_the_reference() {
         let property = schema.pointer(path);
         let property = property.unwrap_or_else(|| panic!("{path} is not in the schema"));
         assert_eq!(property["description"], key.doc, "{path}");
+        let literal = format!("{} = \"hunter2\"", key.name);
+        let covered = !super::secret::literals(&literal).is_empty();
+        assert_eq!(covered, key.is_secret(), "{path}: secrets are covered in broken TOML too");
         let leaf = !matches!(key.shape, Shape::Table(_));
         let shown = property.get("default").is_some();
         assert_eq!(shown, leaf && key.need == Need::Defaulted, "{path}: default.toml must show it");
@@ -285,6 +288,59 @@ fn the_example_is_complete() {
 }
 
 #[test]
+fn the_journal_is_found_without_what_only_the_daemon_may_see() {
+    let path = repository().join(EXAMPLE);
+    super::load(&path).unwrap_err();
+    let loaded = super::load_for_journal(&path).unwrap();
+    assert_eq!(loaded.settings.journal.path, Path::new("/var/lib/driftd/driftd.journal"));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let Kind::Mysql(mysql) = &loaded.settings.stores[0].kind else { panic!("the first is MySQL") };
+    mysql.password.as_ref().unwrap().read().unwrap_err();
+}
+
+/// The files for deployment and the example belong together: what one says, the others allow.
+#[test]
+fn deployment_files_agree_with_the_example() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = example(directory.path());
+    let settings = parse(&text, "example.toml", directory.path()).unwrap().settings;
+    let read =
+        |file: &str| std::fs::read_to_string(repository().join("config").join(file)).unwrap();
+
+    let unit = read("driftd.service");
+    let setting = |name: &str| {
+        let mut lines = unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        lines.next().map(str::to_owned)
+    };
+    assert_eq!(setting("MemoryDenyWriteExecute"), None, "it kills the compiler of plugins");
+    let stop = setting("TimeoutStopSec").unwrap().parse().unwrap();
+    assert!(std::time::Duration::from_secs(stop) > settings.grace);
+    let state = Path::new("/var/lib").join(setting("StateDirectory").unwrap());
+    assert!(settings.journal.path.starts_with(&state));
+    let original = std::fs::read_to_string(repository().join(EXAMPLE)).unwrap();
+    let credential = setting("LoadCredential").unwrap();
+    let (credential, _) = credential.split_once(':').unwrap();
+    assert!(original.contains(&format!("{{ credential = \"{credential}\" }}")));
+
+    let grants = read("mysql-grants.sql");
+    let policy: serde_json::Value = serde_json::from_str(&read("iam-policy.json")).unwrap();
+    for pairing in &settings.pairings {
+        let grant = format!("GRANT SELECT ON `shop`.`{}` TO", pairing.source.relation);
+        assert!(grants.contains(&grant), "{grant}");
+        let tables = policy["Statement"][0]["Resource"].as_array().unwrap();
+        let table = format!("table/{}", pairing.target.relation);
+        assert!(tables.iter().any(|arn| arn.as_str().unwrap().ends_with(&table)), "{table}");
+    }
+    let granted = grants.lines().map(|line| line.trim_start_matches("-- "));
+    let mut granted = granted.filter(|line| line.starts_with("GRANT "));
+    assert!(granted.all(|line| line.starts_with("GRANT SELECT ")), "driftd only reads");
+    let reads = ["BatchGetItem", "DescribeTable", "Query", "Scan"];
+    let reads = reads.map(|action| format!("dynamodb:{action}"));
+    assert_eq!(policy["Statement"][0]["Action"], serde_json::json!(reads));
+    assert_eq!(policy["Statement"][1]["Action"], "dynamodb:ListTables");
+}
+
+#[test]
 fn fields_keep_the_order_of_the_file() {
     let settings = full_default().settings;
     let super::MappingSettings::BuiltIn(builtin::Settings { fields, .. }) =
@@ -297,6 +353,34 @@ fn fields_keep_the_order_of_the_file() {
 }
 
 // --- what no file may do ------------------------------------------------------------------------
+
+/// The default with its examples, once for each line and each wrong thing in its place.
+#[test]
+fn any_value_may_be_wrong_or_missing() {
+    let text = super::schema::uncommented(EMBEDDED_DEFAULT);
+    let lines: Vec<_> = text.lines().collect();
+    for (index, line) in lines.iter().enumerate().filter(|(_, line)| !line.starts_with('#')) {
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        for value in
+            ["5", "-1", "\"\"", "\"x\"", "true", "[]", "[{}]", "{}", "{ x = 1 }", "1.5", ""]
+        {
+            let changed = if value.is_empty() { String::new() } else { format!("{key} = {value}") };
+            let mut lines = lines.clone();
+            lines[index] = &changed;
+            // The files that the examples name are not there, so there is always an error.
+            let errors = parse(&lines.join("\n"), "wrong.toml", Path::new("/")).unwrap_err();
+            assert!(!errors.issues().is_empty(), "{changed}");
+        }
+    }
+    for table in ROOT.keys {
+        for value in ["5", "\"x\"", "[]", "[[1]]", "{}"] {
+            let text = format!("{} = {value}", table.name);
+            if let Err(errors) = parse(&text, "wrong.toml", Path::new("/")) {
+                assert!(errors.issues().iter().all(|issue| issue.path.starts_with(table.name)));
+            }
+        }
+    }
+}
 
 proptest! {
     /// However a file is mangled: no panic, no secret in what is shown, and every place is in it.

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
+use super::Places;
 use super::describe::{Need, Table, keys};
 use super::issue::Issue;
 pub(super) use nearest::nearest;
@@ -24,6 +25,8 @@ pub(super) use node::{Entry, Node};
 pub(super) struct Walker {
     /// Where relative paths begin.
     pub base: PathBuf,
+    /// Whether what the file refers to must be there.
+    pub places: Places,
     /// Names of the elements of each top-level table, well-formed or not.
     pub names: BTreeMap<&'static str, Vec<String>>,
     errors: RefCell<Vec<Issue>>,
@@ -46,8 +49,12 @@ pub(super) struct Gathered {
 }
 
 impl Walker {
-    pub(super) fn new(base: PathBuf, names: Vec<(&'static str, Vec<String>)>) -> Self {
-        Self { base, names: names.into_iter().collect(), ..Self::default() }
+    pub(super) fn new(
+        base: PathBuf,
+        names: Vec<(&'static str, Vec<String>)>,
+        places: Places,
+    ) -> Self {
+        Self { base, names: names.into_iter().collect(), places, ..Self::default() }
     }
 
     pub(super) fn error(&self, issue: Issue) {
