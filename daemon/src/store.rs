@@ -6,11 +6,14 @@
 //! a store only reads, and no driver's type leaves its file: driver rows become columnar batches at
 //! once.
 
+mod calendar;
 pub mod dynamodb;
 pub mod governor;
+mod identity;
 pub mod memory;
 pub mod mysql;
 mod near;
+pub mod sqlite;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -238,12 +241,7 @@ pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
     match &settings.kind {
         Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql))),
         Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb).await,
-        Kind::Sqlite { .. } => Err(StoreError {
-            store: settings.name.clone(),
-            relation: None,
-            kind: StoreErrorKind::Unfit("this kind of store is not built in".to_owned()),
-            source: None,
-        }),
+        Kind::Sqlite { path } => Ok(Arc::new(sqlite::Sqlite::new(settings, path))),
     }
 }
 

@@ -17,7 +17,7 @@ mod table;
 mod trouble;
 mod wire;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,7 +30,8 @@ use self::session::{Ask, Sessions};
 use self::statement::{Chunk, Reader};
 use self::table::Table;
 use self::wire::Pages;
-use crate::model::{Batch, Extent, Logical, Range, RelationSchema};
+use crate::model::{Batch, Extent, Range, RelationSchema};
+use crate::store::identity::Asked;
 use crate::store::{
     Abilities, Care, Fetched, MysqlSettings, Page, Read, Settings, Store, StoreError,
     StoreErrorKind as Kind,
@@ -231,9 +232,7 @@ impl Mysql {
         for chunk in reader.chunks(keys) {
             match self.fetch_chunk(&reader, read, &chunk).await {
                 Ok(pages) => {
-                    let logical: Vec<_> =
-                        read.schema.key_columns().map(|column| column.logical).collect();
-                    let asked = Asked::new(keys, &chunk.positions, &logical);
+                    let asked = Asked::new(keys, &chunk.positions, &read.schema);
                     fetched.pages.extend(pages.into_iter().filter_map(|page| asked.keep(page)));
                 }
                 Err(error) => {
@@ -321,44 +320,5 @@ impl Store for Mysql {
     fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, _care: Care) -> BoxFuture<'a, Fetched> {
         // There is one server: it has no staler and no fresher reads.
         self.fetch_all(read, keys).boxed()
-    }
-}
-
-/// The keys that were asked for, byte by byte: to the server `a` and `A ` may be one key.
-struct Asked<'a> {
-    logical: &'a [Logical],
-    /// None: integers, which the server compares as we do.
-    keys: Option<BTreeSet<Vec<u8>>>,
-}
-
-impl<'a> Asked<'a> {
-    fn new(keys: &Batch, positions: &[usize], logical: &'a [Logical]) -> Self {
-        let exact = logical.iter().all(|logical| *logical == Logical::Integer);
-        let all = || positions.iter().map(|row| Self::identity(keys, logical, *row)).collect();
-        Self { logical, keys: (!exact).then(all) }
-    }
-
-    fn identity(keys: &Batch, logical: &[Logical], row: usize) -> Vec<u8> {
-        let mut identity = Vec::new();
-        for (column, logical) in keys.columns.iter().zip(logical) {
-            wire::identity(&mut identity, column, *logical, row);
-        }
-        identity
-    }
-
-    /// The page without rows whose key was not asked for; none if none is left.
-    fn keep(&self, page: Page) -> Option<Page> {
-        let Some(asked) = &self.keys else { return Some(page) };
-        let wanted = |row: &usize| asked.contains(&Self::identity(&page.keys, self.logical, *row));
-        let kept: Vec<_> = (0..page.keys.rows).filter(wanted).collect();
-        if kept.len() == page.keys.rows {
-            return Some(page);
-        }
-        (!kept.is_empty()).then(|| Page {
-            keys: page.keys.take(&kept),
-            rows: page.rows.take(&kept),
-            unmapped: Vec::new(),
-            cost: page.cost,
-        })
     }
 }

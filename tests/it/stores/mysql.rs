@@ -72,8 +72,9 @@ impl Fixture for OnServer {
 
     fn insert<'a>(&'a self, relation: &'a str, rows: &'a [Row]) -> BoxFuture<'a, ()> {
         let row = |row: &Row| {
-            let cells =
-                COLUMNS.iter().map(|(name, _)| row.get(*name).map_or("NULL".to_owned(), literal));
+            let cells = COLUMNS
+                .iter()
+                .map(|(name, _)| row.get(*name).map_or_else(|| "NULL".to_owned(), literal));
             format!("({})", cells.collect::<Vec<_>>().join(", "))
         };
         let values: Vec<_> = rows.iter().map(row).collect();
@@ -665,6 +666,7 @@ async fn a_changed_column_is_an_error_and_a_new_description_heals() {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
 async fn limits_hold_over_all_reads_of_a_store() {
     let server = Server::start().await;
     server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;

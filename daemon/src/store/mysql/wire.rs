@@ -1,6 +1,6 @@
 //! The driver's rows as columns, and cells as the driver's values.
 //!
-//! Owns the layout of each wire type and the calendar. Refuses a wire type that does not fit what
+//! Owns the layout of each wire type. Refuses a wire type that does not fit what
 //! the relation was described with: the table has changed since. Invariant: a value is copied once,
 //! from the driver's row to the column's arena.
 
@@ -9,10 +9,9 @@ use mysql_async::{Column as WireColumn, Row, Value};
 
 use super::session::{Pace, Sink};
 use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number};
+use crate::store::calendar::{self, DAY, MICROS};
 use crate::store::{Page, StoreErrorKind as Kind};
 
-const MICROS: i64 = 1_000_000;
-const DAY: i64 = 86_400 * MICROS;
 /// Pages end at this many bytes of values, at the latest one row beyond.
 pub(super) const PAGE_BYTES: u64 = 4 << 20;
 
@@ -242,73 +241,20 @@ fn push(builder: &mut ColumnBuilder, decode: Decode, value: &Value) -> Option<u6
         (Decode::Float, Value::Float(value)) => builder.push_f64(f64::from(*value)),
         (Decode::Float, Value::Double(value)) => builder.push_f64(*value),
         (Decode::DateTime, Value::Date(year, month, day, hour, minute, second, micros)) => {
-            let time = micros_of([*hour, *minute, *second], *micros);
-            builder.push_i64(match days(*year, *month, *day) {
-                Ok(days) => days * DAY + time,
-                Err(digits) => i64::MIN + digits * DAY + time,
-            });
+            let time = calendar::clock([*hour, *minute, *second], *micros);
+            builder.push_i64(calendar::datetime(*year, *month, *day, time));
         }
         (Decode::Date, Value::Date(year, month, day, ..)) => {
-            builder.push_i64(match days(*year, *month, *day) {
-                Ok(days) => days,
-                Err(digits) => i64::MIN + digits,
-            });
+            builder.push_i64(calendar::date(*year, *month, *day));
         }
         (Decode::Time, Value::Time(negative, days, hours, minutes, seconds, micros)) => {
-            let time = i64::from(*days) * DAY + micros_of([*hours, *minutes, *seconds], *micros);
+            let time =
+                i64::from(*days) * DAY + calendar::clock([*hours, *minutes, *seconds], *micros);
             builder.push_i64(if *negative { -time } else { time });
         }
         _ => return None,
     }
     Some(8)
-}
-
-fn micros_of([hours, minutes, seconds]: [u8; 3], micros: u32) -> i64 {
-    let seconds = i64::from(hours) * 3_600 + i64::from(minutes) * 60 + i64::from(seconds);
-    seconds * MICROS + i64::from(micros)
-}
-
-/// Days since 1970-01-01; of what is no day of the calendar, its digits `yyyymmdd`.
-fn days(year: u16, month: u8, day: u8) -> Result<i64, i64> {
-    let (y, m, d) = (i64::from(year), i64::from(month), i64::from(day));
-    let leap = y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
-    let length = match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    if !(1..=12).contains(&m) || !(1..=length).contains(&d) {
-        return Err(y * 10_000 + m * 100 + d);
-    }
-    // Years that begin in March have their leap day at the end.
-    let (y, m) = if m > 2 { (y, m - 3) } else { (y - 1, m + 9) };
-    let era = y.div_euclid(400);
-    let year_of_era = y.rem_euclid(400);
-    let day_of_year = (153 * m + 2) / 5 + d - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Ok(era * 146_097 + day_of_era - 719_468)
-}
-
-/// The inverse of [`days`]: year, month, day. None: not a year that the server has.
-fn date_of(days: i64) -> Option<(u16, u8, u8)> {
-    let days = days.checked_add(719_468)?;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let m = (5 * day_of_year + 2) / 153;
-    let day = u8::try_from(day_of_year - (153 * m + 2) / 5 + 1).ok()?;
-    let month = u8::try_from(if m < 10 { m + 3 } else { m - 9 }).ok()?;
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    let year = u16::try_from(year).ok().filter(|year| *year <= 9_999)?;
-    Some((year, month, day))
-}
-
-fn digits_of(digits: i64) -> Option<(u16, u8, u8)> {
-    let year = u16::try_from(digits / 10_000).ok()?;
-    let month = u8::try_from(digits / 100 % 100).ok()?;
-    Some((year, month, u8::try_from(digits % 100).ok()?))
 }
 
 /// The parameter for cell `row` of a key column; none if no row can have this key. `bits`: the
@@ -359,22 +305,13 @@ pub(super) fn number_of(bytes: &[u8]) -> Option<Value> {
 }
 
 fn datetime(micros: i64) -> Option<Value> {
-    // Below every calendar date-time lie those that are none, counted from the smallest integer.
-    let none = i64::MIN + 100_000_000 * DAY;
-    let ((year, month, day), rest) = if micros < none {
-        let packed = i128::from(micros) - i128::from(i64::MIN);
-        let digits = i64::try_from(packed / i128::from(DAY)).ok()?;
-        (digits_of(digits)?, i64::try_from(packed % i128::from(DAY)).ok()?)
-    } else {
-        (date_of(micros.div_euclid(DAY))?, micros.rem_euclid(DAY))
-    };
+    let ((year, month, day), rest) = calendar::datetime_of(micros)?;
     let ([hour, minute, second], micros) = clock(rest)?;
     Some(Value::Date(year, month, day, hour, minute, second, micros))
 }
 
 fn date(days: i64) -> Option<Value> {
-    let (year, month, day) =
-        if days < i64::MIN + 100_000_000 { digits_of(days - i64::MIN)? } else { date_of(days)? };
+    let (year, month, day) = calendar::date_of(days)?;
     Some(Value::Date(year, month, day, 0, 0, 0, 0))
 }
 
@@ -393,41 +330,11 @@ fn clock(micros: i64) -> Option<([u8; 3], u32)> {
     Some((clock, u32::try_from(micros % MICROS).ok()?))
 }
 
-/// What makes two cells of a key the same key: numbers by value, everything else by its bytes. The
-/// server compares by collation, which calls more things equal.
-pub(super) fn identity(out: &mut Vec<u8>, column: &Column, logical: Logical, row: usize) {
-    if let Some(integer) = column.integer(row) {
-        out.extend_from_slice(&integer.to_be_bytes());
-    } else if let Buffer::Float64(values) = &column.values {
-        // The server calls both zeros equal.
-        out.extend_from_slice(&(values[row] + 0.0).to_bits().to_be_bytes());
-    } else if let Some(bytes) = column.bytes(row) {
-        let number = (logical == Logical::Decimal)
-            .then(|| std::str::from_utf8(bytes).ok().and_then(|text| Number::parse(text).ok()))
-            .flatten();
-        let number = number.map(|number| number.to_string());
-        let bytes = number.as_ref().map_or(bytes, String::as_bytes);
-        out.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
-        out.extend_from_slice(bytes);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn the_calendar_counts_from_1970() {
-        assert_eq!(days(1970, 1, 1), Ok(0));
-        assert_eq!(days(1969, 12, 31), Ok(-1));
-        assert_eq!(days(2000, 2, 29), Ok(11_016));
-        assert_eq!(days(9999, 12, 31), Ok(2_932_896));
-        assert_eq!(days(0, 0, 0), Err(0));
-        assert_eq!(days(2024, 0, 0), Err(20_240_000));
-        assert_eq!(days(2023, 2, 29), Err(20_230_229));
-    }
 
     proptest! {
         #[test]
@@ -456,12 +363,6 @@ mod tests {
             let mut column = ColumnBuilder::int64(1);
             push(&mut column, Decode::Time, &time(micros).unwrap()).unwrap();
             prop_assert_eq!(column.finish().integer(0), Some(i128::from(micros)));
-        }
-
-        #[test]
-        fn dates_follow_each_other(day in -719_528i64..2_932_896) {
-            let (y, m, d) = date_of(day).unwrap();
-            prop_assert_eq!(days(y, m, d), Ok(day));
         }
     }
 

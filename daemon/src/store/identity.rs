@@ -1,0 +1,70 @@
+//! Which fetched rows are those that were asked for.
+//!
+//! Owns the comparison of keys by their bytes. Refuses collations: to a server `a` and `A ` may be
+//! one key, to driftd they are two. Invariant: a row is kept exactly when its key was asked for.
+
+use std::collections::BTreeSet;
+
+use crate::model::{Batch, Buffer, Column, Logical, Number, RelationSchema};
+use crate::store::Page;
+
+/// The keys that were asked for.
+pub(crate) struct Asked {
+    logical: Vec<Logical>,
+    /// None: integers, which the server compares as we do.
+    keys: Option<BTreeSet<Vec<u8>>>,
+}
+
+impl Asked {
+    /// The keys at `positions` of `keys`.
+    pub(crate) fn new(keys: &Batch, positions: &[usize], schema: &RelationSchema) -> Self {
+        let logical: Vec<_> = schema.key_columns().map(|column| column.logical).collect();
+        let exact = logical.iter().all(|logical| *logical == Logical::Integer);
+        let all = || positions.iter().map(|row| Self::identity(keys, &logical, *row)).collect();
+        let keys = (!exact).then(all);
+        Self { logical, keys }
+    }
+
+    fn identity(keys: &Batch, logical: &[Logical], row: usize) -> Vec<u8> {
+        let mut identity = Vec::new();
+        for (column, logical) in keys.columns.iter().zip(logical) {
+            append(&mut identity, column, *logical, row);
+        }
+        identity
+    }
+
+    /// The page without rows whose key was not asked for; none if none is left.
+    pub(crate) fn keep(&self, page: Page) -> Option<Page> {
+        let Some(asked) = &self.keys else { return Some(page) };
+        let wanted = |row: &usize| asked.contains(&Self::identity(&page.keys, &self.logical, *row));
+        let kept: Vec<_> = (0..page.keys.rows).filter(wanted).collect();
+        if kept.len() == page.keys.rows {
+            return Some(page);
+        }
+        (!kept.is_empty()).then(|| Page {
+            keys: page.keys.take(&kept),
+            rows: page.rows.take(&kept),
+            unmapped: Vec::new(),
+            cost: page.cost,
+        })
+    }
+}
+
+/// What makes two cells of a key the same key: numbers by value, everything else by its bytes. The
+/// server compares by collation, which calls more things equal.
+fn append(out: &mut Vec<u8>, column: &Column, logical: Logical, row: usize) {
+    if let Some(integer) = column.integer(row) {
+        out.extend_from_slice(&integer.to_be_bytes());
+    } else if let Buffer::Float64(values) = &column.values {
+        // The server calls both zeros equal.
+        out.extend_from_slice(&(values[row] + 0.0).to_bits().to_be_bytes());
+    } else if let Some(bytes) = column.bytes(row) {
+        let number = (logical == Logical::Decimal)
+            .then(|| std::str::from_utf8(bytes).ok().and_then(|text| Number::parse(text).ok()))
+            .flatten();
+        let number = number.map(|number| number.to_string());
+        let bytes = number.as_ref().map_or(bytes, String::as_bytes);
+        out.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        out.extend_from_slice(bytes);
+    }
+}

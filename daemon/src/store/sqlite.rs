@@ -1,0 +1,329 @@
+//! SQLite files.
+//!
+//! Owns reading tables of a file along their primary key, while another process or connection may
+//! write it. Refuses to write: connections are opened read-only and told to refuse it. Invariant: a
+//! file that is not there, or is not the one that was opened, is an error, never an empty store.
+//!
+//! A step reads one page on the runtime's threads for blocking work and lets go of the file: no
+//! transaction outlives a page. A writer in WAL mode is never waited for; in the other modes a
+//! locked file is waited for as long as the store's read timeout says.
+
+mod cells;
+mod table;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use rusqlite::types::Value;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use self::table::Table;
+use crate::model::{Batch, Cost, Extent, Range, RelationSchema};
+use crate::store::governor::Governor;
+use crate::store::identity::Asked;
+use crate::store::{
+    Abilities, Care, Fetched, Limits, Page, Read, Settings, Store, StoreError,
+    StoreErrorKind as Kind, Timeouts,
+};
+
+/// Index entries that a statement walks at most.
+const WALK_MAX: u32 = 10_000;
+/// Keys of one fetch statement.
+const FETCH_MAX: usize = 256;
+
+/// A SQLite file.
+pub struct Sqlite {
+    name: String,
+    place: Arc<Place>,
+    governor: Governor,
+    /// Connections that nobody uses; never more than there are permits.
+    idle: Mutex<Vec<Open>>,
+}
+
+/// Where the data is, and how long it may be locked.
+#[derive(Debug)]
+struct Place {
+    at: At,
+    patience: Duration,
+}
+
+#[derive(Debug)]
+enum At {
+    File(PathBuf),
+    /// A URI, such as that of a shared database in memory.
+    Uri(String),
+}
+
+/// An open connection, and which file it has open.
+struct Open {
+    connection: Connection,
+    file: Option<(u64, u64)>,
+}
+
+impl Sqlite {
+    /// The store of a file. Opened when it is first asked.
+    #[must_use]
+    pub fn new(settings: &Settings, path: &Path) -> Self {
+        let at = At::File(path.to_owned());
+        Self::at(&settings.name, at, &settings.limits, settings.timeouts)
+    }
+
+    /// The store of a SQLite URI, such as `file:demo?mode=memory&cache=shared`. What it names must
+    /// exist for as long as the store.
+    #[must_use]
+    pub fn shared(name: &str, uri: &str) -> Self {
+        Self::at(name, At::Uri(uri.to_owned()), &Limits::default(), Timeouts::default())
+    }
+
+    fn at(name: &str, at: At, limits: &Limits, timeouts: Timeouts) -> Self {
+        Self {
+            name: name.to_owned(),
+            place: Arc::new(Place { at, patience: timeouts.read }),
+            governor: Governor::new(limits),
+            idle: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Runs `work` on a connection, where it may block.
+    async fn run<T: Send + 'static>(
+        &self,
+        relation: &str,
+        work: impl FnOnce(&Connection) -> Result<(T, Cost), Kind> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = self.governor.enter().await;
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let place = Arc::clone(&self.place);
+        let done = tokio::task::spawn_blocking(move || {
+            let open = place.open(idle)?;
+            let done = work(&open.connection)?;
+            Ok((done, open))
+        });
+        let done = done.await.unwrap_or_else(|ended| Err(Kind::Answer(ended.to_string())));
+        match done {
+            Ok(((answer, cost), open)) => {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
+                permit.charge(&cost);
+                Ok(answer)
+            }
+            Err(kind) => Err(self.error(relation, kind)),
+        }
+    }
+
+    fn error(&self, relation: &str, kind: Kind) -> StoreError {
+        StoreError {
+            store: self.name.clone(),
+            relation: Some(relation.to_owned()),
+            kind,
+            source: None,
+        }
+    }
+
+    /// The next page of a scan; none: there is nothing more.
+    async fn page(&self, read: &Read, scan: Scan) -> Result<Option<(Page, Scan)>, StoreError> {
+        let (asked, limit) = (read.clone(), self.governor.page_rows(read.page_rows));
+        let work = move |connection: &Connection| {
+            let table = Table::read(connection, &asked.schema.relation)?;
+            let mut scan = scan;
+            if scan.range.until.is_none() {
+                // What is written behind it later waits for the next scan, or none might end.
+                let Some(last) = table.end("DESC")? else {
+                    return Ok((None, Cost::default()));
+                };
+                scan.range.until = Some(i128::from(last) + 1);
+            }
+            let page = table.scan(&asked, &scan.range, &scan.after, limit)?;
+            let cost = page.as_ref().map(|(page, _)| page.cost).unwrap_or_default();
+            let next = |(page, after)| (page, Scan { after, ..scan });
+            Ok((page.map(next), cost))
+        };
+        self.run(&read.schema.relation, work).await
+    }
+
+    async fn cut(&self, relation: &str, rows: u32) -> Result<Vec<Extent>, StoreError> {
+        let mut cuts: Vec<i64> = Vec::new();
+        loop {
+            let (name, from) = (relation.to_owned(), cuts.last().copied());
+            let next = move |connection: &Connection| {
+                let table = Table::read(connection, &name)?;
+                let from = match from {
+                    Some(from) => Some(from),
+                    None => table.end("ASC")?,
+                };
+                let Some(from) = from else { return Ok((None, Cost::default())) };
+                let step = rows.min(WALK_MAX - 1);
+                let next = table.probe(from, step)?;
+                Ok((next, Cost { rows: u64::from(step), requests: 1, ..Cost::default() }))
+            };
+            match self.run(relation, next).await? {
+                Some(next) => cuts.push(next),
+                None => return Ok(extents(&cuts)),
+            }
+        }
+    }
+
+    async fn fetch_all(&self, read: &Read, keys: &Batch) -> Fetched {
+        let mut fetched = Fetched::default();
+        let positions: Vec<usize> = (0..keys.rows).collect();
+        for chunk in positions.chunks(FETCH_MAX) {
+            let (asked, part) = (read.clone(), keys.take(chunk));
+            let work = move |connection: &Connection| {
+                let table = Table::read(connection, &asked.schema.relation)?;
+                let pages = table.fetch(&asked, &part)?;
+                let mut cost = Cost::default();
+                pages.iter().for_each(|page: &Page| cost.add(page.cost));
+                Ok((pages, cost))
+            };
+            match self.run(&read.schema.relation, work).await {
+                Ok(pages) => {
+                    let asked = Asked::new(keys, chunk, &read.schema);
+                    fetched.pages.extend(pages.into_iter().filter_map(|page| asked.keep(page)));
+                }
+                Err(error) => fetched.unread.push((chunk.to_vec(), error)),
+            }
+        }
+        fetched
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite")
+            .field("name", &self.name)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store for Sqlite {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { ranges: true, consistent: false }
+    }
+
+    fn describe<'a>(
+        &'a self,
+        relation: &'a str,
+    ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
+        let name = relation.to_owned();
+        self.run(relation, move |connection| {
+            Ok((Table::read(connection, &name)?.schema(), Cost::default()))
+        })
+        .boxed()
+    }
+
+    fn split<'a>(
+        &'a self,
+        relation: &'a str,
+        rows: NonZeroU32,
+    ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
+        self.cut(relation, rows.get()).boxed()
+    }
+
+    fn scan<'a>(
+        &'a self,
+        read: &'a Read,
+        extent: &'a Extent,
+    ) -> BoxStream<'a, Result<Page, StoreError>> {
+        let Extent::Range(range) = extent else {
+            let kind = Kind::Unfit("is scanned by ranges, not by segments".to_owned());
+            let error = self.error(&read.schema.relation, kind);
+            return stream::once(std::future::ready(Err(error))).boxed();
+        };
+        let start = Some(Scan { range: *range, after: Vec::new() });
+        stream::unfold(start, move |scan| async move {
+            match self.page(read, scan?).await {
+                Ok(None) => None,
+                Ok(Some((page, next))) => Some((Ok(page), Some(next))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+        .boxed()
+    }
+
+    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, _care: Care) -> BoxFuture<'a, Fetched> {
+        // There is one file: it has no staler and no fresher reads.
+        self.fetch_all(read, keys).boxed()
+    }
+}
+
+/// How far a scan is.
+struct Scan {
+    range: Range,
+    /// The key of the last row; empty before the first.
+    after: Vec<Value>,
+}
+
+impl Place {
+    /// The idle connection, if it still has the right file open; else a new one.
+    fn open(&self, idle: Option<Open>) -> Result<Open, Kind> {
+        let file = self.file()?;
+        if let Some(open) = idle.filter(|open| open.file == file) {
+            return Ok(open);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let opened = match &self.at {
+            At::File(path) => Connection::open_with_flags(path, flags),
+            At::Uri(uri) => Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI),
+        };
+        let connection = opened.map_err(|error| self.trouble(&error))?;
+        let set = connection
+            .busy_timeout(self.patience)
+            .and_then(|()| connection.pragma_update(None, "query_only", true));
+        set.map_err(|error| self.trouble(&error))?;
+        Ok(Open { connection, file })
+    }
+
+    /// Which file lies at the path now. A connection would go on reading one that was replaced.
+    fn file(&self) -> Result<Option<(u64, u64)>, Kind> {
+        let At::File(path) = &self.at else { return Ok(None) };
+        let found = std::fs::metadata(path)
+            .map_err(|error| Kind::Unreachable(format!("{}: {}", path.display(), error.kind())))?;
+        Ok(Some((found.dev(), found.ino())))
+    }
+
+    fn trouble(&self, error: &rusqlite::Error) -> Kind {
+        let place = match &self.at {
+            At::File(path) => path.display().to_string(),
+            At::Uri(uri) => uri.clone(),
+        };
+        let kind = trouble(error);
+        if let Kind::Answer(words) = kind {
+            return Kind::Unreachable(format!("{place}: {words}"));
+        }
+        kind
+    }
+}
+
+/// The error in the words of stores. SQLite's texts name tables and columns, never values.
+fn trouble(error: &rusqlite::Error) -> Kind {
+    let words = error.to_string();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Kind::Throttled("locked by a writer for longer than the read timeout".to_owned())
+        }
+        Some(ErrorCode::CannotOpen | ErrorCode::SystemIoFailure) => Kind::Unreachable(words),
+        Some(ErrorCode::PermissionDenied | ErrorCode::AuthorizationForStatementDenied) => {
+            Kind::Denied(words)
+        }
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Kind::Unfit(words),
+        _ => Kind::Answer(words),
+    }
+}
+
+/// The ranges between `cuts`, open at both ends.
+fn extents(cuts: &[i64]) -> Vec<Extent> {
+    let cut = |cut: &i64| Some(i128::from(*cut));
+    let from = std::iter::once(None).chain(cuts.iter().map(cut));
+    let until = cuts.iter().map(cut).chain(std::iter::once(None));
+    from.zip(until).map(|(from, until)| Extent::Range(Range { from, until })).collect()
+}

@@ -1,0 +1,265 @@
+//! What a SQLite file says of a table, and the statements that read it.
+//!
+//! Owns the logical type of each declared type, and bounded reads along the primary key. Refuses
+//! tables without one. Invariant: every value is a parameter, every name is quoted here.
+//!
+//! | declared as | logical type | stored as |
+//! | --- | --- | --- |
+//! | `BOOL...` | boolean | integer 0 or 1 |
+//! | `...INT...` | integer | integer |
+//! | `DEC...`, `NUM...` | decimal | integer, real or text |
+//! | `REAL`, `FLOA...`, `DOUB...` | float | real or integer |
+//! | `DATETIME` | datetime | text `2024-01-02 03:04:05.678`, or integer microseconds |
+//! | `TIMESTAMP` | timestamp, UTC | the same, `Z` or an offset allowed |
+//! | `DATE` | date | text `2024-01-02`, or integer days |
+//! | `TIME` | time | text `03:04:05.678`, or integer microseconds |
+//! | `JSON` | json | text |
+//! | `...CHAR...`, `...CLOB...`, `...TEXT...` | text | text |
+//! | `...BLOB...` | binary | blob |
+//! | nothing | value | anything |
+
+use std::num::NonZeroU32;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
+
+use super::cells::{self, Pages};
+use super::trouble;
+use crate::model::{Batch, ColumnDef, Logical, Range, RelationSchema};
+use crate::store::near::nearest;
+use crate::store::{Page, Read, StoreErrorKind as Kind};
+
+/// A table.
+pub(super) struct Table<'c> {
+    connection: &'c Connection,
+    schema: RelationSchema,
+    declared: Vec<String>,
+}
+
+impl<'c> Table<'c> {
+    pub(super) fn read(connection: &'c Connection, relation: &str) -> Result<Self, Kind> {
+        let of = |error: rusqlite::Error| trouble(&error);
+        let mut statement = connection
+            .prepare_cached("SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?)")
+            .map_err(of)?;
+        let mut rows = statement.query([relation]).map_err(of)?;
+        let (mut columns, mut declared, mut key) = (Vec::new(), Vec::new(), Vec::new());
+        while let Some(row) = rows.next().map_err(of)? {
+            let (name, kind): (String, String) = (row.get(0).map_err(of)?, row.get(1).map_err(of)?);
+            let (not_null, part): (bool, u32) = (row.get(2).map_err(of)?, row.get(3).map_err(of)?);
+            if part > 0 {
+                key.push((part, columns.len()));
+            }
+            let nullable = !not_null && part == 0;
+            columns.push(ColumnDef { name, logical: logical(&kind), nullable });
+            declared.push(kind);
+        }
+        if columns.is_empty() {
+            return Err(Kind::NoSuchRelation { near: near(connection, relation)? });
+        }
+        key.sort_unstable();
+        let key = key.into_iter().map(|(_, column)| column).collect();
+        let relation = relation.to_owned();
+        let schema = RelationSchema { relation, columns, key, open: false };
+        Ok(Self { connection, schema, declared })
+    }
+
+    pub(super) fn schema(self) -> RelationSchema {
+        self.schema
+    }
+
+    /// The first or last key.
+    pub(super) fn end(&self, order: &str) -> Result<Option<i64>, Kind> {
+        let column = self.first()?;
+        let filter = format!("WHERE {column} IS NOT NULL ORDER BY {column} {order} LIMIT 1");
+        self.ask(&filter, Vec::new())
+    }
+
+    /// The first key that begins a new extent after `rows` rows from `from` on.
+    pub(super) fn probe(&self, from: i64, rows: u32) -> Result<Option<i64>, Kind> {
+        let column = self.first()?;
+        let filter = format!("WHERE {column} >= ? ORDER BY {column} LIMIT 1 OFFSET ?");
+        let step = vec![Value::Integer(from), Value::Integer(i64::from(rows))];
+        let next = self.ask(&filter, step)?;
+        if next != Some(from) {
+            return Ok(next);
+        }
+        // This number alone has more rows than a step.
+        let filter = format!("WHERE {column} > ? ORDER BY {column} LIMIT 1");
+        self.ask(&filter, vec![Value::Integer(from)])
+    }
+
+    /// A page of `range` behind the key `after`, and the key of its last row.
+    pub(super) fn scan(
+        &self,
+        read: &Read,
+        range: &Range,
+        after: &[Value],
+        limit: NonZeroU32,
+    ) -> Result<Option<(Page, Vec<Value>)>, Kind> {
+        let first = self.first()?;
+        let key: Vec<_> = self.schema.key_columns().map(|column| quote(&column.name)).collect();
+        let (mut conditions, mut values) = (Vec::new(), Vec::new());
+        if !after.is_empty() {
+            let marks = vec!["?"; key.len()].join(", ");
+            conditions.push(format!("({}) > ({marks})", key.join(", ")));
+            values.extend_from_slice(after);
+        } else if let Some(from) = range.from {
+            let Ok(from) = i64::try_from(from.max(i128::from(i64::MIN))) else { return Ok(None) };
+            conditions.push(format!("{first} >= ?"));
+            values.push(Value::Integer(from));
+        }
+        if let Some(until) = range.until {
+            if until <= i128::from(i64::MIN) {
+                return Ok(None);
+            }
+            if let Ok(until) = i64::try_from(until) {
+                conditions.push(format!("{first} < ?"));
+                values.push(Value::Integer(until));
+            }
+        }
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", conditions.join(" AND "))
+        };
+        let order = key.join(", ");
+        let filter = format!("{filter} ORDER BY {order} LIMIT {limit}");
+        let mut pages = self.pages(read, &filter, values, true)?;
+        Ok(pages.pop())
+    }
+
+    /// The rows with these keys.
+    pub(super) fn fetch(&self, read: &Read, keys: &Batch) -> Result<Vec<Page>, Kind> {
+        if let Some(column) = self.schema.key_columns().find(|column| !cells::finds(column.logical))
+        {
+            return Err(Kind::Unfit(format!(
+                "its key column `{}` is of type {}, by which rows cannot be looked up",
+                column.name, column.logical
+            )));
+        }
+        let mut values = Vec::new();
+        let mut count = 0;
+        for row in 0..keys.rows {
+            let columns = self.schema.key_columns().zip(&keys.columns);
+            let key: Option<Vec<_>> = columns
+                .map(|(column, cells)| cells::parameter(cells, column.logical, row))
+                .collect();
+            if let Some(key) = key {
+                values.extend(key);
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let one: Vec<_> = self
+            .schema
+            .key_columns()
+            .map(|column| format!("{} = ?", quote(&column.name)))
+            .collect();
+        let filter = vec![format!("({})", one.join(" AND ")); count].join(" OR ");
+        let pages = self.pages(read, &format!("WHERE {filter}"), values, false)?;
+        Ok(pages.into_iter().map(|(page, _)| page).collect())
+    }
+
+    /// Runs a statement. `one`: only its first page.
+    fn pages(
+        &self,
+        read: &Read,
+        filter: &str,
+        values: Vec<Value>,
+        one: bool,
+    ) -> Result<Vec<(Page, Vec<Value>)>, Kind> {
+        let of = |error: rusqlite::Error| trouble(&error);
+        for name in &read.columns {
+            self.assert_column(name)?;
+        }
+        let mut pages = Pages::new(read);
+        let select: Vec<_> = pages.selected().iter().map(|name| quote(name)).collect();
+        let from = quote(&self.schema.relation);
+        let sql = format!("SELECT {} FROM {from} {filter}", select.join(", "));
+        let mut statement = self.connection.prepare_cached(&sql).map_err(of)?;
+        let mut rows = statement.query(params_from_iter(values)).map_err(of)?;
+        while let Some(row) = rows.next().map_err(of)? {
+            if pages.push(row)? && one {
+                break;
+            }
+        }
+        Ok(pages.finish())
+    }
+
+    fn assert_column(&self, name: &str) -> Result<(), Kind> {
+        let mut names = self.schema.columns.iter().map(|column| column.name.as_str());
+        if names.any(|known| known == name) {
+            return Ok(());
+        }
+        let known = self.schema.columns.iter().map(|column| column.name.as_str());
+        Err(Kind::NoSuchColumn { column: name.to_owned(), near: nearest(name, known) })
+    }
+
+    /// The first key column, an integer.
+    fn first(&self) -> Result<String, Kind> {
+        let Some(index) = self.schema.key.first() else {
+            let words = "it has no primary key, so its rows cannot be told apart";
+            return Err(Kind::Unfit(words.to_owned()));
+        };
+        let column = &self.schema.columns[*index];
+        if column.logical != Logical::Integer {
+            return Err(Kind::Unfit(format!(
+                "its first key column `{}` is of type {}, not an integer, so it cannot be cut into ranges",
+                column.name, self.declared[*index]
+            )));
+        }
+        Ok(quote(&column.name))
+    }
+
+    fn ask(&self, filter: &str, values: Vec<Value>) -> Result<Option<i64>, Kind> {
+        let (column, from) = (self.first()?, quote(&self.schema.relation));
+        let sql = format!("SELECT {column} FROM {from} {filter}");
+        let asked = self.connection.prepare_cached(&sql).and_then(|mut statement| {
+            statement.query_row(params_from_iter(values), |row| row.get(0)).optional()
+        });
+        match asked {
+            Err(rusqlite::Error::InvalidColumnType(..)) => {
+                Err(cells::unlike(&column, "an integer"))
+            }
+            other => other.map_err(|error| trouble(&error)),
+        }
+    }
+}
+
+/// The names of tables that are nearest to `relation`.
+fn near(connection: &Connection, relation: &str) -> Result<Vec<String>, Kind> {
+    let of = |error: rusqlite::Error| trouble(&error);
+    let sql = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')";
+    let mut statement = connection.prepare(sql).map_err(of)?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0)).map_err(of)?;
+    let names = names.collect::<Result<Vec<_>, _>>().map_err(of)?;
+    Ok(nearest(relation, names.iter().map(String::as_str)))
+}
+
+fn logical(declared: &str) -> Logical {
+    let name = declared.to_uppercase();
+    let name = name.split('(').next().unwrap_or_default().trim();
+    let has = |part: &str| name.contains(part);
+    match name {
+        "" => Logical::Value,
+        "JSON" => Logical::Json,
+        "DATE" => Logical::Date,
+        "TIME" => Logical::Time,
+        "DATETIME" => Logical::DateTime,
+        _ if has("TIMESTAMP") => Logical::Timestamp,
+        _ if has("BOOL") => Logical::Boolean,
+        _ if has("INT") => Logical::Integer,
+        _ if has("CHAR") || has("CLOB") || has("TEXT") => Logical::Text,
+        _ if has("BLOB") => Logical::Binary,
+        _ if has("REAL") || has("FLOA") || has("DOUB") => Logical::Float,
+        // What SQLite calls numeric, whatever its name.
+        _ => Logical::Decimal,
+    }
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

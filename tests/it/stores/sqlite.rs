@@ -1,0 +1,175 @@
+//! SQLite files: the suite, and what only they must do.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use driftd::model::{Extent, Logical, Number, Range, Value};
+use driftd::store::{self, Limits, Read, Store, Timeouts};
+use driftd_tests::conformance::{self, COLUMNS, Fixture, Row};
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt, ready};
+use rusqlite::{Connection, params_from_iter, types};
+use tempfile::TempDir;
+
+struct InFile {
+    directory: TempDir,
+    writer: Connection,
+    store: std::sync::Arc<dyn Store>,
+}
+
+fn cell(value: &Value) -> types::Value {
+    match value {
+        Value::Null => types::Value::Null,
+        Value::Number(number) => match number.to_integer().map(i64::try_from) {
+            Some(Ok(whole)) => types::Value::Integer(whole),
+            _ => types::Value::Text(number.to_string()),
+        },
+        Value::Text(text) => types::Value::Text(text.clone()),
+        Value::Bytes(bytes) => types::Value::Blob(bytes.clone()),
+        other => panic!("the suite has no value such as {other:?}"),
+    }
+}
+
+impl Fixture for InFile {
+    fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    fn open(&self) -> bool {
+        false
+    }
+
+    fn create<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()> {
+        let declared = |logical: &Logical| match logical {
+            Logical::Integer => "INTEGER",
+            Logical::Text => "TEXT",
+            Logical::Binary => "BLOB",
+            Logical::Decimal => "DECIMAL(30,2)",
+            other => panic!("the suite has no column of type {other}"),
+        };
+        let columns: Vec<_> =
+            COLUMNS.iter().map(|(name, logical)| format!("{name} {}", declared(logical))).collect();
+        let sql = format!("CREATE TABLE {relation} ({}, PRIMARY KEY (id))", columns.join(", "));
+        self.writer.execute_batch(&sql).unwrap();
+        ready(()).boxed()
+    }
+
+    fn insert<'a>(&'a self, relation: &'a str, rows: &'a [Row]) -> BoxFuture<'a, ()> {
+        self.writer.execute_batch("BEGIN").unwrap();
+        for row in rows {
+            let cells =
+                COLUMNS.iter().map(|(name, _)| row.get(*name).map_or(types::Value::Null, cell));
+            let sql = format!("INSERT INTO {relation} VALUES (?, ?, ?, ?, ?)");
+            self.writer.execute(&sql, params_from_iter(cells)).unwrap();
+        }
+        self.writer.execute_batch("COMMIT").unwrap();
+        ready(()).boxed()
+    }
+
+    fn drop_relation<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()> {
+        self.writer.execute_batch(&format!("DROP TABLE {relation}")).unwrap();
+        ready(()).boxed()
+    }
+
+    fn fail(&mut self) -> BoxFuture<'_, ()> {
+        // The store has the file open already, and must not go on with it.
+        let path = self.directory.path();
+        std::fs::rename(path.join("a.db"), path.join("gone.db")).unwrap();
+        ready(()).boxed()
+    }
+
+    fn heal(&mut self) -> BoxFuture<'_, ()> {
+        let path = self.directory.path();
+        std::fs::rename(path.join("gone.db"), path.join("a.db")).unwrap();
+        ready(()).boxed()
+    }
+}
+
+fn in_file() -> InFile {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.db");
+    let writer = Connection::open(&path).unwrap();
+    writer.pragma_update(None, "journal_mode", "wal").unwrap();
+    let settings = store::Settings {
+        name: "source".to_owned(),
+        kind: store::Kind::Sqlite { path },
+        limits: Limits::default(),
+        timeouts: Timeouts { read: Duration::from_millis(200), ..Timeouts::default() },
+    };
+    let store = store::open(&settings).now_or_never().unwrap().unwrap();
+    InFile { directory, writer, store }
+}
+
+#[tokio::test]
+async fn conforms() {
+    conformance::all(&mut in_file()).await;
+}
+
+#[tokio::test]
+async fn declared_types_decide_and_what_does_not_fit_is_an_error() {
+    let file = in_file();
+    file.writer
+        .execute_batch(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, a BOOLEAN, b DATETIME, c TIMESTAMP, d DATE, \
+             e REAL, f NUMERIC(9,3), g JSON, h, i VARCHAR(9));
+             INSERT INTO t VALUES (1, 1, '1970-01-01 00:00:01', 1000001, '1970-01-03', 2, '1.250', \
+             '{}', x'00', 5), (2, NULL, NULL, '1970-01-01T01:00:00+01:00', NULL, 0.1, 7, NULL, NULL, NULL);
+             CREATE TABLE wrong (id INTEGER PRIMARY KEY, v INTEGER);
+             INSERT INTO wrong VALUES (1, 'no number')",
+        )
+        .unwrap();
+    let schema = file.store.describe("t").await.unwrap();
+    let logical: Vec<_> = schema.columns.iter().map(|column| column.logical.to_string()).collect();
+    assert_eq!(
+        logical,
+        [
+            "integer",
+            "boolean",
+            "datetime",
+            "timestamp",
+            "date",
+            "float",
+            "decimal",
+            "json",
+            "value",
+            "text"
+        ]
+    );
+    let read = |schema, columns: &[&str]| Read {
+        schema,
+        columns: columns.iter().map(|name| (*name).to_owned()).collect(),
+        ignored: Vec::new(),
+        page_rows: NonZeroU32::new(10).unwrap(),
+    };
+    let asked = read(schema, &["a", "b", "c", "d", "f", "h", "i"]);
+    let extent = Extent::Range(Range { from: None, until: None });
+    let page = file.store.scan(&asked, &extent).next().await.unwrap().unwrap();
+    let columns = &page.rows.columns;
+    let integers = |index: usize| [columns[index].integer(0), columns[index].integer(1)];
+    assert_eq!(integers(0), [Some(1), None]);
+    assert_eq!(integers(1), [Some(1_000_000), None]);
+    assert_eq!(integers(2), [Some(1_000_001), Some(0)]);
+    assert_eq!(integers(3), [Some(2), None]);
+    let number =
+        |row| Number::parse(std::str::from_utf8(columns[4].bytes(row).unwrap()).unwrap()).unwrap();
+    assert_eq!([number(0), number(1)], [Number::new(125, -2).unwrap(), Number::from(7i64)]);
+    let value = |row| Value::decode(columns[5].bytes(row).unwrap()).unwrap();
+    assert_eq!([value(0), value(1)], [Value::Bytes(vec![0]), Value::Null]);
+    assert_eq!(columns[6].bytes(0), Some(&b"5"[..]));
+    let asked = read(file.store.describe("wrong").await.unwrap(), &["v"]);
+    let error = file.store.scan(&asked, &extent).next().await.unwrap().unwrap_err();
+    assert_eq!(error.kind.code(), "store-unfit");
+    assert!(error.to_string().contains("`v`") && !error.to_string().contains("no number"));
+}
+
+#[tokio::test]
+async fn a_file_locked_by_a_writer_is_an_error_that_heals() {
+    let file = in_file();
+    file.writer.pragma_update(None, "journal_mode", "delete").unwrap();
+    file.writer.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    file.writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let error = file.store.describe("t").await.unwrap_err();
+    assert_eq!(error.kind.code(), "store-throttled");
+    file.writer.execute_batch("COMMIT").unwrap();
+    file.store.describe("t").await.unwrap();
+}
