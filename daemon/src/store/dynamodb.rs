@@ -165,6 +165,7 @@ impl Store for Dynamodb {
             while let Some(part) = batches.next().await {
                 fetched.pages.extend(part.pages);
                 fetched.unread.extend(part.unread);
+                fetched.cost.add(part.cost);
             }
             fetched
         }
@@ -271,7 +272,7 @@ struct Scan<'a> {
     /// The most items of the next request, if capacity is limited.
     step: Option<f64>,
     ready: VecDeque<Page>,
-    /// Spent since the last page.
+    /// Spent since the last page. What follows the last one of all is charged, and not told.
     spent: Cost,
 }
 
@@ -309,11 +310,7 @@ impl<'a> Scan<'a> {
                 return Ok(Some((page, self)));
             }
             if self.ended {
-                if self.spent == Cost::default() {
-                    return Ok(None);
-                }
-                let cost = std::mem::take(&mut self.spent);
-                return Ok(Some((Page { cost, ..cells::empty(&self.selection) }, self)));
+                return Ok(None);
             }
             self.turn().await?;
         }
@@ -404,13 +401,12 @@ struct Lookup<'a> {
     care: Care,
     patience: Patience,
     fetched: Fetched,
-    spent: Cost,
 }
 
 impl<'a> Lookup<'a> {
     fn new(store: &'a Dynamodb, read: &'a Read, selection: &'a Selection, care: Care) -> Self {
         let (patience, fetched) = (store.wire.patience(), Fetched::default());
-        Self { store, read, selection, care, patience, fetched, spent: Cost::default() }
+        Self { store, read, selection, care, patience, fetched }
     }
 
     async fn run(mut self, mut wishes: Wishes) -> Fetched {
@@ -424,14 +420,7 @@ impl<'a> Lookup<'a> {
                 }
             }
         }
-        self.spent.requests = self.patience.requests;
-        match self.fetched.pages.first_mut() {
-            Some(page) => page.cost.add(self.spent),
-            None => {
-                let page = Page { cost: self.spent, ..cells::empty(self.selection) };
-                self.fetched.pages.push(page);
-            }
-        }
+        self.fetched.cost.requests = self.patience.requests;
         self.fetched
     }
 
@@ -466,7 +455,7 @@ impl<'a> Lookup<'a> {
         let capacity = consumed.iter().map(capacity).sum();
         let cost = total(Cost { capacity, ..Cost::default() }, &pages);
         permit.charge(&cost);
-        self.spent.capacity += capacity;
+        self.fetched.cost.capacity += capacity;
         self.fetched.pages.extend(pages);
 
         let left = unprocessed_keys.and_then(|mut tables| tables.remove(relation));
