@@ -217,13 +217,22 @@ async fn a_fetch_of_large_items_is_answered_in_parts() {
         (0..60)
             .map(|n| json!({ "pk": { "S": format!("u{n}") }, "v": { "S": "x".repeat(390_000) } })),
     );
-    let store = server.store();
+    let proxy = Proxy::start(&server.endpoint).await;
+    let store = store(&proxy.endpoint, &settings());
     let read = read(&store, "large", &["v"], &[]).await;
-    let asked: Vec<_> = (0..60).map(|n| format!("u{n}")).collect();
-    let (pages, cost) = all_read(store.fetch(&read, &keys(asked), Care::Ordinary).await);
+    let asked = keys((0..60).map(|n| format!("u{n}")));
+    let (pages, cost) = all_read(store.fetch(&read, &asked, Care::Ordinary).await);
     assert_eq!(cells(&read, &pages).len(), 60);
     assert!(cost.requests > 1, "16 MB are the most of one answer");
     assert!(pages.iter().all(|page| page.cost.bytes < 5_000_000));
+
+    // Once it is known how large items are, an answer is kept small.
+    let before = proxy.calls("BatchGetItem").len();
+    let (pages, _) = all_read(store.fetch(&read, &asked, Care::Ordinary).await);
+    assert_eq!(cells(&read, &pages).len(), 60);
+    for call in &proxy.calls("BatchGetItem")[before..] {
+        assert_eq!(call.body["RequestItems"]["large"]["Keys"].as_array().unwrap().len(), 10);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

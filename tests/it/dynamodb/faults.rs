@@ -263,6 +263,24 @@ async fn a_scan_that_does_not_advance_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_says_nothing_is_not_an_empty_one() {
+    let (_server, proxy) = proxied(3).await;
+    let store = store(&proxy.endpoint, &impatient());
+    let read = read(&store, "users", &["age"], &[]).await;
+    for answer in ["", "{}", "{\"ok\": true}", "[]", "<html>welcome</html>", "null"] {
+        proxy.rule(move |_| Action::Say(200, answer));
+        errors(&store, &read).await;
+    }
+    // A key that was not asked for may stand for one that was.
+    let strange =
+        r#"{"Responses": {}, "UnprocessedKeys": {"users": {"Keys": [{"pk": {"S": "u9"}}]}}}"#;
+    proxy.rule(move |_| Action::Say(200, strange));
+    let fetched = store.fetch(&read, &keys(["u0", "u1"]), Care::Ordinary).await;
+    assert_eq!(fetched.unread[0].0, [0, 1]);
+    assert!(fetched.unread[0].1.to_string().contains("not asked for"), "{:?}", fetched.unread);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn values_that_cannot_be_exact_are_errors() {
     let (_server, proxy) = proxied(3).await;
     let store = store(&proxy.endpoint, &settings());
