@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_sdk_dynamodb::config::IdentityCache;
 use driftd::store::dynamodb::with_client;
 use driftd_tests::dynamodb::config;
 use tokio::net::TcpListener;
@@ -330,7 +331,11 @@ async fn credentials_are_fetched_again_when_they_are_refused() {
             let old = call.access_key == "KEY0";
             if old { Action::Fail(400, code, "no longer") } else { Action::Forward }
         });
-        let config = config(&proxy.endpoint).credentials_provider(Rotating::default()).build();
+        let config = config(&proxy.endpoint)
+            .credentials_provider(Rotating::default())
+            // As a client has it that was made from a shared configuration.
+            .identity_cache(IdentityCache::lazy().build())
+            .build();
         let client = aws_sdk_dynamodb::Client::from_conf(config);
         let store = with_client(&settings(), &DynamodbSettings::default(), &client);
         let read = read(&store, "users", &["age"], &[]).await;
