@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod chain;
+mod conforms;
 mod faults;
 mod readonly;
 
@@ -95,9 +96,12 @@ fn keys<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Batch {
     Batch { rows: builder.len(), columns: vec![builder.finish()] }
 }
 
-fn all_read(fetched: Fetched) -> Vec<Page> {
+/// The pages of a fetch that missed nothing, and what it cost in all.
+fn all_read(fetched: Fetched) -> (Vec<Page>, Cost) {
     assert!(fetched.unread.is_empty(), "{:?}", fetched.unread);
-    fetched.pages
+    let mut cost = cost(&fetched.pages);
+    cost.add(fetched.cost);
+    (fetched.pages, cost)
 }
 
 /// A server with `count` small users in table `users`, keyed `u0`, `u1`, ...
@@ -162,11 +166,10 @@ async fn an_empty_table_gives_no_rows_and_still_its_cost() {
     let read = read(&store, "users", &["age"], &[]).await;
     assert_eq!(store.split("users", rows(100)).await.unwrap().len(), 4);
     let pages = scan(&store, &read, 100).await.unwrap();
-    assert_eq!(cells(&read, &pages), []);
-    assert_eq!(cost(&pages).requests, 4);
-    let pages = all_read(store.fetch(&read, &keys(["u1", "u2"]), Care::Consistent).await);
-    assert_eq!(cells(&read, &pages), []);
-    assert_eq!(cost(&pages).requests, 1);
+    assert_eq!(pages, []);
+    let (pages, cost) = all_read(store.fetch(&read, &keys(["u1", "u2"]), Care::Consistent).await);
+    assert_eq!(pages, []);
+    assert_eq!((cost.requests, cost.capacity), (1, 2.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,7 +194,7 @@ async fn a_fetch_gives_what_is_there_of_many_keys() {
     asked.extend((0..300).step_by(3).map(|n| format!("u{n}")));
     asked.extend((0..60).map(|n| format!("missing{n}")));
     for care in [Care::Ordinary, Care::Consistent] {
-        let pages = all_read(store.fetch(&read, &keys(&asked), care).await);
+        let (pages, cost) = all_read(store.fetch(&read, &keys(&asked), care).await);
         let mut found = cells(&read, &pages);
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut expected: Vec<_> = (0..300)
@@ -199,7 +202,6 @@ async fn a_fetch_gives_what_is_there_of_many_keys() {
             .collect();
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         assert_eq!(found, expected);
-        let cost = cost(&pages);
         assert_eq!((cost.rows, cost.requests), (300, 4));
         let each = if care == Care::Consistent { 1.0 } else { 0.5 };
         assert!((cost.capacity - 360.0 * each).abs() < 1e-6, "{cost:?}");
@@ -215,13 +217,22 @@ async fn a_fetch_of_large_items_is_answered_in_parts() {
         (0..60)
             .map(|n| json!({ "pk": { "S": format!("u{n}") }, "v": { "S": "x".repeat(390_000) } })),
     );
-    let store = server.store();
+    let proxy = Proxy::start(&server.endpoint).await;
+    let store = store(&proxy.endpoint, &settings());
     let read = read(&store, "large", &["v"], &[]).await;
-    let asked: Vec<_> = (0..60).map(|n| format!("u{n}")).collect();
-    let pages = all_read(store.fetch(&read, &keys(asked), Care::Ordinary).await);
+    let asked = keys((0..60).map(|n| format!("u{n}")));
+    let (pages, cost) = all_read(store.fetch(&read, &asked, Care::Ordinary).await);
     assert_eq!(cells(&read, &pages).len(), 60);
-    assert!(cost(&pages).requests > 1, "16 MB are the most of one answer");
+    assert!(cost.requests > 1, "16 MB are the most of one answer");
     assert!(pages.iter().all(|page| page.cost.bytes < 5_000_000));
+
+    // Once it is known how large items are, an answer is kept small.
+    let before = proxy.calls("BatchGetItem").len();
+    let (pages, _) = all_read(store.fetch(&read, &asked, Care::Ordinary).await);
+    assert_eq!(cells(&read, &pages).len(), 60);
+    for call in &proxy.calls("BatchGetItem")[before..] {
+        assert_eq!(call.body["RequestItems"]["large"]["Keys"].as_array().unwrap().len(), 10);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -230,7 +241,8 @@ async fn keys_that_no_item_can_have_cost_no_other_key() {
     let store = server.store();
     let read = read(&store, "users", &["age"], &[]).await;
     let long = "x".repeat(2_049);
-    let pages = all_read(store.fetch(&read, &keys(["u1", "", &long, "u2"]), Care::Ordinary).await);
+    let (pages, _) =
+        all_read(store.fetch(&read, &keys(["u1", "", &long, "u2"]), Care::Ordinary).await);
     assert_eq!(cells(&read, &pages).len(), 2);
 
     let mut fetched = store.fetch(&read, &keys([&b"u1"[..], b"\xff", b"u2"]), Care::Ordinary).await;
@@ -275,7 +287,7 @@ async fn keys_of_every_type_are_typed_columns() {
         blobs.push_bytes(&[0, 1, 2]);
     }
     let asked = Batch { rows: 6, columns: vec![numbers.finish(), blobs.finish()] };
-    let pages = all_read(store.fetch(&read, &asked, Care::Consistent).await);
+    let (pages, _) = all_read(store.fetch(&read, &asked, Care::Consistent).await);
     assert_eq!(cells(&read, &pages), [row("12.5", &[0, 1, 2], "one")]);
 }
 
@@ -451,10 +463,7 @@ async fn a_table_that_is_not_there_is_answered_with_the_nearest_names() {
     }
     // A table that goes away while it is read.
     let read = read(&store, "users", &["age"], &[]).await;
-    server
-        .db()
-        .delete_table(serde_json::from_value(json!({ "TableName": "users" })).unwrap())
-        .unwrap();
+    server.drop_table("users");
     let extent = Extent::Segment { index: 0, of: 1 };
     let pages: Vec<_> = store.scan(&read, &extent).collect().await;
     assert!(

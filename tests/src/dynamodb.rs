@@ -85,6 +85,15 @@ impl Server {
         self.db().create_table(serde_json::from_value(request).unwrap()).unwrap();
     }
 
+    /// Drops a table.
+    ///
+    /// # Panics
+    /// If the server refuses.
+    pub fn drop_table(&self, name: &str) {
+        let request = serde_json::from_value(json!({ "TableName": name })).unwrap();
+        self.db().delete_table(request).unwrap();
+    }
+
     /// Puts items, given in the API's JSON, in bulk.
     ///
     /// # Panics

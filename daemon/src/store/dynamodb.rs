@@ -18,6 +18,7 @@ mod wire;
 use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
@@ -31,6 +32,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
 use crate::model::{Batch, ColumnDef, Cost, Extent, Logical, RelationSchema};
+use crate::store::governor::Permit;
 use crate::store::near::nearest;
 use crate::store::{
     Abilities, Care, DynamodbSettings, Fetched, Page, Read, Settings, Store, StoreError,
@@ -52,6 +54,8 @@ const SEGMENTS_UNKNOWN: u64 = 4;
 const SEGMENT_BYTES: u64 = 64 << 20;
 /// The most keys that one request may ask for.
 const BATCH_KEYS: usize = 100;
+/// Bytes of the items that one request asks for, about: an answer is in memory as a whole.
+const BATCH_BYTES: u64 = 4 << 20;
 /// A batch answers with at most 16 MB; at more than this, what it left out was cut for size.
 const BATCH_FULL_BYTES: u64 = 12 << 20;
 /// How many requests a search for similar names may take, at 100 names each.
@@ -71,7 +75,7 @@ pub async fn open(
         let what = format!("`segments` must be at most {SEGMENTS_MAX}");
         return Err(wire.error(None, StoreErrorKind::Unfit(what)));
     }
-    Ok(Arc::new(Dynamodb { wire, segments: dynamodb.segments }))
+    Ok(Arc::new(Dynamodb::new(wire, dynamodb)))
 }
 
 /// A DynamoDB store over a client that is there already. Its credentials, region and endpoint are
@@ -82,16 +86,15 @@ pub fn with_client(
     dynamodb: &DynamodbSettings,
     client: &Client,
 ) -> Arc<dyn Store> {
-    Arc::new(Dynamodb {
-        wire: Wire::given(settings, dynamodb, client),
-        segments: dynamodb.segments,
-    })
+    Arc::new(Dynamodb::new(Wire::given(settings, dynamodb, client), dynamodb))
 }
 
 #[derive(Debug)]
 struct Dynamodb {
     wire: Wire,
     segments: Option<NonZeroU32>,
+    /// How large the items of the last answer were on average.
+    item_bytes: AtomicU64,
 }
 
 impl Store for Dynamodb {
@@ -159,12 +162,13 @@ impl Store for Dynamodb {
                 fetched.unread.push((vec![position], error));
             }
             // The governor lets through as many as may be; more than that would only wait there.
-            let mut batches = stream::iter(batches(wishes))
+            let mut batches = stream::iter(batches(wishes, self.batch_keys()))
                 .map(|wishes| Lookup::new(self, read, &selection, care).run(wishes))
                 .buffer_unordered(self.wire.concurrency);
             while let Some(part) = batches.next().await {
                 fetched.pages.extend(part.pages);
                 fetched.unread.extend(part.unread);
+                fetched.cost.add(part.cost);
             }
             fetched
         }
@@ -173,6 +177,24 @@ impl Store for Dynamodb {
 }
 
 impl Dynamodb {
+    fn new(wire: Wire, dynamodb: &DynamodbSettings) -> Self {
+        Self { wire, segments: dynamodb.segments, item_bytes: AtomicU64::new(0) }
+    }
+
+    /// Notes what an answer cost, and how large its items are.
+    fn charge(&self, permit: &Permit<'_>, cost: &Cost) {
+        permit.charge(cost);
+        if let Some(average) = cost.bytes.checked_div(cost.rows) {
+            self.item_bytes.store(average, Ordering::Relaxed);
+        }
+    }
+
+    /// How many keys one request asks for.
+    fn batch_keys(&self) -> usize {
+        let keys = BATCH_BYTES.checked_div(self.item_bytes.load(Ordering::Relaxed));
+        keys.and_then(|keys| usize::try_from(keys).ok()).unwrap_or(BATCH_KEYS).clamp(1, BATCH_KEYS)
+    }
+
     async fn table(&self, relation: &str) -> Result<TableDescription, StoreError> {
         let errand = Errand { doing: "describing a table", relation: Some(relation) };
         let answer = self
@@ -271,7 +293,7 @@ struct Scan<'a> {
     /// The most items of the next request, if capacity is limited.
     step: Option<f64>,
     ready: VecDeque<Page>,
-    /// Spent since the last page.
+    /// Spent since the last page. What follows the last one of all is charged, and not told.
     spent: Cost,
 }
 
@@ -309,11 +331,7 @@ impl<'a> Scan<'a> {
                 return Ok(Some((page, self)));
             }
             if self.ended {
-                if self.spent == Cost::default() {
-                    return Ok(None);
-                }
-                let cost = std::mem::take(&mut self.spent);
-                return Ok(Some((Page { cost, ..cells::empty(&self.selection) }, self)));
+                return Ok(None);
             }
             self.turn().await?;
         }
@@ -343,15 +361,16 @@ impl<'a> Scan<'a> {
         let ScanOutput { items, last_evaluated_key, consumed_capacity, .. } = answer;
         let page_rows = usize::try_from(self.read.page_rows.get()).unwrap_or(usize::MAX);
         let answered = |what: String| wire.error(Some(relation), StoreErrorKind::Answer(what));
-        let pages = cells::pages(&self.selection, &items.unwrap_or_default(), page_rows)
-            .map_err(answered)?;
+        // Whatever answers without them has not looked.
+        let items = items.ok_or_else(|| answered("a scan's answer without items".to_owned()))?;
+        let pages = cells::pages(&self.selection, &items, page_rows).map_err(answered)?;
         let mut cost = Cost {
             capacity: consumed_capacity.as_ref().map_or(0.0, capacity),
             requests: patience.requests,
             ..Cost::default()
         };
         let charged = total(cost, &pages);
-        permit.charge(&charged);
+        self.store.charge(&permit, &charged);
         drop(permit);
         self.pace(charged);
         let next = last_evaluated_key.filter(|key| !key.is_empty());
@@ -396,7 +415,7 @@ impl Scan<'_> {
     }
 }
 
-/// A fetch of up to as many keys as one request may ask for.
+/// A fetch of as many keys as one request asks for.
 struct Lookup<'a> {
     store: &'a Dynamodb,
     read: &'a Read,
@@ -404,13 +423,12 @@ struct Lookup<'a> {
     care: Care,
     patience: Patience,
     fetched: Fetched,
-    spent: Cost,
 }
 
 impl<'a> Lookup<'a> {
     fn new(store: &'a Dynamodb, read: &'a Read, selection: &'a Selection, care: Care) -> Self {
         let (patience, fetched) = (store.wire.patience(), Fetched::default());
-        Self { store, read, selection, care, patience, fetched, spent: Cost::default() }
+        Self { store, read, selection, care, patience, fetched }
     }
 
     async fn run(mut self, mut wishes: Wishes) -> Fetched {
@@ -424,14 +442,7 @@ impl<'a> Lookup<'a> {
                 }
             }
         }
-        self.spent.requests = self.patience.requests;
-        match self.fetched.pages.first_mut() {
-            Some(page) => page.cost.add(self.spent),
-            None => {
-                let page = Page { cost: self.spent, ..cells::empty(self.selection) };
-                self.fetched.pages.push(page);
-            }
-        }
+        self.fetched.cost.requests = self.patience.requests;
         self.fetched
     }
 
@@ -458,21 +469,25 @@ impl<'a> Lookup<'a> {
             })
             .await?;
         let BatchGetItemOutput { responses, unprocessed_keys, consumed_capacity, .. } = answer;
-        let items = responses.and_then(|mut tables| tables.remove(relation)).unwrap_or_default();
+        // Whatever answers without any has not looked. One table was asked, so all are its items.
+        let responses = responses.ok_or_else(|| answered("a fetch's answer without responses"))?;
+        let items: Vec<_> = responses.into_values().flatten().collect();
         let page_rows = usize::try_from(self.read.page_rows.get()).unwrap_or(usize::MAX);
         let pages =
             cells::pages(self.selection, &items, page_rows).map_err(|what| answered(&what))?;
         let consumed = consumed_capacity.unwrap_or_default();
         let capacity = consumed.iter().map(capacity).sum();
         let cost = total(Cost { capacity, ..Cost::default() }, &pages);
-        permit.charge(&cost);
-        self.spent.capacity += capacity;
+        self.store.charge(&permit, &cost);
+        self.fetched.cost.capacity += capacity;
         self.fetched.pages.extend(pages);
 
-        let left = unprocessed_keys.and_then(|mut tables| tables.remove(relation));
-        let left = left.map(|left| left.keys).unwrap_or_default();
-        let left: Option<BTreeSet<_>> =
-            left.iter().map(|key| keys::identity(&self.read.schema, key)).collect();
+        let left: Option<BTreeSet<_>> = unprocessed_keys
+            .iter()
+            .flat_map(|tables| tables.values())
+            .flat_map(|table| table.keys())
+            .map(|key| keys::identity(&self.read.schema, key))
+            .collect();
         let Some(left) = left else { return Err(answered("left an incomplete key unprocessed")) };
         if !left.iter().all(|identity| wishes.contains_key(identity)) {
             return Err(answered("left a key unprocessed that was not asked for"));
@@ -496,10 +511,10 @@ impl<'a> Lookup<'a> {
     }
 }
 
-/// Parts of as many keys as one request may ask for.
-fn batches(mut wishes: Wishes) -> Vec<Wishes> {
+/// Parts of at most `most` keys.
+fn batches(mut wishes: Wishes, most: usize) -> Vec<Wishes> {
     let mut batches = Vec::new();
-    while let Some(key) = wishes.keys().nth(BATCH_KEYS).cloned() {
+    while let Some(key) = wishes.keys().nth(most).cloned() {
         let rest = wishes.split_off(&key);
         batches.push(std::mem::replace(&mut wishes, rest));
     }

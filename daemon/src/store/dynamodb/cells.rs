@@ -53,11 +53,6 @@ pub(super) fn pages(
     Ok(pages)
 }
 
-/// A page without rows, which still says what was spent.
-pub(super) fn empty(selection: &Selection) -> Page {
-    PageBuilder::new(selection, 0).finish()
-}
-
 struct PageBuilder<'a> {
     selection: &'a Selection,
     columns: Vec<ColumnBuilder>,
