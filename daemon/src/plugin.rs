@@ -23,6 +23,10 @@ use crate::model::{
     Standing, Violation,
 };
 
+/// The compiled `users` plugin, for the demo.
+#[cfg(feature = "demo")]
+pub const USERS_WASM: &[u8] = include_bytes!("../../plugins/users/users.wasm");
+
 /// A mapping, ready to be used by any number of checks at once.
 pub trait Mapper: Send + Sync + fmt::Debug {
     /// What results must share to be compared or counted together.

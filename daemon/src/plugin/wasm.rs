@@ -341,3 +341,8 @@ impl Loaded {
         )]
     }
 }
+
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod users_tests;

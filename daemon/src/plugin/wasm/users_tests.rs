@@ -1,0 +1,344 @@
+//! The `users` plugin on its fixtures: the committed file, and the one that `plugins/build.sh
+//! plugins/target/fresh` made, where it did.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::model::{
+    Batch, Buffer, Column, ColumnBuilder, ColumnDef, FieldDef, Logical, Moment, Number,
+    RelationSchema, Side, Standing, Value,
+};
+use crate::plugin::template::{KeyTemplate, Template};
+use crate::plugin::{Limits, Pairs, Place, Session, calendar};
+
+const COLUMNS: [&str; 10] = [
+    "id",
+    "tenant",
+    "email",
+    "name",
+    "status",
+    "balance",
+    "birthday",
+    "created_at",
+    "updated_at",
+    "migrated",
+];
+
+fn plugins() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins")
+}
+
+/// The committed file and, where it was built, a fresh one.
+fn files() -> Vec<PathBuf> {
+    let fresh = plugins().join("target/fresh/users.wasm");
+    let committed = plugins().join("users/users.wasm");
+    [committed].into_iter().chain(fresh.exists().then_some(fresh)).collect()
+}
+
+fn settings(file: PathBuf) -> Settings {
+    Settings {
+        name: "users".to_owned(),
+        code: Code::File(file),
+        config: json!({}),
+        limits: Limits::default(),
+    }
+}
+
+fn schema(relation: &str, columns: &[(&str, Logical)], open: bool) -> RelationSchema {
+    let column = |(name, logical): &(&str, Logical)| ColumnDef {
+        name: (*name).to_owned(),
+        logical: *logical,
+        nullable: true,
+    };
+    RelationSchema {
+        relation: relation.to_owned(),
+        columns: columns.iter().map(column).collect(),
+        key: if open { vec![0, 1] } else { vec![0] },
+        open,
+    }
+}
+
+/// A source whose times are counted, and one where everything is text.
+fn source(counted: bool) -> RelationSchema {
+    use Logical as L;
+    let types = if counted {
+        [
+            L::Integer,
+            L::Text,
+            L::Text,
+            L::Text,
+            L::Enum,
+            L::Decimal,
+            L::Date,
+            L::Timestamp,
+            L::DateTime,
+            L::Boolean,
+        ]
+    } else {
+        [
+            L::Integer,
+            L::Text,
+            L::Text,
+            L::Text,
+            L::Text,
+            L::Text,
+            L::Text,
+            L::Text,
+            L::Text,
+            L::Integer,
+        ]
+    };
+    let columns: Vec<_> = COLUMNS.into_iter().zip(types).collect();
+    schema("users", &columns, false)
+}
+
+fn target() -> RelationSchema {
+    schema("shop", &[("pk", Logical::Text), ("sk", Logical::Text)], true)
+}
+
+fn attach(file: PathBuf, source: &RelationSchema) -> Arc<dyn Mapper> {
+    let loaded = Host::new().load(&settings(file)).unwrap();
+    let template = |text: &str| Template::parse(text).unwrap();
+    let key = KeyTemplate {
+        columns: vec![
+            ("pk".to_owned(), template("TENANT#{tenant}")),
+            ("sk".to_owned(), template("USER#{id}")),
+        ],
+    };
+    let binding = Binding {
+        pairing: "users",
+        source: Place { schema: source, key: None },
+        target: Place { schema: &target(), key: Some(&key) },
+    };
+    let attached = loaded.bind(&binding).unwrap();
+    assert_eq!(attached.about.name, "users");
+    assert!(attached.notes.is_empty());
+    attached.mapper
+}
+
+fn fixtures(name: &str) -> Vec<Json> {
+    let text = std::fs::read_to_string(plugins().join("users/fixtures").join(name)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A column of type `logical` with these cells; times and dates are given as text.
+fn column<'a>(logical: Logical, cells: impl Iterator<Item = &'a Json>) -> Column {
+    let mut builder = match logical {
+        Logical::Text | Logical::Enum | Logical::Decimal | Logical::Value => {
+            ColumnBuilder::bytes(0)
+        }
+        _ => ColumnBuilder::int64(0),
+    };
+    for cell in cells {
+        let time = || calendar::read_stamp(cell.as_str().unwrap()).unwrap().local;
+        match (logical, cell) {
+            (Logical::Value, Json::Null) => builder.push_null(),
+            (Logical::Value, cell) => {
+                builder.push_bytes(&Value::from_json(cell).unwrap().to_cbor());
+            }
+            (_, Json::Null) => builder.push_null(),
+            (Logical::Date, Json::String(text)) => {
+                builder.push_i64(calendar::read_date(text).unwrap());
+            }
+            (Logical::Timestamp | Logical::DateTime, _) => builder.push_i64(time()),
+            (_, Json::String(text)) => builder.push_bytes(text.as_bytes()),
+            (_, number) => builder.push_i64(number.as_i64().unwrap()),
+        }
+    }
+    builder.finish()
+}
+
+fn rows(schema: &RelationSchema, columns: &[String], cases: &[Json]) -> Batch {
+    let column = |name: &String| {
+        let cells = cases.iter().map(|case| {
+            let pointer = if name.starts_with('/') { name.clone() } else { format!("/{name}") };
+            case["row"].pointer(&pointer).unwrap_or(&Json::Null)
+        });
+        self::column(schema.column(name).unwrap().logical, cells)
+    };
+    Batch { rows: cases.len(), columns: columns.iter().map(column).collect() }
+}
+
+fn entity(fields: &[FieldDef], batch: &Batch, row: usize) -> Json {
+    let cell = |(field, column): (&FieldDef, &Column)| {
+        let mut text = Vec::new();
+        let cell = match (field.logical, column.integer(row), column.bytes(row)) {
+            (_, None, None) => Json::Null,
+            (Logical::Date, Some(days), _) => {
+                assert!(calendar::write_date(&mut text, i64::try_from(days).unwrap()));
+                Json::Null
+            }
+            (Logical::Timestamp, Some(micros), _) => {
+                assert!(calendar::write_timestamp(&mut text, i64::try_from(micros).unwrap()));
+                Json::Null
+            }
+            (_, Some(integer), _) => json!(i64::try_from(integer).unwrap()),
+            (Logical::Decimal, _, Some(bytes)) => {
+                json!(Number::parse(std::str::from_utf8(bytes).unwrap()).unwrap().to_string())
+            }
+            (_, _, Some(bytes)) => json!(std::str::from_utf8(bytes).unwrap()),
+        };
+        let cell = if text.is_empty() { cell } else { json!(String::from_utf8(text).unwrap()) };
+        (field.name.clone(), cell)
+    };
+    Json::Object(fields.iter().zip(&batch.columns).map(cell).collect())
+}
+
+fn check(mapper: &dyn Mapper, side: Side, schema: &RelationSchema, cases: &[Json]) {
+    let plan = match side {
+        Side::Source => &mapper.plan().source,
+        Side::Target => &mapper.plan().target,
+    };
+    let batch = rows(schema, &plan.relations[0].columns, cases);
+    let mapped = mapper.begin(Moment(0)).unwrap().map(side, &batch).unwrap();
+    let fields = &mapper.plan().entities[0].fields;
+    for (row, case) in cases.iter().enumerate() {
+        let name = &case["case"];
+        if let Some(reason) = case["reject"].as_str() {
+            let told = mapped.rejected.iter().find(|(rejected, _)| *rejected == row);
+            assert_eq!(told.map(|(_, why)| why.as_str()), Some(reason), "{name}");
+            assert!(!mapped.from_row.contains(&row), "{name}");
+            continue;
+        }
+        let at = mapped.from_row.iter().position(|from| *from == row);
+        let at = at.unwrap_or_else(|| panic!("{name}: {:?}", mapped.rejected));
+        let standing = match mapped.standing[at] {
+            Standing::Present => "present",
+            Standing::Absent => "absent",
+            Standing::Excluded => "excluded",
+        };
+        assert_eq!(case["standing"], standing, "{name}");
+        assert_eq!(case["entity"], entity(fields, &mapped.entities, at), "{name}");
+    }
+}
+
+#[test]
+fn rows_of_either_side_become_the_entities_of_the_fixtures() {
+    for file in files() {
+        for counted in [true, false] {
+            let source = source(counted);
+            let mapper = attach(file.clone(), &source);
+            check(&*mapper, Side::Source, &source, &fixtures("source.jsonl"));
+            check(&*mapper, Side::Target, &target(), &fixtures("target.jsonl"));
+            if !counted {
+                check(&*mapper, Side::Source, &source, &fixtures("source-text.jsonl"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_same_user_is_the_same_entity_on_both_sides() {
+    let source = source(true);
+    let mapper = attach(plugins().join("users/users.wasm"), &source);
+    let (given, items) = (&fixtures("source.jsonl")[..1], &fixtures("target.jsonl")[..1]);
+    let mut session = mapper.begin(Moment(0)).unwrap();
+    let mut mapped = |side, schema, cases| {
+        let plan = match side {
+            Side::Source => &mapper.plan().source,
+            Side::Target => &mapper.plan().target,
+        };
+        let batch = rows(schema, &plan.relations[0].columns, cases);
+        session.map(side, &batch).unwrap().entities
+    };
+    let (one, two) = (mapped(Side::Source, &source, given), mapped(Side::Target, &target(), items));
+    assert_eq!(one, two);
+    let located = session.locate(Side::Target, &one).unwrap();
+    assert_eq!(located.keys.columns[0].bytes(0), Some(&b"TENANT#acme"[..]));
+    assert_eq!(located.keys.columns[1].bytes(0), Some(&b"USER#7"[..]));
+}
+
+#[test]
+fn invariants_hold_or_not_as_in_the_fixtures() {
+    let cases = fixtures("pairs.jsonl");
+    for file in files() {
+        let mapper = attach(file, &source(true));
+        let fields = &mapper.plan().entities[0].fields;
+        let side = |side: &str| {
+            let column = |field: &FieldDef| {
+                let cell = |case: &Json| case[side][field.name.as_str()].clone();
+                let cells: Vec<_> = cases.iter().map(cell).collect();
+                let logical = field.logical;
+                self::column(logical, cells.iter())
+            };
+            Batch { rows: cases.len(), columns: fields.iter().map(column).collect() }
+        };
+        let present =
+            |side: &str| cases.iter().map(|case| !case[side].is_null()).collect::<Vec<_>>();
+        let mut session = mapper.begin(Moment(0)).unwrap();
+        let violations = session
+            .check_pairs(&Pairs {
+                source: &side("source"),
+                source_present: &present("source"),
+                target: &side("target"),
+                target_present: &present("target"),
+            })
+            .unwrap();
+        for (pair, case) in cases.iter().enumerate() {
+            let told: Vec<_> = violations
+                .iter()
+                .filter(|violation| violation.pair == pair)
+                .map(|one| {
+                    let rule = &mapper.invariants()[one.violation.invariant];
+                    format!("{}: {}", rule.id, one.violation.message)
+                })
+                .collect();
+            assert_eq!(case["violations"], json!(told), "{}", case["case"]);
+        }
+    }
+}
+
+#[test]
+fn a_source_of_other_types_is_refused_with_every_column() {
+    let mut schema = source(true);
+    schema.columns[0].logical = Logical::Text;
+    schema.columns[5].logical = Logical::Float;
+    schema.columns[7].name = "createdat".to_owned();
+    let loaded = Host::new().load(&settings(plugins().join("users/users.wasm"))).unwrap();
+    let bind = |schema: &RelationSchema| {
+        let place = |schema| Place { schema, key: None };
+        let target = target();
+        let binding = Binding { pairing: "users", source: place(schema), target: place(&target) };
+        loaded.bind(&binding).unwrap_err().to_string()
+    };
+    assert_eq!(
+        bind(&schema),
+        "plugin `users`, plan: : column `id` of the source is of type text; this plugin can read \
+         integer\n  : column `balance` of the source is of type float; this plugin can read \
+         decimal, text"
+    );
+    schema.columns[0].logical = Logical::Integer;
+    schema.columns[5].logical = Logical::Decimal;
+    assert_eq!(
+        bind(&schema),
+        "plugin `users`, its plan: /source/relations/0/columns/7: the source's relation `users` has \
+         no column `created_at`; nearest: `createdat`, `updated_at`"
+    );
+}
+
+#[test]
+fn a_batch_may_be_cut_anywhere() {
+    let source = source(true);
+    let mapper = attach(plugins().join("users/users.wasm"), &source);
+    let cases: Vec<Json> = fixtures("source.jsonl").into_iter().cycle().take(37).collect();
+    let batch = rows(&source, &mapper.plan().source.relations[0].columns, &cases);
+    let whole = mapper.begin(Moment(0)).unwrap().map(Side::Source, &batch).unwrap();
+    let mut session: Box<dyn Session> = mapper.begin(Moment(0)).unwrap();
+    let mut joined = Batch::default();
+    for cut in [0..5, 5..5, 5..6, 6..37] {
+        let part = batch.take(&cut.collect::<Vec<_>>());
+        let mapped = session.map(Side::Source, &part).unwrap();
+        if mapped.entities.rows > 0 {
+            joined.append(&mapped.entities);
+        }
+    }
+    assert_eq!(joined.rows, whole.entities.rows);
+    for (one, two) in joined.columns.iter().zip(&whole.entities.columns) {
+        for row in 0..joined.rows {
+            assert_eq!((one.bytes(row), one.integer(row)), (two.bytes(row), two.integer(row)));
+        }
+    }
+    assert!(matches!(whole.entities.columns[0].values, Buffer::Int64(_)));
+}
