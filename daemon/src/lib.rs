@@ -8,11 +8,15 @@
 // How a run goes.
 pub mod run;
 pub mod api;
+pub mod check;
+pub mod engine;
 
 // The stages, in the order in which data meets them.
+pub mod config;
 pub mod plan;
 pub mod store;
 pub mod plugin;
+pub mod compare;
 pub mod settle;
 pub mod journal;
 pub mod report;

@@ -1,10 +1,17 @@
 //! Which partitions a pass visits, in which order, and how fast.
 //!
-//! Owns the settings of passes. Refuses to open a connection: it gets split points as data.
-//! Invariant: a pass visits every partition of every needed direction exactly once.
+//! Owns the settings of passes, the choice of directions, and the seeded order. Refuses to open a
+//! connection: it gets abilities and split points as data. Invariant: a pass visits every partition
+//! of every needed direction exactly once, and the same seed gives the same order.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use crate::model::Direction;
 
 /// How a pairing's passes go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +27,7 @@ pub struct Settings {
     /// Tries of a partition that cannot be read, before it becomes an incident of its own and the
     /// pass goes on without it.
     pub tries: NonZeroU32,
-    /// Wait before an unread partition is tried again; doubles with each try.
+    /// Wait before an unread partition is tried again; doubles with each try, up to a minute.
     pub backoff: Duration,
     /// Seed of the random order; none: from the journal's own random key.
     pub seed: Option<u64>,
@@ -28,14 +35,158 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
+        let nonzero = |value| NonZeroU32::new(value).expect("not zero");
         Self {
-            partition_rows: NonZeroU32::new(10_000).expect("not zero"),
-            page_rows: NonZeroU32::new(1_024).expect("not zero"),
-            concurrency: NonZeroU32::new(4).expect("not zero"),
+            partition_rows: nonzero(10_000),
+            page_rows: nonzero(1_024),
+            concurrency: nonzero(4),
             rest: Duration::from_secs(60),
-            tries: NonZeroU32::new(5).expect("not zero"),
+            tries: nonzero(5),
             backoff: Duration::from_secs(1),
             seed: None,
+        }
+    }
+}
+
+impl Settings {
+    /// How long to wait after `failures` failures in a row.
+    #[must_use]
+    pub fn wait(&self, failures: u32) -> Duration {
+        let doubled =
+            self.backoff.saturating_mul(2u32.saturating_pow(failures.saturating_sub(1).min(16)));
+        doubled.min(Duration::from_secs(60))
+    }
+}
+
+/// What matters of one side for the choice of directions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SideFacts {
+    /// Whether the store scans ranges of integer keys and this relation has such a key.
+    pub ranges: bool,
+    /// Whether entities can be located here.
+    pub locatable: bool,
+    /// The field of the entity that alone makes up this side's whole primary key, if one does.
+    pub key_field: Option<String>,
+}
+
+/// How a pairing is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The directions of a pass.
+    pub directions: Vec<Direction>,
+    /// What cannot be verified, and why; in words for people.
+    pub not_verifiable: Option<String>,
+}
+
+/// Neither side's entities can be located on the other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the two sides cannot be brought together: give `key` templates for the source, the target, or both"
+)]
+pub struct NoReading;
+
+/// Decides how a pairing is read. `entity_key` are the fields that identify an entity.
+///
+/// # Errors
+/// If neither an aligned reading nor a lookup in any direction is possible.
+pub fn reading(
+    source: &SideFacts,
+    target: &SideFacts,
+    entity_key: &[&str],
+) -> Result<Reading, NoReading> {
+    let aligned = source.ranges
+        && target.ranges
+        && source.key_field.is_some()
+        && source.key_field == target.key_field
+        && entity_key.len() == 1
+        && source.key_field.as_deref() == entity_key.first().copied();
+    if aligned {
+        return Ok(Reading { directions: vec![Direction::Aligned], not_verifiable: None });
+    }
+    let mut directions = Vec::new();
+    let mut lacking = Vec::new();
+    if target.locatable {
+        directions.push(Direction::FromSource);
+    } else {
+        lacking.push(
+            "what is missing in the target: its entities cannot be located, give `target.key`",
+        );
+    }
+    if source.locatable {
+        directions.push(Direction::FromTarget);
+    } else {
+        lacking.push(
+            "what is only in the target (`unexpected`): its entities cannot be located in the \
+             source, give `source.key`",
+        );
+    }
+    if directions.is_empty() {
+        return Err(NoReading);
+    }
+    let not_verifiable = (!lacking.is_empty()).then(|| lacking.join("; "));
+    Ok(Reading { directions, not_verifiable })
+}
+
+/// The order in which a pass visits the `count` partitions of a direction.
+#[must_use]
+pub fn order(seed: u64, pass: u64, direction: Direction, count: u32) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..count).collect();
+    let stream = match direction {
+        Direction::Aligned => 0,
+        Direction::FromSource => 1,
+        Direction::FromTarget => 2,
+    };
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ pass.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    rng.set_stream(stream);
+    order.shuffle(&mut rng);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn side(ranges: bool, locatable: bool, key_field: Option<&str>) -> SideFacts {
+        SideFacts { ranges, locatable, key_field: key_field.map(str::to_owned) }
+    }
+
+    #[test]
+    fn directions_follow_from_what_the_sides_can_do() {
+        let sql = side(true, true, Some("id"));
+        let other_key = side(true, true, Some("number"));
+        let items = side(false, true, None);
+        let lost = side(false, false, None);
+        use Direction::{Aligned, FromSource, FromTarget};
+        for (source, target, key, expected) in [
+            (&sql, &sql, vec!["id"], Ok((vec![Aligned], true))),
+            (&sql, &other_key, vec!["id"], Ok((vec![FromSource, FromTarget], true))),
+            (&sql, &sql, vec!["email"], Ok((vec![FromSource, FromTarget], true))),
+            (&sql, &sql, vec!["id", "tenant"], Ok((vec![FromSource, FromTarget], true))),
+            (&sql, &items, vec!["id"], Ok((vec![FromSource, FromTarget], true))),
+            (&items, &sql, vec!["id"], Ok((vec![FromSource, FromTarget], true))),
+            (&lost, &items, vec!["id"], Ok((vec![FromSource], false))),
+            (&sql, &lost, vec!["id"], Ok((vec![FromTarget], false))),
+            (&lost, &lost, vec!["id"], Err(NoReading)),
+        ] {
+            let reading = reading(source, target, &key)
+                .map(|reading| (reading.directions, reading.not_verifiable.is_none()));
+            assert_eq!(reading, expected, "{source:?} {target:?} {key:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_visits_each_partition_once_and_depends_on_seed_and_pass_alone() {
+        let one = order(7, 1, Direction::FromSource, 1_000);
+        let mut sorted = one.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..1_000).collect::<Vec<_>>());
+        assert_eq!(one, order(7, 1, Direction::FromSource, 1_000));
+        for other in [
+            order(8, 1, Direction::FromSource, 1_000),
+            order(7, 2, Direction::FromSource, 1_000),
+            order(7, 1, Direction::FromTarget, 1_000),
+        ] {
+            assert_ne!(one, other);
         }
     }
 }

@@ -6,13 +6,21 @@
 
 pub mod builtin;
 pub mod template;
+pub mod wasm;
+mod calendar;
+mod identity;
+mod issue;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use issue::PlanIssue;
+use template::{KeyTemplate, Locator};
+
 use crate::model::{
-    Batch, InvariantDef, MappingIdentity, MappingPlan, Moment, Side, Standing, Violation,
+    Batch, EntityDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Side,
+    Standing, Violation,
 };
 
 /// A mapping, ready to be used by any number of checks at once.
@@ -102,6 +110,66 @@ pub struct PairViolation {
     pub violation: Violation,
 }
 
+/// What a mapping is bound to.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    /// The pairing's name.
+    pub pairing: &'a str,
+    /// Where the source's rows are.
+    pub source: Place<'a>,
+    /// Where the target's rows are.
+    pub target: Place<'a>,
+}
+
+/// One side of what a mapping is bound to.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// What the store says of the relation.
+    pub schema: &'a RelationSchema,
+    /// Where the relation keeps an entity. None: its entities cannot be located.
+    pub key: Option<&'a KeyTemplate>,
+}
+
+/// The key templates of both sides, made ready.
+#[derive(Clone, Debug)]
+struct Locators {
+    source: Option<Locator>,
+    target: Option<Locator>,
+}
+
+impl Locators {
+    /// Fits the key templates of `binding` to `entity`. Adds to `issues` what does not fit.
+    fn new(entity: &EntityDef, binding: &Binding<'_>, issues: &mut Vec<PlanIssue>) -> Self {
+        let mut fit = |side: Side, place: Place<'_>| {
+            let key: Vec<_> = place.schema.key_columns().cloned().collect();
+            match Locator::new(entity, place.key?, &key) {
+                Ok(locator) => Some(locator),
+                Err(more) => {
+                    let prefix = format!("/{side}/key");
+                    issues.extend(more.into_iter().map(|issue| issue.below(&prefix)));
+                    None
+                }
+            }
+        };
+        Self {
+            source: fit(Side::Source, binding.source),
+            target: fit(Side::Target, binding.target),
+        }
+    }
+
+    /// Where the store of `side` keeps the entities.
+    fn locate(&self, side: Side, entities: &Batch) -> Result<Located, PluginErrorKind> {
+        let locator = match side {
+            Side::Source => self.source.as_ref(),
+            Side::Target => self.target.as_ref(),
+        };
+        locator.map(|locator| locator.locate(entities)).ok_or_else(|| PluginErrorKind::Own {
+            code: "not-locatable".to_owned(),
+            message: format!("the pairing has no key template for its {side}"),
+        })
+    }
+}
+
 /// A mapping failed as a whole; trouble with one row is in [`Mapped::rejected`].
 #[derive(Debug, thiserror::Error)]
 #[error("plugin `{plugin}` ({digest}), {function}: {kind}")]
@@ -114,6 +182,20 @@ pub struct PluginError {
     pub function: &'static str,
     /// What happened.
     pub kind: PluginErrorKind,
+}
+
+impl PluginError {
+    /// What happened, where, without the plugin's own words, which may hold values.
+    #[must_use]
+    pub fn blame(&self) -> String {
+        let Self { plugin, digest, function, kind } = self;
+        match kind {
+            PluginErrorKind::Own { code, .. } => {
+                format!("plugin `{plugin}` ({digest}), {function}: failed with `{code}`")
+            }
+            kind => format!("plugin `{plugin}` ({digest}), {function}: {kind}"),
+        }
+    }
 }
 
 /// How a mapping failed.
@@ -166,6 +248,23 @@ impl PluginErrorKind {
             Self::Memory { .. } => "plugin-memory",
             Self::Malformed(_) => "plugin-malformed",
             Self::Own { .. } => "plugin-error",
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "see the trap's message and backtrace; it is a fault of the plugin",
+            Self::Fuel { .. } => {
+                "look for an endless loop, or raise the plugin's limits.fuel_per_row"
+            }
+            Self::Deadline { .. } => {
+                "look for an endless loop, or raise the plugin's limits.deadline"
+            }
+            Self::Memory { .. } => "look for a leak, or raise the plugin's limits.memory",
+            Self::Malformed(_) => "it is a fault of the plugin: its output breaks the contract",
+            Self::Own { .. } => "see the plugin's documentation of this error code",
         }
     }
 }

@@ -6,9 +6,16 @@
 //! a store only reads, and no driver's type leaves its file: driver rows become columnar batches at
 //! once.
 
+pub mod dynamodb;
+pub mod governor;
+pub mod memory;
+pub mod mysql;
+mod near;
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -111,6 +118,8 @@ pub struct Fetched {
     pub pages: Vec<Page>,
     /// Positions in the asked keys that could not be read, and why.
     pub unread: Vec<(Vec<usize>, StoreError)>,
+    /// What it cost beside what its pages say: keys without a row are not free everywhere.
+    pub cost: Cost,
 }
 
 /// A store could not do what it was asked.
@@ -218,6 +227,24 @@ impl StoreErrorKind {
 
 fn nearest(names: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!("; nearest: {}", names.join(", ")) }
+}
+
+/// Makes the store that `settings` describe. Nothing is asked of the store yet, so a server that
+/// does not answer is met by the first read.
+///
+/// # Errors
+/// If the settings themselves are unfit: a certificate that cannot be read, a file that is not there.
+pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    match &settings.kind {
+        Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql))),
+        Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb).await,
+        Kind::Sqlite { .. } => Err(StoreError {
+            store: settings.name.clone(),
+            relation: None,
+            kind: StoreErrorKind::Unfit("this kind of store is not built in".to_owned()),
+            source: None,
+        }),
+    }
 }
 
 /// A store of the configuration.

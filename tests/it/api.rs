@@ -1,4 +1,5 @@
 //! The HTTP interface as a probe, a scraper and a hostile client meet it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
-//! Tests of parts of the daemon against real servers, in one binary because link time is the tax of a
-//! test suite.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! The integration tests, in one binary.
 
 mod api;
+mod dynamodb;
 mod report;
+mod stores;

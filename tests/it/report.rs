@@ -1,4 +1,5 @@
 //! Telemetry as a receiver gets it: traces and metrics over gRPC and HTTP.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -432,6 +433,7 @@ fn extras() -> Extras {
         name: "too-much".to_owned(),
         trips: 1,
         tripped: Some(Moment(180 * SECOND)),
+        armed: Moment(0),
         count: 3,
         at_least: 3,
     };

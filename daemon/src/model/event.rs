@@ -113,6 +113,8 @@ pub struct CriterionState {
     pub trips: u64,
     /// Since when it is tripped; none: armed.
     pub tripped: Option<Moment>,
+    /// Since when it is armed: what was confirmed before does not count.
+    pub armed: Moment,
     /// The count that it watches, when last evaluated.
     pub count: u64,
     /// The count at which it trips.

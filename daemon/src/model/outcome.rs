@@ -17,6 +17,34 @@ pub struct Key(pub Box<[u8]>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey(pub Box<[u8]>);
 
+impl Key {
+    /// The key that stands for a row of `side` which the mapping rejects, so that no entity's key is
+    /// known: tag 55044 on `[side, store key]`. It never equals an entity's key.
+    #[must_use]
+    pub fn of_row(side: Side, at: &StoreKey) -> Self {
+        let mut bytes = vec![0xd9, 0xd7, 0x04, 0x82, u8::from(side == Side::Target)];
+        bytes.extend_from_slice(&at.0);
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// Whether it stands for a row that no entity's key is known of.
+    #[must_use]
+    pub fn is_of_row(&self) -> bool {
+        self.0.starts_with(&[0xd9, 0xd7, 0x04])
+    }
+}
+
+/// A key to be looked at, and where both sides were known to keep it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The entity's key.
+    pub key: Key,
+    /// Where the source keeps it.
+    pub source_at: Vec<StoreKey>,
+    /// Where the target keeps it.
+    pub target_at: Vec<StoreKey>,
+}
+
 /// A declared version of an entity: a version number, or an update time in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(pub Number);
@@ -142,6 +170,25 @@ impl Sighting {
     }
 }
 
+impl Sighting {
+    /// Whether nothing is wrong with the key: both sides hold the same, or it is out of scope, and
+    /// no invariant fails.
+    #[must_use]
+    pub fn agrees(&self) -> bool {
+        if !self.violations.is_empty() {
+            return false;
+        }
+        match (&self.source, &self.target) {
+            (State::Present(source), State::Present(target)) => source.fields == target.fields,
+            // Out of scope on the target only compares as absent there.
+            (State::Excluded, State::Unmappable(_) | State::Duplicate(_)) => false,
+            (State::Excluded, _) => true,
+            (State::Absent, State::Absent | State::Excluded) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Why something could not be compared. Shown to people: it names the store or plugin, holds no row
 /// values and no secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,6 +246,8 @@ pub struct Reading {
     pub cost: Cost,
     /// Attributes that the plan neither uses nor ignores.
     pub unmapped: BTreeSet<String>,
+    /// The newest declared version met, if versions are points in time.
+    pub newest: Option<Version>,
 }
 
 /// What a span of a check's trace timed.
@@ -227,6 +276,17 @@ pub struct Span {
     pub rows: u64,
 }
 
+/// A differing key of a crowd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// First half of the digest of its key.
+    pub key: u64,
+    /// First half of a digest of what both sides hold.
+    pub states: u64,
+    /// The kind of drift that this is, should it stand still.
+    pub kind: DriftKind,
+}
+
 /// How far invariants were checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Invariants {
@@ -244,9 +304,8 @@ pub struct Outcome {
     pub excluded: u64,
     /// Keys that differed, bounded by the check's limit.
     pub suspects: Vec<Sighting>,
-    /// Set when there were more: then every differing key, as (hash of the key, hash of both sides'
-    /// states), and `suspects` is a sample.
-    pub crowd: Option<Vec<(u64, u64)>>,
+    /// Set when there were more: then every differing key, and `suspects` is a sample.
+    pub crowd: Option<Vec<Member>>,
     /// What could not be compared, and why.
     pub unread: Vec<Unread>,
     /// What the source gave.

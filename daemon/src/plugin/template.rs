@@ -1,7 +1,23 @@
 //! Key templates: where a store keeps an entity, written as text with fields in braces.
 //!
 //! Owns parsing and expanding of templates such as `USER#{id}`. Refuses anything but substitution.
-//! Invariant: a template that was parsed has balanced braces, and `{{` and `}}` stand for braces.
+//! Invariant: a template that was parsed has balanced braces, and `{{` and `}}` stand for braces; an
+//! entity in whose key a used field is null, or cannot be written, has no location.
+//!
+//! | field | inside a text key | alone, in a key column of its own kind |
+//! | --- | --- | --- |
+//! | integer, decimal | plain decimal digits: `7`, `-1.5` | the number |
+//! | text, enum | as it is | as it is |
+//! | timestamp | `2024-01-02T03:04:05.5Z` | microseconds |
+//! | datetime, date, time | `2024-01-02T03:04:05.5`, `2024-01-02`, `03:04:05.5` | as counted |
+//! | binary | only in a binary key | as it is |
+
+use std::io::Write as _;
+
+use super::Located;
+use super::calendar;
+use super::issue::PlanIssue;
+use crate::model::{Batch, Column, ColumnBuilder, ColumnDef, EntityDef, Logical, Number, Value};
 
 /// For each column of a primary key its template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,9 +105,385 @@ impl Template {
     }
 }
 
+/// A key template, made ready for the entities and the key columns that it is used with.
+#[derive(Clone, Debug)]
+pub struct Locator {
+    /// One for each key column, in key order.
+    columns: Vec<KeyColumn>,
+}
+
+#[derive(Clone, Debug)]
+struct KeyColumn {
+    form: Form,
+    pieces: Vec<Piece>,
+}
+
+/// What a key column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// Pieces, one after the other.
+    Bytes,
+    /// A lone number, as a 64-bit integer.
+    Integer,
+    /// A lone number, as ASCII.
+    Decimal,
+    /// A lone field of this very type, which is counted in an integer.
+    Counted(Logical),
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(Vec<u8>),
+    Field { index: usize, logical: Logical },
+}
+
+impl Locator {
+    /// Fits `template` to an entity type and to the columns of a store's primary key.
+    ///
+    /// # Errors
+    /// Everything that does not fit, at once; paths are `/<key column>`.
+    pub fn new(
+        entity: &EntityDef,
+        template: &KeyTemplate,
+        key: &[ColumnDef],
+    ) -> Result<Self, Vec<PlanIssue>> {
+        let mut issues = Vec::new();
+        for (index, (name, _)) in template.columns.iter().enumerate() {
+            if !key.iter().any(|column| column.name == *name) {
+                let issue = PlanIssue::new(pointer(name), format!("`{name}` is no key column"));
+                issues.push(issue.nearest(name, key.iter().map(|column| column.name.as_str())));
+            }
+            if template.columns[..index].iter().any(|(earlier, _)| earlier == name) {
+                issues.push(PlanIssue::new(pointer(name), format!("`{name}` is given twice")));
+            }
+        }
+        let mut columns = Vec::new();
+        for column in key {
+            match template.columns.iter().find(|(name, _)| *name == column.name) {
+                Some((_, template)) => match KeyColumn::new(entity, template, column) {
+                    Ok(column) => columns.push(column),
+                    Err(more) => issues.extend(more),
+                },
+                None => issues.push(
+                    PlanIssue::new(
+                        pointer(&column.name),
+                        format!("key column `{}` has no template", column.name),
+                    )
+                    .help("give a template for every column of the primary key"),
+                ),
+            }
+        }
+        if issues.is_empty() { Ok(Self { columns }) } else { Err(issues) }
+    }
+
+    /// Where the entities are kept. One without a value in a used field has no location.
+    #[must_use]
+    pub fn locate(&self, entities: &Batch) -> Located {
+        let mut there = vec![true; entities.rows];
+        let columns =
+            self.columns.iter().map(|column| column.expand(entities, &mut there)).collect();
+        let keys = Batch { rows: entities.rows, columns };
+        let from_entity: Vec<usize> = (0..entities.rows).filter(|row| there[*row]).collect();
+        let keys = if from_entity.len() == entities.rows { keys } else { keys.take(&from_entity) };
+        Located { keys, from_entity }
+    }
+}
+
+impl KeyColumn {
+    fn new(
+        entity: &EntityDef,
+        template: &Template,
+        column: &ColumnDef,
+    ) -> Result<Self, Vec<PlanIssue>> {
+        let path = pointer(&column.name);
+        let mut issues = Vec::new();
+        let form = match column.logical {
+            Logical::Text | Logical::Enum | Logical::Binary => Form::Bytes,
+            Logical::Integer => Form::Integer,
+            Logical::Decimal => Form::Decimal,
+            counted @ (Logical::Boolean
+            | Logical::Timestamp
+            | Logical::DateTime
+            | Logical::Date
+            | Logical::Time) => Form::Counted(counted),
+            other @ (Logical::Float | Logical::Json | Logical::Set | Logical::Value) => {
+                let what = format!("a key column of type {other} cannot be located by a template");
+                return Err(vec![PlanIssue::new(path, what)]);
+            }
+        };
+        if template.parts.is_empty() {
+            issues.push(PlanIssue::new(path.clone(), "the template is empty"));
+        }
+        let constant = matches!(template.parts.as_slice(), [Part::Text(text)]
+            if form != Form::Bytes && Number::parse(text).is_ok());
+        if form != Form::Bytes && template.lone_field().is_none() && !constant {
+            issues.push(
+                PlanIssue::new(
+                    path,
+                    format!("key column `{}` is of type {}", column.name, column.logical),
+                )
+                .help("its template can only be one field, such as {id}"),
+            );
+        }
+        let mut pieces = Vec::new();
+        for part in &template.parts {
+            match part {
+                Part::Text(text) => pieces.push(Piece::Text(text.clone().into_bytes())),
+                Part::Field(name) => match field(entity, name, column) {
+                    Ok(piece) => pieces.push(piece),
+                    Err(issue) => issues.push(issue),
+                },
+            }
+        }
+        if issues.is_empty() { Ok(Self { form, pieces }) } else { Err(issues) }
+    }
+
+    /// The column of keys; clears `there` for entities that have none.
+    fn expand(&self, entities: &Batch, there: &mut [bool]) -> Column {
+        match (self.form, self.pieces.as_slice()) {
+            (Form::Bytes, [Piece::Field { index, logical }]) if is_plain(*logical) => {
+                let column = &entities.columns[*index];
+                for (row, there) in there.iter_mut().enumerate() {
+                    *there &= column.is_valid(row);
+                }
+                column.clone()
+            }
+            (Form::Bytes, _) => self.expand_bytes(entities, there),
+            (Form::Integer, _) => self.expand_integers(entities, there),
+            (Form::Decimal, pieces) => {
+                let mut builder = ColumnBuilder::bytes(entities.rows);
+                for (row, there) in there.iter_mut().enumerate() {
+                    match number(entities, pieces, row) {
+                        Some(number) => builder.write_bytes(|data| {
+                            write!(data, "{number}").expect("a vector takes what is written");
+                        }),
+                        None => {
+                            *there = false;
+                            builder.push_null();
+                        }
+                    }
+                }
+                builder.finish()
+            }
+            (Form::Counted(counted), pieces) => {
+                let mut builder = ColumnBuilder::int64(entities.rows);
+                for (row, there) in there.iter_mut().enumerate() {
+                    match count(entities, pieces, row, counted) {
+                        Some(value) => builder.push_i64(value),
+                        None => {
+                            *there = false;
+                            builder.push_null();
+                        }
+                    }
+                }
+                builder.finish()
+            }
+        }
+    }
+
+    fn expand_bytes(&self, entities: &Batch, there: &mut [bool]) -> Column {
+        let mut builder = ColumnBuilder::bytes(entities.rows);
+        for (row, there) in there.iter_mut().enumerate() {
+            let mut written = true;
+            builder.write_bytes(|data| {
+                let start = data.len();
+                written = self.pieces.iter().all(|piece| match piece {
+                    Piece::Text(text) => {
+                        data.extend_from_slice(text);
+                        true
+                    }
+                    Piece::Field { index, logical } => {
+                        render(&entities.columns[*index], row, *logical, data)
+                    }
+                });
+                if !written {
+                    data.truncate(start);
+                }
+            });
+            *there &= written;
+        }
+        builder.finish()
+    }
+
+    fn expand_integers(&self, entities: &Batch, there: &mut [bool]) -> Column {
+        if let [Piece::Field { index, logical: Logical::Integer }] = self.pieces.as_slice() {
+            let column = &entities.columns[*index];
+            for (row, there) in there.iter_mut().enumerate() {
+                *there &= column.is_valid(row);
+            }
+            return column.clone();
+        }
+        let numbers: Vec<Option<i128>> = (0..entities.rows)
+            .map(|row| number(entities, &self.pieces, row).and_then(Number::to_integer))
+            .collect();
+        // A column has one layout; a key above the signed range makes it unsigned.
+        let unsigned = numbers
+            .iter()
+            .flatten()
+            .any(|number| i64::try_from(*number).is_err() && u64::try_from(*number).is_ok());
+        let mut builder = if unsigned {
+            ColumnBuilder::uint64(entities.rows)
+        } else {
+            ColumnBuilder::int64(entities.rows)
+        };
+        for (number, there) in numbers.into_iter().zip(there) {
+            match (number.map(u64::try_from), number.map(i64::try_from)) {
+                (Some(Ok(value)), _) if unsigned => builder.push_u64(value),
+                (_, Some(Ok(value))) if !unsigned => builder.push_i64(value),
+                _ => {
+                    *there = false;
+                    builder.push_null();
+                }
+            }
+        }
+        builder.finish()
+    }
+}
+
+/// Types whose cells already are the bytes of a key.
+const fn is_plain(logical: Logical) -> bool {
+    matches!(logical, Logical::Text | Logical::Enum | Logical::Binary)
+}
+
+fn pointer(column: &str) -> String {
+    format!("/{}", column.replace('~', "~0").replace('/', "~1"))
+}
+
+fn field(entity: &EntityDef, name: &str, column: &ColumnDef) -> Result<Piece, PlanIssue> {
+    let path = pointer(&column.name);
+    let Some(index) = entity.fields.iter().position(|field| field.name == name) else {
+        let issue = PlanIssue::new(path, format!("`{name}` is no field of `{}`", entity.name));
+        return Err(issue.nearest(name, entity.fields.iter().map(|field| field.name.as_str())));
+    };
+    let logical = entity.fields[index].logical;
+    let fits = match logical {
+        Logical::Value => true,
+        Logical::Boolean => column.logical == Logical::Boolean,
+        Logical::Binary => column.logical == Logical::Binary,
+        Logical::Float | Logical::Json | Logical::Set => false,
+        // A text may hold a number; an entity whose text does not has no location.
+        Logical::Integer | Logical::Decimal | Logical::Text | Logical::Enum => {
+            is_plain(column.logical)
+                || matches!(column.logical, Logical::Integer | Logical::Decimal)
+        }
+        Logical::Timestamp | Logical::DateTime | Logical::Date | Logical::Time => {
+            is_plain(column.logical) || column.logical == logical
+        }
+    };
+    if fits {
+        Ok(Piece::Field { index, logical })
+    } else {
+        Err(PlanIssue::new(
+            path,
+            format!(
+                "field `{name}` of type {logical} cannot be put in key column `{}` of type {}",
+                column.name, column.logical
+            ),
+        ))
+    }
+}
+
+/// Writes the text form of a field. False if it has none.
+fn render(column: &Column, row: usize, logical: Logical, out: &mut Vec<u8>) -> bool {
+    if let Some(bytes) = column.bytes(row) {
+        if logical == Logical::Value {
+            return Value::decode(bytes).is_ok_and(|value| render_value(&value, out));
+        }
+        if logical == Logical::Decimal {
+            let number = text(bytes).and_then(|text| Number::parse(text).ok());
+            return number.is_some_and(|number| write!(out, "{number}").is_ok());
+        }
+        out.extend_from_slice(bytes);
+        return true;
+    }
+    let Some(integer) = column.integer(row) else { return false };
+    let counted = i64::try_from(integer);
+    match (logical, counted) {
+        (Logical::Timestamp, Ok(micros)) => calendar::write_timestamp(out, micros),
+        (Logical::DateTime, Ok(micros)) => calendar::write_datetime(out, micros),
+        (Logical::Date, Ok(days)) => calendar::write_date(out, days),
+        (Logical::Time, Ok(micros)) => calendar::write_time(out, micros),
+        _ => write!(out, "{integer}").is_ok(),
+    }
+}
+
+fn render_value(value: &Value, out: &mut Vec<u8>) -> bool {
+    match value {
+        Value::Text(text) => {
+            out.extend_from_slice(text.as_bytes());
+            true
+        }
+        Value::Bytes(bytes) => {
+            out.extend_from_slice(bytes);
+            true
+        }
+        Value::Number(number) => write!(out, "{number}").is_ok(),
+        Value::Timestamp(micros) => calendar::write_timestamp(out, *micros),
+        Value::DateTime(micros) => calendar::write_datetime(out, *micros),
+        Value::Date(days) => calendar::write_date(out, *days),
+        Value::Time(micros) => calendar::write_time(out, *micros),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Float(_)
+        | Value::List(_)
+        | Value::Map(_)
+        | Value::Set(_) => false,
+    }
+}
+
+/// The number that a lone piece stands for, if it does. A text counts only in the form in which the
+/// number would be written: `007` is not the key 7.
+fn number(entities: &Batch, pieces: &[Piece], row: usize) -> Option<Number> {
+    let (index, logical) = match pieces {
+        [Piece::Text(constant)] => return Number::parse(text(constant)?).ok(),
+        [Piece::Field { index, logical }] => (*index, *logical),
+        _ => return None,
+    };
+    let column = &entities.columns[index];
+    let written = |text: &str| Number::parse(text).ok().filter(|number| number.to_string() == text);
+    if let Some(integer) = column.integer(row) {
+        return Some(Number::from(integer));
+    }
+    let bytes = column.bytes(row)?;
+    if logical == Logical::Value {
+        let value = Value::decode(bytes).ok()?;
+        if let Value::Number(number) = value {
+            return Some(number);
+        }
+        return if let Value::Text(text) = value { written(&text) } else { None };
+    }
+    if logical == Logical::Decimal {
+        Number::parse(text(bytes)?).ok()
+    } else {
+        written(text(bytes)?)
+    }
+}
+
+/// The count that a lone field of type `counted` holds.
+fn count(entities: &Batch, pieces: &[Piece], row: usize, counted: Logical) -> Option<i64> {
+    let [Piece::Field { index, logical }] = pieces else { return None };
+    let column = &entities.columns[*index];
+    if *logical != Logical::Value {
+        return i64::try_from(column.integer(row)?).ok();
+    }
+    match (Value::decode(column.bytes(row)?).ok()?, counted) {
+        (Value::Bool(value), Logical::Boolean) => Some(i64::from(value)),
+        (Value::Timestamp(micros), Logical::Timestamp)
+        | (Value::DateTime(micros), Logical::DateTime)
+        | (Value::Time(micros), Logical::Time) => Some(micros),
+        (Value::Date(days), Logical::Date) => Some(days),
+        _ => None,
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Buffer, FieldDef, Role};
 
     #[test]
     fn templates_are_read_or_refused() {
@@ -109,5 +501,189 @@ mod tests {
         ] {
             assert_eq!(Template::parse(given).map(|template| template.parts), expected, "{given}");
         }
+    }
+
+    fn entity(fields: &[(&str, Logical)]) -> EntityDef {
+        let fields = fields.iter().map(|(name, logical)| FieldDef {
+            name: (*name).to_owned(),
+            logical: *logical,
+            role: Role::Key,
+            rules: vec![],
+        });
+        EntityDef { name: "user".to_owned(), fields: fields.collect() }
+    }
+
+    fn template(columns: &[(&str, &str)]) -> KeyTemplate {
+        let parsed = |text: &str| Template::parse(text).unwrap();
+        KeyTemplate {
+            columns: columns
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), parsed(text)))
+                .collect(),
+        }
+    }
+
+    fn key(columns: &[(&str, Logical)]) -> Vec<ColumnDef> {
+        let column = |(name, logical): &(&str, Logical)| ColumnDef {
+            name: (*name).to_owned(),
+            logical: *logical,
+            nullable: false,
+        };
+        columns.iter().map(column).collect()
+    }
+
+    fn texts(cells: &[Option<&str>]) -> Column {
+        let mut builder = ColumnBuilder::bytes(cells.len());
+        for cell in cells {
+            match cell {
+                Some(cell) => builder.push_bytes(cell.as_bytes()),
+                None => builder.push_null(),
+            }
+        }
+        builder.finish()
+    }
+
+    fn integers(cells: &[Option<i64>]) -> Column {
+        let mut builder = ColumnBuilder::int64(cells.len());
+        for cell in cells {
+            match cell {
+                Some(cell) => builder.push_i64(*cell),
+                None => builder.push_null(),
+            }
+        }
+        builder.finish()
+    }
+
+    fn values(cells: &[Option<Value>]) -> Column {
+        let mut builder = ColumnBuilder::bytes(cells.len());
+        for cell in cells {
+            match cell {
+                Some(cell) => builder.push_bytes(&cell.to_cbor()),
+                None => builder.push_null(),
+            }
+        }
+        builder.finish()
+    }
+
+    #[test]
+    fn a_composite_text_key_is_expanded() {
+        let entity = entity(&[
+            ("tenant", Logical::Text),
+            ("id", Logical::Integer),
+            ("at", Logical::Timestamp),
+            ("price", Logical::Decimal),
+        ]);
+        let locator = Locator::new(
+            &entity,
+            &template(&[("sk", "USER#{id}@{at}/{price}"), ("pk", "TENANT#{tenant}")]),
+            &key(&[("pk", Logical::Text), ("sk", Logical::Text)]),
+        )
+        .unwrap();
+        let located = locator.locate(&Batch {
+            rows: 3,
+            columns: vec![
+                texts(&[Some("acme"), None, Some("")]),
+                integers(&[Some(-7), Some(1), Some(2)]),
+                integers(&[Some(1_500_000), Some(1), Some(0)]),
+                texts(&[Some("12.50"), Some("1"), Some("1E3")]),
+            ],
+        });
+        assert_eq!(located.from_entity, [0, 2]);
+        assert_eq!(
+            located.keys.columns,
+            [
+                texts(&[Some("TENANT#acme"), Some("TENANT#")]),
+                texts(&[
+                    Some("USER#-7@1970-01-01T00:00:01.5Z/12.5"),
+                    Some("USER#2@1970-01-01T00:00:00Z/1000")
+                ]),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lone_number_takes_the_form_of_its_key_column() {
+        let cases = [
+            (Logical::Integer, integers(&[Some(7), None]), Logical::Integer, integers(&[Some(7)])),
+            (Logical::Integer, integers(&[Some(7), None]), Logical::Decimal, texts(&[Some("7")])),
+            (Logical::Integer, integers(&[Some(7), None]), Logical::Text, texts(&[Some("7")])),
+            (
+                Logical::Text,
+                texts(&[Some("7"), Some("07")]),
+                Logical::Integer,
+                integers(&[Some(7)]),
+            ),
+            (
+                Logical::Decimal,
+                texts(&[Some("7.0"), Some("7.5")]),
+                Logical::Integer,
+                integers(&[Some(7)]),
+            ),
+            (
+                Logical::Value,
+                values(&[Some(Value::Number(7i64.into())), Some(Value::Text("x".into()))]),
+                Logical::Decimal,
+                texts(&[Some("7")]),
+            ),
+            (
+                Logical::Value,
+                values(&[Some(Value::Text("7".into())), None]),
+                Logical::Text,
+                texts(&[Some("7")]),
+            ),
+        ];
+        for (logical, column, kind, expected) in cases {
+            let locator = Locator::new(
+                &entity(&[("id", logical)]),
+                &template(&[("k", "{id}")]),
+                &key(&[("k", kind)]),
+            )
+            .unwrap();
+            let located = locator.locate(&Batch { rows: 2, columns: vec![column] });
+            assert_eq!(located.keys.columns, [expected], "{logical} in {kind}");
+            assert_eq!(located.from_entity, [0], "{logical} in {kind}");
+        }
+    }
+
+    #[test]
+    fn big_keys_are_unsigned() {
+        let locator = Locator::new(
+            &entity(&[("id", Logical::Decimal)]),
+            &template(&[("k", "{id}")]),
+            &key(&[("k", Logical::Integer)]),
+        )
+        .unwrap();
+        let ids = texts(&[Some("18446744073709551615"), Some("1"), Some("18446744073709551616")]);
+        let located = locator.locate(&Batch { rows: 3, columns: vec![ids] });
+        assert_eq!(located.keys.columns[0].values, Buffer::UInt64(vec![u64::MAX, 1]));
+        assert_eq!(located.from_entity, [0, 1]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_at_once() {
+        let entity = entity(&[
+            ("id", Logical::Integer),
+            ("ratio", Logical::Float),
+            ("raw", Logical::Binary),
+        ]);
+        let told = |columns: &[(&str, &str)], keys: &[(&str, Logical)]| {
+            let issues = Locator::new(&entity, &template(columns), &key(keys)).unwrap_err();
+            issues.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(
+                &[("pq", "X"), ("sk", "{idd}-{ratio}-{raw}"), ("n", "A{id}"), ("sk", "")],
+                &[("pk", Logical::Text), ("sk", Logical::Text), ("n", Logical::Decimal)]
+            ),
+            [
+                "/pq: `pq` is no key column; nearest: `pk`",
+                "/sk: `sk` is given twice",
+                "/pk: key column `pk` has no template; give a template for every column of the primary key",
+                "/sk: `idd` is no field of `user`; nearest: `id`",
+                "/sk: field `ratio` of type float cannot be put in key column `sk` of type text",
+                "/sk: field `raw` of type binary cannot be put in key column `sk` of type text",
+                "/n: key column `n` is of type decimal; its template can only be one field, such as {id}",
+            ]
+        );
     }
 }

@@ -161,7 +161,7 @@ impl Trouble {
             failures,
             error,
             "the OTLP receiver does not take telemetry; comparing goes on; check that it runs and \
-             that `otlp` or OTEL_EXPORTER_OTLP_ENDPOINT are right"
+             that `telemetry.otlp` or OTEL_EXPORTER_OTLP_ENDPOINT are right"
         );
     }
 

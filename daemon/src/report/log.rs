@@ -15,31 +15,29 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use crate::model::{
     CriterionState, DriftKind, Fault, Finding, Happening, HookJob, Moment, Subject,
 };
-use crate::report::Identity;
 use crate::report::events;
 use crate::report::form::partition_name;
+use crate::report::{Identity, Log, LogFormat, LogLevel};
 
-/// How lines of the log look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Starts logging to standard error: driftd from `level` on, what it is built of from warnings on.
+/// Starts logging to standard error: driftd from its level on, what it is built of from warnings on.
 ///
 /// # Errors
 /// If logging was started before.
-pub fn init(level: LevelFilter, format: Format) -> Result<(), TryInitError> {
+pub fn init(log: Log) -> Result<(), TryInitError> {
+    let level = match log.level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter(level))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        Format::Text => lines.finish().try_init(),
-        Format::Json => lines.json().flatten_event(true).finish().try_init(),
+    match log.format {
+        LogFormat::Text => lines.finish().try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     }
 }
 

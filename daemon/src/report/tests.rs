@@ -119,6 +119,7 @@ pub(crate) fn happenings() -> Vec<Happening> {
         name: "too-much".to_owned(),
         trips: 2,
         tripped: Some(Moment(40_000_000)),
+        armed: Moment(0),
         count: 11,
         at_least: 10,
     };

@@ -1,0 +1,143 @@
+//! One look at one partition, and one more look at some keys.
+//!
+//! Owns [`check`] and [`look`]: read, map, compare, and tell what was seen. Refuses to keep anything
+//! between calls, and to know of schedules, journals or reports. Invariant: what could not be read,
+//! mapped or compared is in the outcome's `unread`; it is never counted as same, and it does not erase
+//! what the rest showed.
+//!
+//! ```text
+//! check ─▶ aligned:  scan leader ─▶ scan follower over the same range ┐
+//!       └▶ lookup:   scan one side ─▶ locate ─▶ fetch from the other  ┴▶ map ─▶ compare ─▶ Outcome
+//! look  ─▶ fetch leader ─▶ locate ─▶ fetch follower ─▶ map ─▶ compare ─▶ leader again ─▶ Look
+//! ```
+
+mod aligned;
+mod keys;
+mod look;
+mod lookup;
+mod tell;
+mod window;
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use crate::compare::Canon;
+use crate::model::{Direction, Extent, Fault, Leads, Moment, Outcome, Partition, Side};
+use crate::plugin::{Mapper, PluginError};
+use crate::store::{Read, Store, StoreError};
+
+pub use look::look;
+
+/// What checks of a pairing need. Made once.
+pub struct Context {
+    /// The pairing's name.
+    pub pairing: String,
+    /// Which side is the authority.
+    pub leads: Leads,
+    /// The source.
+    pub source: SideContext,
+    /// The target.
+    pub target: SideContext,
+    /// The mapping.
+    pub mapper: Arc<dyn Mapper>,
+    /// The entity type, compiled.
+    pub canon: Canon,
+    /// Rows of one side that a check holds at once.
+    pub window_rows: NonZeroU32,
+    /// The time, for spans; `run` gives it.
+    pub clock: Arc<dyn Fn() -> Moment + Send + Sync>,
+}
+
+/// One side, as checks need it.
+#[derive(Clone, Debug)]
+pub struct SideContext {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What is read.
+    pub read: Read,
+    /// Whether entities can be located here.
+    pub locatable: bool,
+}
+
+impl Context {
+    /// One side.
+    #[must_use]
+    pub const fn side(&self, side: Side) -> &SideContext {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("pairing", &self.pairing).finish_non_exhaustive()
+    }
+}
+
+/// Looks at one partition: reads both sides, maps and compares. `as_of` is when the check began;
+/// beyond `crowd` differing keys the partition is a crowd.
+pub async fn check(
+    context: &Context,
+    partition: &Partition,
+    crowd: usize,
+    as_of: Moment,
+) -> Outcome {
+    let mut window = match window::Window::begin(context, as_of) {
+        Ok(window) => window,
+        Err(error) => return unstarted(&partition.extent, &error),
+    };
+    window.crowd = crowd;
+    match (partition.direction, partition.extent) {
+        (Direction::Aligned, Extent::Range(range)) => aligned::read(&mut window, range).await,
+        (Direction::Aligned, Extent::Segment { .. }) => {
+            unreachable!("only stores that scan ranges are read aligned")
+        }
+        (Direction::FromSource, extent) => lookup::read(&mut window, Side::Source, extent).await,
+        (Direction::FromTarget, extent) => lookup::read(&mut window, Side::Target, extent).await,
+    }
+    window.finish()
+}
+
+fn unstarted(extent: &Extent, error: &PluginError) -> Outcome {
+    let mut outcome = Outcome::default();
+    outcome.unread.push(crate::model::Unread {
+        scope: extent.to_string(),
+        rows: None,
+        fault: plugin_fault(None, error),
+    });
+    outcome
+}
+
+/// A store's failure, in words for people.
+fn store_fault(side: Side, error: &StoreError) -> Fault {
+    let cause = error.source.as_ref().map(|source| format!(": {}", chain(source.as_ref())));
+    Fault {
+        side: Some(side),
+        what: format!("{error}{}", cause.unwrap_or_default()),
+        remedy: error.kind.remedy().to_owned(),
+        code: error.kind.code(),
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}
+
+/// A mapping's failure, in words for people. Its own message may hold values, so it is left out.
+fn plugin_fault(side: Option<Side>, error: &PluginError) -> Fault {
+    Fault {
+        side,
+        what: error.blame(),
+        remedy: error.kind.remedy().to_owned(),
+        code: error.kind.code(),
+    }
+}

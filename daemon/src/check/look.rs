@@ -1,0 +1,312 @@
+//! One more look at some keys.
+//!
+//! Owns [`look`]: leader, follower, and where they agree the leader again. Refuses to judge.
+//! Invariant: each asked key is sighted or unread, never both and never neither.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::check::tell::{Entries, first};
+use crate::check::window::{Sides, Window};
+use crate::check::{Context, keys, plugin_fault, store_fault};
+use crate::model::{
+    Asked, Batch, Fault, Key, Look, Moment, Side, Sighting, SpanKind, State, StoreKey,
+};
+use crate::plugin::PluginError;
+use crate::store::Care;
+
+/// Looks at `asked` again: strongly consistent reads where the store has them.
+pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
+    let mut look = Look::default();
+    let mut window = match Window::begin(context, as_of) {
+        Ok(window) => window,
+        Err(error) => {
+            let fault = plugin_fault(None, &error);
+            look.unread = asked.iter().map(|asked| (asked.key.clone(), fault.clone())).collect();
+            return look;
+        }
+    };
+    let mut places = Places::new(asked);
+    let mut faults = Sides::<BTreeMap<StoreKey, Fault>>::default();
+    let leads = context.leads;
+    read(&mut window, leads.leader(), &mut places, &mut faults).await;
+    locate(&mut window, leads.leader(), asked, &mut places, &mut faults);
+    read(&mut window, leads.follower(), &mut places, &mut faults).await;
+    locate(&mut window, leads.follower(), asked, &mut places, &mut faults);
+    // The follower may hold an entity whose leader's place was not known before.
+    read(&mut window, leads.leader(), &mut places, &mut faults).await;
+    let mut looked = sighted(&mut window, asked, &places, &faults);
+    steady(context, as_of, &mut looked).await;
+    look.spans = std::mem::take(&mut window.outcome.spans);
+    look.source_cost = window.outcome.source.cost;
+    look.target_cost = window.outcome.target.cost;
+    for (asked, found) in asked.iter().zip(looked) {
+        match found {
+            Ok(sighting) => look.sightings.push(sighting),
+            Err(fault) => look.unread.push((asked.key.clone(), fault)),
+        }
+    }
+    look
+}
+
+/// Where each asked key is looked for, and what of it was read already.
+struct Places {
+    at: Vec<Sides<BTreeSet<StoreKey>>>,
+    read: Sides<BTreeSet<StoreKey>>,
+}
+
+impl Places {
+    fn new(asked: &[Asked]) -> Self {
+        let at = asked.iter().map(|asked| {
+            let mut sides = Sides::<BTreeSet<StoreKey>>::default();
+            sides.of_mut(Side::Source).extend(asked.source_at.iter().cloned());
+            sides.of_mut(Side::Target).extend(asked.target_at.iter().cloned());
+            sides
+        });
+        Self { at: at.collect(), read: Sides::default() }
+    }
+
+    /// What is to be read of `side` and was not yet; counts as read from now on.
+    fn due(&mut self, side: Side) -> Vec<StoreKey> {
+        let wanted: BTreeSet<StoreKey> =
+            self.at.iter().flat_map(|places| places.of(side)).cloned().collect();
+        let due: Vec<StoreKey> = wanted.difference(self.read.of(side)).cloned().collect();
+        self.read.of_mut(side).extend(due.iter().cloned());
+        due
+    }
+}
+
+/// Fetches and maps what is due of a side. What cannot be read is noted in `faults`.
+async fn read(
+    window: &mut Window<'_>,
+    side: Side,
+    places: &mut Places,
+    faults: &mut Sides<BTreeMap<StoreKey, Fault>>,
+) {
+    let due = places.due(side);
+    if due.is_empty() {
+        return;
+    }
+    let context = window.context;
+    let here = context.side(side);
+    let began = (context.clock)();
+    let (batch, kept) = keys::decode(&here.read.schema, &due);
+    let fetched = here.store.fetch(&here.read, &batch, Care::Consistent).await;
+    for (positions, error) in &fetched.unread {
+        let fault = store_fault(side, error);
+        faults
+            .of_mut(side)
+            .extend(positions.iter().map(|&at| (due[kept[at]].clone(), fault.clone())));
+    }
+    for page in fetched.pages {
+        let page_keys = page.keys.clone();
+        if let Err(error) = window.absorb(side, page) {
+            let fault = plugin_fault(Some(side), &error);
+            let lost =
+                (0..page_keys.rows).map(|row| keys::encode(&here.read.schema, &page_keys, row));
+            faults.of_mut(side).extend(lost.map(|at| (at, fault.clone())));
+        }
+    }
+    window.span(SpanKind::Read(side), began, due.len() as u64);
+}
+
+/// Adds to the places of the other side where the entities of `side` are kept there by now.
+fn locate(
+    window: &mut Window<'_>,
+    side: Side,
+    asked: &[Asked],
+    places: &mut Places,
+    faults: &mut Sides<BTreeMap<StoreKey, Fault>>,
+) {
+    let other = side.other();
+    if !window.context.side(other).locatable {
+        return;
+    }
+    let by_key: BTreeMap<&[u8], usize> =
+        asked.iter().enumerate().map(|(at, asked)| (&*asked.key.0, at)).collect();
+    let set = window.sets.of(side);
+    let mut wanted: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for (at, entry) in set.entries().iter().enumerate() {
+        if let Some(&position) = by_key.get(set.key(at)) {
+            wanted.entry(entry.page).or_default().push((position, entry.row));
+        }
+    }
+    for (page, rows) in wanted {
+        let set = window.sets.of(side);
+        let indices: Vec<usize> = rows.iter().map(|(_, row)| *row).collect();
+        let entities = set.page(page).0.take(&indices);
+        match located(window, other, &entities) {
+            Ok(found) => {
+                for (entity, at) in found {
+                    places.at[rows[entity].0].of_mut(other).insert(at);
+                }
+            }
+            Err(error) => {
+                let fault = plugin_fault(Some(other), &error);
+                for (position, _) in rows {
+                    let known = places.at[position].of(side).clone();
+                    faults.of_mut(side).extend(known.into_iter().map(|at| (at, fault.clone())));
+                }
+            }
+        }
+    }
+}
+
+fn located(
+    window: &mut Window<'_>,
+    side: Side,
+    entities: &Batch,
+) -> Result<Vec<(usize, StoreKey)>, PluginError> {
+    let schema = &window.context.side(side).read.schema;
+    let located = window.session.locate(side, entities)?;
+    let rows = located.from_entity.iter().enumerate();
+    Ok(rows.map(|(row, &entity)| (entity, keys::encode(schema, &located.keys, row))).collect())
+}
+
+/// What was seen of each asked key.
+fn sighted(
+    window: &mut Window<'_>,
+    asked: &[Asked],
+    places: &Places,
+    faults: &Sides<BTreeMap<StoreKey, Fault>>,
+) -> Vec<Result<Sighting, Fault>> {
+    let entries: Vec<Entries> = asked.iter().map(|asked| entries(window, &asked.key)).collect();
+    let fault_of = |at: usize| {
+        [Side::Source, Side::Target].into_iter().find_map(|side| {
+            places.at[at].of(side).iter().find_map(|place| faults.of(side).get(place)).cloned()
+        })
+    };
+    let sound: Vec<usize> = (0..asked.len()).filter(|&at| fault_of(at).is_none()).collect();
+    let mut broken = violated(window, &entries, &sound);
+    let mut looked = Vec::with_capacity(asked.len());
+    for (at, asked) in asked.iter().enumerate() {
+        let found = match (fault_of(at), broken.remove(&at)) {
+            (Some(fault), _) | (None, Some(Err(fault))) => Err(fault),
+            (None, violations) => {
+                let mut sighting = sighting(window, asked, &entries[at], &places.at[at]);
+                if let Some(Ok(violations)) = violations {
+                    sighting.violations = violations;
+                }
+                Ok(sighting)
+            }
+        };
+        looked.push(found);
+    }
+    looked
+}
+
+type Violated = BTreeMap<usize, Result<Vec<crate::model::Violation>, Fault>>;
+
+/// The invariants that the asked pairs fail, or why they could not be checked.
+fn violated(window: &mut Window<'_>, entries: &[Entries], sound: &[usize]) -> Violated {
+    let mut violated = Violated::new();
+    let single = |at: &&usize| {
+        let (source, target) = &entries[**at];
+        source.len() <= 1 && target.len() <= 1 && source.len() + target.len() > 0
+    };
+    let positions: Vec<usize> = sound.iter().filter(single).copied().collect();
+    if window.context.mapper.invariants().is_empty() || positions.is_empty() {
+        return violated;
+    }
+    let pairs: Vec<(usize, usize)> = positions.iter().map(|&at| first(&entries[at])).collect();
+    match window.check_pairs(&pairs) {
+        Ok(found) => {
+            for (pair, violation) in found {
+                let position = positions[pairs.iter().position(|each| *each == pair).unwrap_or(0)];
+                if let Ok(list) = violated.entry(position).or_insert_with(|| Ok(Vec::new())) {
+                    list.push(violation);
+                }
+            }
+        }
+        Err(error) => {
+            let fault = plugin_fault(None, &error);
+            violated.extend(positions.iter().map(|&at| (at, Err(fault.clone()))));
+        }
+    }
+    violated
+}
+
+/// The entries of `key` on both sides that are there.
+fn entries(window: &Window<'_>, key: &Key) -> Entries {
+    let of = |side| {
+        let set = window.sets.of(side);
+        (0..set.entries().len()).filter(|&at| *set.key(at) == *key.0).collect()
+    };
+    (of(Side::Source), of(Side::Target))
+}
+
+fn sighting(
+    window: &mut Window<'_>,
+    asked: &Asked,
+    entries: &Entries,
+    places: &Sides<BTreeSet<StoreKey>>,
+) -> Sighting {
+    if asked.key.is_of_row() {
+        for side in [Side::Source, Side::Target] {
+            if let Some(at) = places.of(side).first() {
+                let reason = window.rejected.of(side).get(at).cloned();
+                return window.rejected_row(side, at.clone(), reason);
+            }
+        }
+    }
+    let mut sighting = window
+        .sighting(entries, [places.of(Side::Source).clone(), places.of(Side::Target).clone()]);
+    sighting.key = asked.key.clone();
+    sighting
+}
+
+/// Reads the leader again where both sides agree: only an unchanged leader makes the agreement count.
+async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting, Fault>]) {
+    let leader = context.leads.leader();
+    let agreeing: Vec<usize> = (0..looked.len())
+        .filter(|&at| looked[at].as_ref().is_ok_and(|seen| seen.agrees()))
+        .collect();
+    let again: Vec<Asked> = agreeing
+        .iter()
+        .filter_map(|&at| looked[at].as_ref().ok())
+        .map(|seen| {
+            let at = |side| if side == leader { places_of(seen, side) } else { Vec::new() };
+            Asked {
+                key: seen.key.clone(),
+                source_at: at(Side::Source),
+                target_at: at(Side::Target),
+            }
+        })
+        .collect();
+    if again.is_empty() {
+        return;
+    }
+    let Ok(mut window) = Window::begin(context, as_of) else {
+        for at in agreeing {
+            if let Ok(seen) = &mut looked[at] {
+                seen.steady = false;
+            }
+        }
+        return;
+    };
+    let mut places = Places::new(&again);
+    let mut faults = Sides::<BTreeMap<StoreKey, Fault>>::default();
+    read(&mut window, leader, &mut places, &mut faults).await;
+    for (position, at) in agreeing.into_iter().enumerate() {
+        let Ok(seen) = &mut looked[at] else { continue };
+        let (source, target) = entries(&window, &seen.key);
+        let entries = if leader == Side::Source { source } else { target };
+        let places = places.at[position].of(leader);
+        let lost = places.iter().any(|place| faults.of(leader).contains_key(place));
+        let (now, _) = window.state(leader, &entries, places);
+        seen.steady = !lost && alike(&now, seen.state(leader));
+    }
+}
+
+fn places_of(seen: &Sighting, side: Side) -> Vec<StoreKey> {
+    match side {
+        Side::Source => seen.source_at.clone(),
+        Side::Target => seen.target_at.clone(),
+    }
+}
+
+fn alike(one: &State, two: &State) -> bool {
+    match (one, two) {
+        (State::Present(one), State::Present(two)) => one.entity == two.entity,
+        (one, two) => one == two,
+    }
+}

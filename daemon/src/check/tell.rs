@@ -1,0 +1,430 @@
+//! From what differs to sightings.
+//!
+//! Owns making [`Sighting`]s: states of both sides, places, labels, violations. Refuses reading.
+//! Invariant: every differing key, every rejected row and every violation becomes a sighting, is
+//! counted in a crowd, or is unread.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::check::window::Window;
+use crate::check::{keys, plugin_fault};
+use crate::compare::{Comparison, EntitySet, Standpoint};
+use crate::model::{
+    Batch, Column, ColumnBuilder, Digest, DriftKind, Facets, Key, Member, Side, Sighting, SpanKind,
+    State, StoreKey, Violation,
+};
+use crate::plugin::Pairs;
+
+/// Sightings that are kept of a crowd.
+const CROWD_SAMPLE: usize = 64;
+/// Pairs handed to the invariants at once.
+const PAIRS_MAX: usize = 1_024;
+
+const SIDES: [Side; 2] = [Side::Source, Side::Target];
+
+/// A key's entries of both sides.
+pub(super) type Entries = (Vec<usize>, Vec<usize>);
+
+impl Window<'_> {
+    /// Turns what a comparison gave into sightings of the outcome.
+    pub(super) fn tell(&mut self, comparison: Comparison) {
+        let violations = self.violations(&comparison);
+        let mut differing = comparison.differing;
+        let known: BTreeSet<(usize, usize)> = differing.iter().map(first).collect();
+        for (source, target) in violations.keys() {
+            if !known.contains(&(*source, *target)) {
+                // A pair that is alike but breaks a rule.
+                let entry = |at: usize| if at == usize::MAX { vec![] } else { vec![at] };
+                differing.push((entry(*source), entry(*target)));
+                self.outcome.same = self.outcome.same.saturating_sub(1);
+            }
+        }
+        let rejected = SIDES.map(|side| self.rejected.of(side).len()).iter().sum::<usize>();
+        let many = differing.len() + rejected > self.crowd;
+        if many || self.outcome.crowd.is_some() {
+            let crowd = self.crowd(&differing);
+            self.outcome.crowd.get_or_insert_default().extend(crowd);
+            let room = CROWD_SAMPLE.saturating_sub(self.outcome.suspects.len());
+            differing = spread(differing, room);
+        }
+        let mut sightings = self.sightings(&differing);
+        for (sighting, entries) in sightings.iter_mut().zip(&differing) {
+            if let (Some(sighting), Some(found)) = (sighting, violations.get(&first(entries))) {
+                sighting.violations.clone_from(found);
+            }
+        }
+        self.outcome.suspects.extend(sightings.into_iter().flatten());
+        self.tell_rejected(many);
+    }
+
+    /// Every differing key and rejected row of a crowd.
+    fn crowd(&self, differing: &[Entries]) -> Vec<Member> {
+        let canon = &self.context.canon;
+        let mut crowd = Vec::with_capacity(differing.len());
+        for entries in differing {
+            let mut key: &[u8] = &[];
+            let mut states = Vec::new();
+            for (side, entries) in SIDES.into_iter().zip([&entries.0, &entries.1]) {
+                let set = self.sets.of(side);
+                states.push(u8::try_from(entries.len().min(2)).unwrap_or(2));
+                for &at in entries {
+                    key = set.key(at);
+                    states.extend_from_slice(&set.entries()[at].digest.0.to_be_bytes());
+                }
+            }
+            let kind = self.kind(entries);
+            crowd.push(Member {
+                key: half(canon.hash(key)),
+                states: half(canon.hash(&states)),
+                kind,
+            });
+        }
+        for side in SIDES {
+            for (at, reason) in self.rejected.of(side) {
+                crowd.push(Member {
+                    key: half(canon.hash(&Key::of_row(side, at).0)),
+                    states: half(canon.hash(reason.as_bytes())),
+                    kind: DriftKind::Unmappable,
+                });
+            }
+        }
+        crowd
+    }
+
+    /// What kind of drift this would be.
+    fn kind(&self, entries: &Entries) -> DriftKind {
+        let leads_source = self.context.leads.leader() == Side::Source;
+        let (leader, follower) =
+            if leads_source { (&entries.0, &entries.1) } else { (&entries.1, &entries.0) };
+        match (leader.as_slice(), follower.as_slice()) {
+            ([_], []) => DriftKind::Missing,
+            ([], [_]) => DriftKind::Unexpected,
+            ([one], [two]) => {
+                let version = |side, entry| {
+                    let (batch, row) = self.place(side, entry);
+                    self.context.canon.version(batch, row)
+                };
+                let leader = version(self.context.leads.leader(), *one);
+                let follower = version(self.context.leads.follower(), *two);
+                let digest = |side, entry: usize| self.sets.of(side).entries()[entry].digest;
+                if digest(Side::Source, entries.0[0]) == digest(Side::Target, entries.1[0]) {
+                    DriftKind::Violation
+                } else if follower.is_some() && follower < leader {
+                    DriftKind::Stale
+                } else {
+                    DriftKind::Mismatch
+                }
+            }
+            _ => DriftKind::Duplicate,
+        }
+    }
+
+    /// A sighting for each; none where it could not be made, which is noted as unread.
+    pub(super) fn sightings(&mut self, differing: &[Entries]) -> Vec<Option<Sighting>> {
+        let mut places: Vec<[BTreeSet<StoreKey>; 2]> = vec![<[_; 2]>::default(); differing.len()];
+        for (places, entries) in places.iter_mut().zip(differing) {
+            for (at, side) in SIDES.into_iter().enumerate() {
+                let set = self.sets.of(side);
+                let schema = &self.context.side(side).read.schema;
+                let entries = if side == Side::Source { &entries.0 } else { &entries.1 };
+                places[at].extend(entries.iter().map(|&entry| {
+                    let entry = &set.entries()[entry];
+                    keys::encode(schema, set.page(entry.page).1, entry.row)
+                }));
+            }
+        }
+        let lost = self.locate(differing, &mut places);
+        let sighted = differing.iter().zip(places).enumerate().map(|(at, (entries, places))| {
+            (!lost.contains(&at)).then(|| self.sighting(entries, places))
+        });
+        let sighted: Vec<Option<Sighting>> = sighted.collect();
+        for sighting in sighted.iter().flatten() {
+            for (side, places) in SIDES.into_iter().zip([&sighting.source_at, &sighting.target_at])
+            {
+                if matches!(sighting.state(side), State::Unmappable(_)) {
+                    self.rejected.of_mut(side).retain(|at, _| !places.contains(at));
+                }
+            }
+        }
+        sighted
+    }
+
+    /// Adds where the mapping would look for each entity on both sides. Returns those for which it
+    /// failed.
+    fn locate(
+        &mut self,
+        differing: &[Entries],
+        places: &mut [[BTreeSet<StoreKey>; 2]],
+    ) -> BTreeSet<usize> {
+        let mut lost = BTreeSet::new();
+        for from in SIDES {
+            // Each key is represented by an entity of the source if there is one.
+            let represented: Vec<(usize, usize)> = differing
+                .iter()
+                .enumerate()
+                .filter_map(|(at, (source, target))| match from {
+                    Side::Source => source.first().map(|&entry| (at, entry)),
+                    Side::Target if source.is_empty() => target.first().map(|&entry| (at, entry)),
+                    Side::Target => None,
+                })
+                .collect();
+            let entries: Vec<Option<usize>> =
+                represented.iter().map(|&(_, entry)| Some(entry)).collect();
+            let entities = gather(self.sets.of(from), &entries, None);
+            for (index, side) in SIDES.into_iter().enumerate() {
+                if !self.context.side(side).locatable || entries.is_empty() {
+                    continue;
+                }
+                match self.session.locate(side, &entities) {
+                    Ok(located) => {
+                        let schema = &self.context.side(side).read.schema;
+                        for (row, &entity) in located.from_entity.iter().enumerate() {
+                            let at = keys::encode(schema, &located.keys, row);
+                            places[represented[entity].0][index].insert(at);
+                        }
+                    }
+                    Err(error) => {
+                        let fault = plugin_fault(Some(side), &error);
+                        let count = represented.len();
+                        self.unread(format!("{count} differing keys"), Some(count as u64), fault);
+                        lost.extend(represented.iter().map(|(at, _)| *at));
+                    }
+                }
+            }
+        }
+        lost
+    }
+
+    pub(super) fn sighting(&self, entries: &Entries, places: [BTreeSet<StoreKey>; 2]) -> Sighting {
+        let canon = &self.context.canon;
+        let (mut source, mut reason) = self.state(Side::Source, &entries.0, &places[0]);
+        let (mut target, other_reason) = self.state(Side::Target, &entries.1, &places[1]);
+        reason = reason.or(other_reason);
+        let mut cosmetic = Vec::new();
+        if let (State::Present(one), State::Present(two)) = (&mut source, &mut target) {
+            let here = self.place(Side::Source, entries.0[0]);
+            let there = self.place(Side::Target, entries.1[0]);
+            if let Ok((fields, loose)) = canon.differing(here, there) {
+                cosmetic = loose;
+                // What is within its tolerance counts as the same from here on.
+                for (at, digest) in two.fields.iter_mut().enumerate() {
+                    if !fields.contains(&at) {
+                        *digest = one.fields[at];
+                    }
+                }
+            }
+        }
+        let (side, entry) = match (entries.0.first(), entries.1.first()) {
+            (Some(&entry), _) => (Side::Source, Some(entry)),
+            (None, entry) => (Side::Target, entry.copied()),
+        };
+        let labels: BTreeMap<String, String> = entry
+            .map(|entry| self.place(side, entry))
+            .map(|(batch, row)| canon.labels(batch, row).collect())
+            .unwrap_or_default();
+        let [source_at, target_at] = places.map(|places| places.into_iter().collect());
+        let key = entry.map(|entry| self.sets.of(side).key(entry)).unwrap_or_default();
+        Sighting {
+            key: Key(Box::from(key)),
+            source,
+            target,
+            source_at,
+            target_at,
+            violations: Vec::new(),
+            labels,
+            steady: true,
+            cosmetic,
+            reason,
+        }
+    }
+
+    fn place(&self, side: Side, entry: usize) -> (&Batch, usize) {
+        let set = self.sets.of(side);
+        let entry = &set.entries()[entry];
+        (set.page(entry.page).0, entry.row)
+    }
+
+    /// What a side holds of a key, and why its row is rejected if it is.
+    pub(super) fn state(
+        &self,
+        side: Side,
+        entries: &[usize],
+        places: &BTreeSet<StoreKey>,
+    ) -> (State, Option<String>) {
+        let set = self.sets.of(side);
+        let there = |at: &usize| {
+            matches!(set.entries()[*at].standpoint, Standpoint::Present | Standpoint::Misplaced)
+        };
+        let present: Vec<usize> = entries.iter().copied().filter(there).collect();
+        match present.as_slice() {
+            [] => {
+                let rejected = self.rejected.of(side);
+                if let Some((at, reason)) = places.iter().find_map(|at| rejected.get_key_value(at))
+                {
+                    return (State::Unmappable(self.rejection(at, reason)), Some(reason.clone()));
+                }
+                let out_of_scope =
+                    entries.iter().any(|&at| set.entries()[at].standpoint == Standpoint::Excluded);
+                (if out_of_scope { State::Excluded } else { State::Absent }, None)
+            }
+            [one] if set.entries()[*one].standpoint == Standpoint::Present => {
+                let (batch, row) = self.place(side, *one);
+                let digest = set.entries()[*one].digest;
+                let facets =
+                    self.context.canon.facets(batch, row, digest).unwrap_or_else(|_fault| {
+                        // What was digested once has canonical fields; keep the digest in any case.
+                        Facets { entity: digest, fields: Vec::new(), version: None }
+                    });
+                (State::Present(facets), None)
+            }
+            several => {
+                let sum = several
+                    .iter()
+                    .fold(0u128, |sum, &at| sum.wrapping_add(set.entries()[at].digest.0));
+                (State::Duplicate(Digest(sum)), None)
+            }
+        }
+    }
+
+    fn rejection(&self, at: &StoreKey, reason: &str) -> Digest {
+        self.context.canon.hash(&[&at.0, reason.as_bytes()].concat())
+    }
+
+    /// A sighting for each rejected row that no entity's key is known of.
+    pub(super) fn tell_rejected(&mut self, many: bool) {
+        for side in SIDES {
+            let rejected = std::mem::take(self.rejected.of_mut(side));
+            let room = if many {
+                CROWD_SAMPLE.saturating_sub(self.outcome.suspects.len())
+            } else {
+                rejected.len()
+            };
+            for (at, reason) in rejected.into_iter().take(room) {
+                self.outcome.suspects.push(self.rejected_row(side, at, Some(reason)));
+            }
+        }
+    }
+
+    /// The sighting of a row that no entity's key is known of; without a reason it is gone or can be
+    /// mapped again.
+    pub(super) fn rejected_row(
+        &self,
+        side: Side,
+        at: StoreKey,
+        reason: Option<String>,
+    ) -> Sighting {
+        let state = reason
+            .as_ref()
+            .map_or(State::Absent, |reason| State::Unmappable(self.rejection(&at, reason)));
+        let key = Key::of_row(side, &at);
+        let (source, target) = match side {
+            Side::Source => (state, State::Absent),
+            Side::Target => (State::Absent, state),
+        };
+        let (source_at, target_at) = match side {
+            Side::Source => (vec![at], Vec::new()),
+            Side::Target => (Vec::new(), vec![at]),
+        };
+        Sighting {
+            key,
+            source,
+            target,
+            source_at,
+            target_at,
+            violations: Vec::new(),
+            labels: BTreeMap::new(),
+            steady: true,
+            cosmetic: Vec::new(),
+            reason,
+        }
+    }
+
+    /// Checks the invariants on every pair of which at least one side is there. Violations by the
+    /// pair's first entries.
+    fn violations(&mut self, comparison: &Comparison) -> BTreeMap<(usize, usize), Vec<Violation>> {
+        let mut violations = BTreeMap::new();
+        if self.context.mapper.invariants().is_empty() {
+            return violations;
+        }
+        let single = |(source, target): &&Entries| source.len() <= 1 && target.len() <= 1;
+        let differing = comparison.differing.iter().filter(single).map(first);
+        let pairs: Vec<(usize, usize)> =
+            comparison.pairs.iter().copied().chain(differing).collect();
+        let began = (self.context.clock)();
+        for chunk in pairs.chunks(PAIRS_MAX) {
+            match self.check_pairs(chunk) {
+                Ok(found) => {
+                    self.outcome.invariants.pairs += chunk.len() as u64;
+                    for (pair, violation) in found {
+                        violations.entry(pair).or_insert_with(Vec::new).push(violation);
+                    }
+                }
+                Err(error) => {
+                    let fault = plugin_fault(None, &error);
+                    let scope = format!("invariants of {} pairs", chunk.len());
+                    self.unread(scope, Some(chunk.len() as u64), fault);
+                }
+            }
+        }
+        self.span(SpanKind::Invariants, began, pairs.len() as u64);
+        violations
+    }
+
+    /// Checks the invariants on these pairs of entries.
+    pub(super) fn check_pairs(
+        &mut self,
+        pairs: &[(usize, usize)],
+    ) -> Result<Vec<((usize, usize), Violation)>, crate::plugin::PluginError> {
+        let entry = |at: usize| (at != usize::MAX).then_some(at);
+        let source_entries: Vec<_> = pairs.iter().map(|pair| entry(pair.0)).collect();
+        let target_entries: Vec<_> = pairs.iter().map(|pair| entry(pair.1)).collect();
+        let (source, target) = (self.sets.of(Side::Source), self.sets.of(Side::Target));
+        let layout = source.layout().or(target.layout());
+        let source = gather(source, &source_entries, layout);
+        let target = gather(target, &target_entries, layout);
+        let source_present: Vec<bool> = source_entries.iter().map(Option::is_some).collect();
+        let target_present: Vec<bool> = target_entries.iter().map(Option::is_some).collect();
+        let found = self.session.check_pairs(&Pairs {
+            source: &source,
+            source_present: &source_present,
+            target: &target,
+            target_present: &target_present,
+        })?;
+        Ok(found.into_iter().map(|found| (pairs[found.pair], found.violation)).collect())
+    }
+}
+
+/// The first entries of both sides; `usize::MAX` stands for none.
+pub(super) fn first(entries: &Entries) -> (usize, usize) {
+    let first = |entries: &[usize]| entries.first().copied().unwrap_or(usize::MAX);
+    (first(&entries.0), first(&entries.1))
+}
+
+/// The first 64 bits of a digest.
+fn half(digest: Digest) -> u64 {
+    u64::try_from(digest.0 >> 64).unwrap_or(u64::MAX)
+}
+
+/// At most `room` of `all`, evenly spread.
+fn spread(all: Vec<Entries>, room: usize) -> Vec<Entries> {
+    let step = all.len().div_ceil(room.max(1)).max(1);
+    all.into_iter().step_by(step).take(room).collect()
+}
+
+/// The entities of these entries as one batch; a null in every column where there is none. `layout`
+/// is the shape of a batch if the set itself is empty.
+fn gather(set: &EntitySet, entries: &[Option<usize>], layout: Option<&Batch>) -> Batch {
+    let Some(shape) = set.layout().or(layout) else { return Batch::default() };
+    let column = |at: usize, shape: &Column| {
+        let mut builder = ColumnBuilder::like(&shape.values, entries.len());
+        for entry in entries {
+            match entry.map(|entry| &set.entries()[entry]) {
+                Some(entry) => builder.push_from(&set.page(entry.page).0.columns[at], entry.row),
+                None => builder.push_null(),
+            }
+        }
+        builder.finish()
+    };
+    let columns = shape.columns.iter().enumerate().map(|(at, shape)| column(at, shape));
+    Batch { rows: entries.len(), columns: columns.collect() }
+}

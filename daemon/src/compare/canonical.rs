@@ -1,0 +1,473 @@
+//! Cells to canonical bytes, entities to keys and digests.
+//!
+//! Owns [`Canon`], the compiled form of an entity type. Refuses to compare. Invariant: the bytes that
+//! are hashed are the deterministic CBOR array of `[field, value]` pairs in plan order, key and
+//! compared fields only, absent ones left out; so anybody with the key can recompute a digest.
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::model::{
+    Batch, Column, Digest, EntityDef, Facets, Key, Logical, Number, Role, Rule, Value, Version,
+    cbor,
+};
+
+/// A cell has no canonical value. Names the field and what is wrong, never the value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("field `{field}`: {what}")]
+pub struct CellError {
+    /// The field.
+    pub field: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// An entity type cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CanonError {
+    /// No field identifies the entity.
+    #[error("entity type `{0}` has no field with role `key`")]
+    NoKey(String),
+    /// Two fields claim to be the version.
+    #[error("entity type `{0}` has more than one field with role `version`")]
+    SeveralVersions(String),
+}
+
+/// An entity type, ready for canonicalising and digesting.
+#[derive(Clone, Debug)]
+pub struct Canon {
+    secret: [u8; 32],
+    fields: Vec<Field>,
+    /// Positions of the fields that a digest covers, in plan order.
+    digested: Vec<usize>,
+    /// Positions of compared fields, in plan order.
+    compared: Vec<usize>,
+    keys: Vec<usize>,
+    version: Option<usize>,
+    labels: Vec<usize>,
+    tolerant: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Field {
+    name: String,
+    logical: Logical,
+    /// The encoded head of `[name, value]`.
+    head: Vec<u8>,
+    rules: Rules,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Rules {
+    absent_is_null: bool,
+    null_is_empty: bool,
+    trim_end: bool,
+    nfc: bool,
+    tolerance: Option<f64>,
+}
+
+/// What a cell holds besides a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cell {
+    Absent,
+    Null,
+    Value,
+}
+
+impl Canon {
+    /// Compiles an entity type. `secret` is the digest key.
+    ///
+    /// # Errors
+    /// If nothing identifies the entity, or several fields claim to be its version.
+    pub fn new(entity: &EntityDef, secret: [u8; 32]) -> Result<Self, CanonError> {
+        let with = |wanted: &dyn Fn(Role) -> bool| -> Vec<usize> {
+            (0..entity.fields.len()).filter(|&at| wanted(entity.fields[at].role)).collect()
+        };
+        let keys = with(&|role| role == Role::Key);
+        let versions = with(&|role| role == Role::Version);
+        if keys.is_empty() {
+            return Err(CanonError::NoKey(entity.name.clone()));
+        }
+        if versions.len() > 1 {
+            return Err(CanonError::SeveralVersions(entity.name.clone()));
+        }
+        let fields: Vec<_> = entity.fields.iter().map(Field::new).collect();
+        let mut digested = with(&|role| matches!(role, Role::Key | Role::Compared));
+        digested.retain(|at| keys.contains(at) || fields[*at].rules.tolerance.is_none());
+        let compared = with(&|role| role == Role::Compared);
+        Ok(Self {
+            secret,
+            tolerant: compared.iter().any(|&at| fields[at].rules.tolerance.is_some()),
+            digested,
+            compared,
+            keys,
+            version: versions.first().copied(),
+            labels: with(&|role| role == Role::Label),
+            fields,
+        })
+    }
+
+    /// Whether some field has a tolerance, so that pairs must be compared value by value.
+    #[must_use]
+    pub const fn is_tolerant(&self) -> bool {
+        self.tolerant
+    }
+
+    /// Names of the compared fields, in the order of [`Facets::fields`].
+    pub fn compared(&self) -> impl Iterator<Item = &str> {
+        self.compared.iter().map(|&at| self.fields[at].name.as_str())
+    }
+
+    /// The entity digest of row `row`; its key is appended to `keys`.
+    ///
+    /// # Errors
+    /// If a cell has no canonical value, or a key field is absent or null; then nothing is appended.
+    pub fn digest(
+        &self,
+        entities: &Batch,
+        row: usize,
+        scratch: &mut Vec<u8>,
+        keys: &mut Vec<u8>,
+    ) -> Result<Digest, CellError> {
+        let before = keys.len();
+        let digest = self.digest_into(entities, row, scratch, keys);
+        if digest.is_err() {
+            keys.truncate(before);
+        }
+        digest
+    }
+
+    fn digest_into(
+        &self,
+        entities: &Batch,
+        row: usize,
+        scratch: &mut Vec<u8>,
+        keys: &mut Vec<u8>,
+    ) -> Result<Digest, CellError> {
+        scratch.clear();
+        // The head of the array: one byte up to 23 fields, put right at the end.
+        scratch.push(0);
+        let mut present = 0;
+        let mut key_parts = 0;
+        cbor::array(keys, self.keys.len());
+        for &at in &self.digested {
+            let field = &self.fields[at];
+            let start = scratch.len();
+            scratch.extend_from_slice(&field.head);
+            let value = scratch.len();
+            let cell = field.encode(&entities.columns[at], row, scratch)?;
+            let is_key = self.keys.get(key_parts) == Some(&at);
+            if is_key {
+                if cell != Cell::Value {
+                    return Err(field.wrong("a key field that is null or absent"));
+                }
+                key_parts += 1;
+                keys.extend_from_slice(&scratch[value..]);
+            }
+            if cell == Cell::Absent {
+                scratch.truncate(start);
+            } else {
+                present += 1;
+            }
+        }
+        if present <= 23 {
+            let mut head = Vec::new();
+            cbor::array(&mut head, present);
+            scratch[0] = head[0];
+            Ok(self.hash(scratch))
+        } else {
+            let mut whole = Vec::with_capacity(scratch.len() + 4);
+            cbor::array(&mut whole, present);
+            whole.extend_from_slice(&scratch[1..]);
+            Ok(self.hash(&whole))
+        }
+    }
+
+    /// What is kept of row `row`, whose entity digest is known.
+    ///
+    /// # Errors
+    /// As [`Canon::digest`].
+    pub fn facets(
+        &self,
+        entities: &Batch,
+        row: usize,
+        entity: Digest,
+    ) -> Result<Facets, CellError> {
+        let mut scratch = Vec::new();
+        let mut fields = Vec::with_capacity(self.compared.len());
+        for &at in &self.compared {
+            scratch.clear();
+            let field = &self.fields[at];
+            scratch.extend_from_slice(&field.head);
+            if field.encode(&entities.columns[at], row, &mut scratch)? == Cell::Absent {
+                scratch.truncate(field.head.len());
+            }
+            fields.push(self.hash(&scratch));
+        }
+        Ok(Facets { entity, fields, version: self.version(entities, row) })
+    }
+
+    /// The declared version of row `row`, if it has one that can be ordered.
+    #[must_use]
+    pub fn version(&self, entities: &Batch, row: usize) -> Option<Version> {
+        let at = self.version?;
+        let column = &entities.columns[at];
+        let number = match self.fields[at].logical {
+            Logical::Decimal => {
+                let text = std::str::from_utf8(column.bytes(row)?).ok()?;
+                Number::parse(text).ok()?
+            }
+            Logical::Value => match Value::decode(column.bytes(row)?).ok()? {
+                Value::Number(number) => number,
+                Value::Timestamp(micros) | Value::DateTime(micros) => Number::from(micros),
+                _ => return None,
+            },
+            _ => Number::from(column.integer(row)?),
+        };
+        Some(Version(number))
+    }
+
+    /// Whether versions are points in time, in microseconds since the Unix epoch.
+    #[must_use]
+    pub fn version_is_time(&self) -> bool {
+        self.version.is_some_and(|at| self.fields[at].logical == Logical::Timestamp)
+    }
+
+    /// Label values of row `row`, by field name.
+    pub fn labels(&self, entities: &Batch, row: usize) -> impl Iterator<Item = (String, String)> {
+        self.labels.iter().filter_map(move |&at| {
+            let column = &entities.columns[at];
+            let text = match column.integer(row) {
+                Some(integer) => integer.to_string(),
+                None => match self.fields[at].logical {
+                    Logical::Value => match Value::decode(column.bytes(row)?).ok()? {
+                        Value::Text(text) => text,
+                        Value::Number(number) => number.to_string(),
+                        Value::Bool(value) => value.to_string(),
+                        _ => return None,
+                    },
+                    _ => String::from_utf8_lossy(column.bytes(row)?).into_owned(),
+                },
+            };
+            Some((self.fields[at].name.clone(), text))
+        })
+    }
+
+    /// Positions (among compared fields) in which two rows differ, and of those the names whose
+    /// difference would vanish under normalisation and trimming.
+    ///
+    /// # Errors
+    /// As [`Canon::digest`].
+    pub fn differing(
+        &self,
+        one: (&Batch, usize),
+        two: (&Batch, usize),
+    ) -> Result<(Vec<usize>, Vec<String>), CellError> {
+        let (mut fields, mut cosmetic) = (Vec::new(), Vec::new());
+        for (position, &at) in self.compared.iter().enumerate() {
+            let field = &self.fields[at];
+            let bytes = |(batch, row): (&Batch, usize)| -> Result<Vec<u8>, CellError> {
+                let mut bytes = Vec::new();
+                if field.encode(&batch.columns[at], row, &mut bytes)? == Cell::Absent {
+                    bytes.clear();
+                }
+                Ok(bytes)
+            };
+            let (a, b) = (bytes(one)?, bytes(two)?);
+            if a == b || field.within_tolerance(&a, &b) {
+                continue;
+            }
+            fields.push(position);
+            if loose(&a).is_some_and(|a| Some(a) == loose(&b)) {
+                cosmetic.push(field.name.clone());
+            }
+        }
+        Ok((fields, cosmetic))
+    }
+
+    /// The key of row `row` alone.
+    ///
+    /// # Errors
+    /// As [`Canon::digest`].
+    pub fn key(&self, entities: &Batch, row: usize) -> Result<Key, CellError> {
+        let (mut scratch, mut keys) = (Vec::new(), Vec::new());
+        self.digest(entities, row, &mut scratch, &mut keys)?;
+        Ok(Key(keys.into_boxed_slice()))
+    }
+
+    /// A digest of `bytes` under the digest key.
+    #[must_use]
+    pub fn hash(&self, bytes: &[u8]) -> Digest {
+        let hash = blake3::keyed_hash(&self.secret, bytes);
+        let mut first = [0; 16];
+        first.copy_from_slice(&hash.as_bytes()[..16]);
+        Digest(u128::from_be_bytes(first))
+    }
+}
+
+/// Text in normalisation form C without trailing spaces, if `bytes` encode a text.
+fn loose(bytes: &[u8]) -> Option<String> {
+    match Value::decode(bytes).ok()? {
+        Value::Text(text) => Some(text.trim_end_matches(' ').nfc().collect()),
+        _ => None,
+    }
+}
+
+impl Field {
+    fn new(def: &crate::model::FieldDef) -> Self {
+        let mut head = Vec::new();
+        cbor::array(&mut head, 2);
+        cbor::text(&mut head, &def.name);
+        let mut rules = Rules::default();
+        for rule in &def.rules {
+            match rule {
+                Rule::AbsentIsNull => rules.absent_is_null = true,
+                Rule::NullIsEmpty => rules.null_is_empty = true,
+                Rule::TrimEnd => rules.trim_end = true,
+                Rule::Nfc => rules.nfc = true,
+                Rule::Tolerance(relative) => rules.tolerance = Some(*relative),
+            }
+        }
+        Self { name: def.name.clone(), logical: def.logical, head, rules }
+    }
+
+    fn wrong(&self, what: impl Into<String>) -> CellError {
+        CellError { field: self.name.clone(), what: what.into() }
+    }
+
+    /// Appends the canonical bytes of a cell; nothing for an absent one.
+    fn encode(&self, column: &Column, row: usize, out: &mut Vec<u8>) -> Result<Cell, CellError> {
+        let mut cell = if column.is_valid(row) {
+            let start = out.len();
+            self.encode_value(column, row, out)?;
+            if out[start..] == [0xf6] {
+                out.truncate(start);
+                Cell::Null
+            } else {
+                Cell::Value
+            }
+        } else if self.logical == Logical::Value {
+            Cell::Absent
+        } else {
+            Cell::Null
+        };
+        if cell == Cell::Absent && self.rules.absent_is_null {
+            cell = Cell::Null;
+        }
+        if cell == Cell::Null && self.rules.null_is_empty {
+            cbor::text(out, "");
+            return Ok(Cell::Value);
+        }
+        if cell == Cell::Null && self.rules.absent_is_null {
+            return Ok(Cell::Absent);
+        }
+        if cell == Cell::Null {
+            cbor::null(out);
+        }
+        Ok(cell)
+    }
+
+    fn encode_value(
+        &self,
+        column: &Column,
+        row: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CellError> {
+        match self.logical {
+            Logical::Boolean => match self.integer(column, row)? {
+                0 => cbor::bool(out, false),
+                1 => cbor::bool(out, true),
+                _ => return Err(self.wrong("a boolean that is neither 0 nor 1")),
+            },
+            Logical::Integer => cbor::integer(out, self.integer(column, row)?),
+            Logical::Float => match &column.values {
+                crate::model::Buffer::Float64(values) => cbor::float(out, values[row]),
+                _ => return Err(self.layout()),
+            },
+            Logical::Decimal => {
+                let number = Number::parse(self.str(column, row)?);
+                cbor::number(out, number.map_err(|error| self.wrong(error.to_string()))?);
+            }
+            Logical::Text | Logical::Enum => self.text(self.str(column, row)?, out),
+            Logical::Binary => cbor::bytes(out, self.bytes(column, row)?),
+            Logical::Timestamp => cbor::timestamp(out, self.small(column, row)?),
+            Logical::DateTime => cbor::datetime(out, self.small(column, row)?),
+            Logical::Date => cbor::date(out, self.small(column, row)?),
+            Logical::Time => cbor::time(out, self.small(column, row)?),
+            Logical::Set => {
+                let labels = self.str(column, row)?;
+                let members = labels.split(',').filter(|label| !label.is_empty());
+                let encoded = members.map(|label| Value::Text(label.to_owned()).to_cbor());
+                cbor::set(out, encoded.collect());
+            }
+            Logical::Json => {
+                let json = serde_json::from_slice(self.bytes(column, row)?);
+                let json = json.map_err(|error| {
+                    self.wrong(format!(
+                        "not JSON at line {}, column {}",
+                        error.line(),
+                        error.column()
+                    ))
+                })?;
+                let value =
+                    Value::from_json(&json).map_err(|error| self.wrong(error.to_string()))?;
+                value.encode(out);
+            }
+            Logical::Value => self.dynamic(self.bytes(column, row)?, out)?,
+        }
+        Ok(())
+    }
+
+    /// A cell that is CBOR already. Whoever wrote it may have erred, so it is read and written anew,
+    /// unless it is a text, which has but one form.
+    fn dynamic(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
+        match Value::decode(bytes).map_err(|error| self.wrong(error.to_string()))? {
+            Value::Text(text) => self.text(&text, out),
+            value => value.encode(out),
+        }
+        Ok(())
+    }
+
+    fn text(&self, text: &str, out: &mut Vec<u8>) {
+        let trimmed = if self.rules.trim_end { text.trim_end_matches(' ') } else { text };
+        if self.rules.nfc && !trimmed.is_ascii() {
+            cbor::text(out, &trimmed.nfc().collect::<String>());
+        } else {
+            cbor::text(out, trimmed);
+        }
+    }
+
+    fn layout(&self) -> CellError {
+        self.wrong(format!("a column layout that is not that of `{}`", self.logical))
+    }
+
+    fn integer(&self, column: &Column, row: usize) -> Result<i128, CellError> {
+        column.integer(row).ok_or_else(|| self.layout())
+    }
+
+    fn small(&self, column: &Column, row: usize) -> Result<i64, CellError> {
+        i64::try_from(self.integer(column, row)?).map_err(|_wide| self.layout())
+    }
+
+    fn bytes<'a>(&self, column: &'a Column, row: usize) -> Result<&'a [u8], CellError> {
+        column.bytes(row).ok_or_else(|| self.layout())
+    }
+
+    fn str<'a>(&self, column: &'a Column, row: usize) -> Result<&'a str, CellError> {
+        std::str::from_utf8(self.bytes(column, row)?)
+            .map_err(|_utf8| self.wrong("text that is not UTF-8"))
+    }
+
+    /// Whether two encoded cells are numbers within the declared tolerance of each other.
+    fn within_tolerance(&self, a: &[u8], b: &[u8]) -> bool {
+        let Some(relative) = self.rules.tolerance else { return false };
+        let number = |bytes: &[u8]| match Value::decode(bytes) {
+            Ok(Value::Number(number)) => Some(number.to_f64()),
+            Ok(Value::Float(float)) => Some(float),
+            _ => None,
+        };
+        match (number(a), number(b)) {
+            (Some(a), Some(b)) => (a - b).abs() <= relative * a.abs().max(b.abs()),
+            _ => false,
+        }
+    }
+}

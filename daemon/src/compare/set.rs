@@ -1,0 +1,192 @@
+//! One side of a partition: its entities, their keys and digests.
+//!
+//! Owns [`EntitySet`]. Refuses to compare. Invariant: each row that was added is in exactly one
+//! entry, and the checksum covers exactly the entries that are present.
+
+use std::collections::BTreeSet;
+
+use crate::compare::canonical::{Canon, CellError};
+use crate::model::{Batch, Checksum, Digest, Standing, VarBytes};
+
+/// How a row stands before it is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standpoint {
+    /// It is there.
+    Present,
+    /// It is there, but not where the mapping would look for it.
+    Misplaced,
+    /// It counts as not there.
+    Absent,
+    /// It is out of scope.
+    Excluded,
+}
+
+/// One entity of a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The page that holds it.
+    pub page: usize,
+    /// Its row in the page.
+    pub row: usize,
+    /// Its digest.
+    pub digest: Digest,
+    /// How it stands.
+    pub standpoint: Standpoint,
+}
+
+/// One side's entities of one partition.
+#[derive(Clone, Debug, Default)]
+pub struct EntitySet {
+    /// Canonical entities and, row by row, the store keys that they came from.
+    pages: Vec<(Batch, Batch)>,
+    entries: Vec<Entry>,
+    keys: VarBytes,
+    checksum: Checksum,
+    scratch: Vec<u8>,
+}
+
+impl EntitySet {
+    /// Adds a page of entities with the store keys of the rows that they came from. `misplaced`
+    /// says which lie where the mapping would not look; empty means none. Returns the rows that have
+    /// no canonical form; they are not in the set.
+    ///
+    /// # Panics
+    /// If the parts differ in length, which is a bug of the caller.
+    pub fn add(
+        &mut self,
+        canon: &Canon,
+        entities: Batch,
+        store_keys: Batch,
+        standing: &[Standing],
+        misplaced: &[bool],
+    ) -> Vec<(usize, CellError)> {
+        assert_eq!(entities.rows, store_keys.rows, "a store key for each entity");
+        assert_eq!(entities.rows, standing.len(), "a standing for each entity");
+        let page = self.pages.len();
+        let mut faults = Vec::new();
+        self.entries.reserve(entities.rows);
+        for (row, standing) in standing.iter().enumerate() {
+            let digest = match canon.digest(&entities, row, &mut self.scratch, &mut self.keys.data)
+            {
+                Ok(digest) => digest,
+                // What is out of scope need not make sense.
+                Err(_) if *standing == Standing::Excluded => Digest::default(),
+                Err(fault) => {
+                    faults.push((row, fault));
+                    continue;
+                }
+            };
+            self.keys.close();
+            let standpoint = match standing {
+                Standing::Present if misplaced.get(row).copied().unwrap_or(false) => {
+                    Standpoint::Misplaced
+                }
+                Standing::Present => Standpoint::Present,
+                Standing::Absent => Standpoint::Absent,
+                Standing::Excluded => Standpoint::Excluded,
+            };
+            if matches!(standpoint, Standpoint::Present | Standpoint::Misplaced) {
+                self.checksum.add(digest);
+            }
+            self.entries.push(Entry { page, row, digest, standpoint });
+        }
+        self.pages.push((entities, store_keys));
+        faults
+    }
+
+    /// The checksum of the entities that are present.
+    #[must_use]
+    pub const fn checksum(&self) -> Checksum {
+        self.checksum
+    }
+
+    /// The entries, in the order in which they were added.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The key of entry `index`. Empty for an excluded row that has none.
+    #[must_use]
+    pub fn key(&self, index: usize) -> &[u8] {
+        self.keys.get(index)
+    }
+
+    /// The entities and the store keys of a page.
+    #[must_use]
+    pub fn page(&self, index: usize) -> (&Batch, &Batch) {
+        let (entities, keys) = &self.pages[index];
+        (entities, keys)
+    }
+
+    /// Whether the set is nothing but present entities in strictly ascending order of their keys.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.entries.iter().all(|entry| entry.standpoint == Standpoint::Present)
+            && (1..self.entries.len()).all(|at| self.keys.get(at - 1) < self.keys.get(at))
+    }
+
+    /// Entry numbers in ascending order of their keys.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.entries.len()).collect();
+        order.sort_by(|&a, &b| self.keys.get(a).cmp(self.keys.get(b)));
+        order
+    }
+
+    /// A batch of the set, for its columns' layouts; none if there is no page.
+    #[must_use]
+    pub fn layout(&self) -> Option<&Batch> {
+        self.pages.first().map(|(entities, _)| entities)
+    }
+
+    /// How many pages were added.
+    #[must_use]
+    pub fn page_count(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// The rows of a page that are there, misplaced or not, in the order of the page.
+    pub fn present_rows(&self, page: usize) -> impl Iterator<Item = usize> {
+        // Pages are added one after the other, so a page's entries are together.
+        let start = self.entries.partition_point(|entry| entry.page < page);
+        self.entries[start..].iter().take_while(move |entry| entry.page == page).filter_map(
+            |entry| {
+                matches!(entry.standpoint, Standpoint::Present | Standpoint::Misplaced)
+                    .then_some(entry.row)
+            },
+        )
+    }
+
+    /// Keeps only the entries for which `keep` holds, given the store keys of the entry's page and
+    /// its row there.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Batch, usize) -> bool) {
+        let pages = std::mem::take(&mut self.pages);
+        self.filter(|entry| keep(&pages[entry.page].1, entry.row));
+        self.pages = pages;
+    }
+
+    /// Drops the entries at these pages and rows.
+    pub fn drop_rows(&mut self, rows: &BTreeSet<(usize, usize)>) {
+        self.filter(|entry| !rows.contains(&(entry.page, entry.row)));
+    }
+
+    fn filter(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+        if self.entries.iter().all(&mut keep) {
+            return;
+        }
+        let old = std::mem::take(&mut self.entries);
+        let keys = std::mem::take(&mut self.keys);
+        self.checksum = Checksum::default();
+        for (at, entry) in old.into_iter().enumerate() {
+            if !keep(&entry) {
+                continue;
+            }
+            if matches!(entry.standpoint, Standpoint::Present | Standpoint::Misplaced) {
+                self.checksum.add(entry.digest);
+            }
+            self.keys.push(keys.get(at));
+            self.entries.push(entry);
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! The configuration: a TOML file becomes the settings of every stage.
+//!
+//! Owns the file's format, its defaults, and messages with place and remedy. Refuses to be seen by
+//! any stage: each keeps its own settings type and never meets the file. Invariant: settings that
+//! were made are complete and consistent; every fault of a file is told in one run.
+//!
+//! A file is read in three steps: `syntax` blanks out what is not TOML, `walk` checks and reads the
+//! rest against the description that each element's file gives of its keys, and what the file leaves
+//! out comes from the embedded default or from the stage's own defaults.
+
+mod describe;
+mod issue;
+mod syntax;
+mod walk;
+mod units;
+mod secret;
+mod service;
+mod stores;
+mod plugins;
+mod pairings;
+mod mapping;
+mod passes;
+mod settle;
+mod abort;
+mod hooks;
+mod telemetry;
+mod schema;
+mod summary;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use crate::model::Side;
+use crate::plugin::template::KeyTemplate;
+use crate::{abort as criteria, hook, journal, plan, plugin, report, settle as settling, store};
+
+use describe::Table;
+use walk::{Node, Section, Walker};
+
+pub use issue::{ConfigErrors, Display, Issue, Issues};
+pub use schema::{reference, schema};
+pub use summary::check_report;
+
+/// The commented defaults, as a file.
+pub const EMBEDDED_DEFAULT: &str = include_str!("../../config/default.toml");
+
+/// A file that was read.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub settings: Settings,
+    /// What is worth a word.
+    pub warnings: Issues,
+}
+
+impl Loaded {
+    /// Refuses settings without a pairing: there would be nothing to compare.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn require_pairings(&self) -> Result<(), ConfigErrors> {
+        if self.settings.pairings.is_empty() {
+            let help = "add [stores.*] and a [pairings.<name>]; config/examples has complete files";
+            return Err(whole_file(self.warnings.file(), "there is no pairing to compare", help));
+        }
+        Ok(())
+    }
+}
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
+    let file = path.display().to_string();
+    let refused = |cause: std::io::Error| {
+        whole_file(&file, &format!("cannot read the file: {cause}"), "correct `--config`")
+    };
+    let base = std::path::absolute(path).map_err(refused)?;
+    let base = base.parent().unwrap_or(&base);
+    let bytes = std::fs::read(path).map_err(refused)?;
+    match String::from_utf8(bytes) {
+        Ok(text) => parse(&text, &file, base),
+        Err(error) => {
+            let valid = error.utf8_error().valid_up_to();
+            let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let message = format!("line {line} is not UTF-8");
+            Err(whole_file(&file, &message, "save the file as UTF-8"))
+        }
+    }
+}
+
+/// Reads `text` as the file called `file` in the directory `base`.
+///
+/// # Errors
+/// Everything that is wrong with it, at once.
+pub fn parse(text: &str, file: &str, base: &Path) -> Result<Loaded, ConfigErrors> {
+    let repaired = syntax::repair(text);
+    let (document, _) = DeTable::parse_recoverable(&repaired.text);
+    let (default, _) = DeTable::parse_recoverable(EMBEDDED_DEFAULT);
+    let walker = Walker::new(base.to_owned(), names(document.get_ref()));
+    let settings = read(&Section::root(&walker, &ROOT, document.get_ref(), default.get_ref()));
+
+    let gathered = walker.into_gathered();
+    let mut covered = gathered.covered;
+    covered.extend(secret::literals(text));
+    let shown = secret::cover(text, &covered);
+    // What is missing may stand in a part that could not be read.
+    let hidden = |issue: &Issue| {
+        let in_damaged = |name: &String| repaired.damaged.iter().any(|text| text.contains(name));
+        issue.absent.as_ref().is_some_and(in_damaged)
+    };
+    let mut errors = repaired.issues;
+    secret::correct(&mut errors, text);
+    errors.extend(gathered.errors.into_iter().filter(|issue| !hidden(issue)));
+    match settings {
+        Some(settings) if errors.is_empty() => {
+            let warnings = Issues::new(file, shown, false, gathered.warnings);
+            Ok(Loaded { settings, warnings })
+        }
+        _ => Err(ConfigErrors(Issues::new(file, shown, true, errors))),
+    }
+}
+
+static ROOT: Table = Table {
+    what: "this file",
+    keys: &[
+        service::JOURNAL_KEY,
+        service::HTTP_KEY,
+        service::SHUTDOWN_KEY,
+        stores::KEY,
+        plugins::KEY,
+        pairings::KEY,
+        passes::KEY,
+        settle::KEY,
+        abort::KEY,
+        hooks::KEY,
+        telemetry::KEY,
+        telemetry::EVENTS_KEY,
+    ],
+    elsewhere: &[("log", "write [telemetry] log = { level = \"info\", format = \"text\" }")],
+};
+
+fn read(root: &Section<'_>) -> Option<Settings> {
+    let journal = service::journal(root);
+    let listen = service::listen(root);
+    let grace = service::grace(root);
+    let plan = root.take(passes::KEY.name).and_then(|node| node.section());
+    let plan = plan.map(|section| passes::read(&section, &plan::Settings::default()));
+    let settle = root.take(settle::KEY.name).and_then(|node| node.section());
+    let settle = settle.map(|section| settle::read_top(&section));
+    let (plan, settle) = (plan.unwrap_or_default(), settle.unwrap_or_default());
+    let stores = stores::read(root);
+    let plugins = plugins::read(root);
+    let pairings = pairings::read(root, &plan, &settle);
+    let abort = root.take(abort::KEY.name).and_then(|node| node.section());
+    let abort = abort.map(|section| abort::read(&section));
+    let hooks = hooks::read(root);
+    let telemetry = root.take(telemetry::KEY.name).and_then(|node| node.section());
+    let events = root.take(telemetry::EVENTS_KEY.name).and_then(|node| node.section());
+    let log = telemetry.as_ref().and_then(telemetry::read_log);
+    let report = telemetry.zip(events);
+    let report = report.and_then(|(section, events)| telemetry::read(&section, &events, &pairings));
+    warn_of_unused(root);
+    Some(Settings {
+        stores,
+        plugins,
+        pairings,
+        abort: abort
+            .unwrap_or(criteria::Settings { mode: criteria::Mode::DryRun, criteria: Vec::new() }),
+        hooks,
+        report: report?,
+        log: log?,
+        journal: journal?,
+        listen,
+        grace: grace?,
+    })
+}
+
+/// The tables whose elements others refer to by name.
+const REFERRED: [&str; 4] = ["stores", "plugins", "pairings", "hooks"];
+
+/// Names of elements, whether they are well-formed or not: a faulty store is not a missing one.
+fn names(document: &DeTable<'_>) -> Vec<(&'static str, Vec<String>)> {
+    let names = |of: &'static str| {
+        let table = document.get(of).and_then(|value| value.get_ref().as_table());
+        let names = table.into_iter().flat_map(|table| table.iter());
+        (of, names.map(|(name, _)| name.get_ref().clone().into_owned()).collect())
+    };
+    REFERRED.map(names).into()
+}
+
+/// A store that nothing reads or a hook that nothing fires is a slip more often than not.
+fn warn_of_unused(root: &Section<'_>) {
+    for (of, by) in [
+        ("stores", "no pairing reads"),
+        ("plugins", "no pairing uses"),
+        ("hooks", "no criterion fires"),
+    ] {
+        for entry in root.take(of).iter().flat_map(Node::names) {
+            if !root.walker.is_used(of, &entry.name) {
+                let message = format!("{by} it");
+                entry.node.at_key().warn(message, "refer to it by its name, or remove it");
+            }
+        }
+    }
+}
+
+/// A path to a file that must be there.
+fn existing_file(node: &Node<'_>) -> Option<PathBuf> {
+    let path = node.path()?;
+    let cause = match std::fs::metadata(&path) {
+        Ok(found) if found.is_dir() => "it is a directory".to_owned(),
+        Ok(_) => return Some(path),
+        Err(error) => error.to_string(),
+    };
+    node.fault(
+        format!("cannot read {}: {cause}", path.display()),
+        "correct the path; a relative one begins at this file's directory",
+    );
+    None
+}
+
+fn whole_file(file: &str, message: &str, help: &str) -> ConfigErrors {
+    let (message, help) = (message.to_owned(), help.to_owned());
+    let issue = Issue { span: None, path: String::new(), message, help, absent: None };
+    ConfigErrors(Issues::new(file, String::new(), true, vec![issue]))
+}
+
+/// Everything that a run needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The stores, by name.
+    pub stores: Vec<store::Settings>,
+    /// The plugins, by name.
+    pub plugins: Vec<plugin::Settings>,
+    /// What is compared with what.
+    pub pairings: Vec<PairingSettings>,
+    /// When the migration must stop.
+    pub abort: criteria::Settings,
+    /// What is run then.
+    pub hooks: Vec<hook::Settings>,
+    /// What is exported.
+    pub report: report::Settings,
+    /// What is said on standard error.
+    pub log: report::Log,
+    /// Where state is kept.
+    pub journal: journal::Settings,
+    /// Where `/livez`, `/readyz` and `/metrics` are served; none: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// How long what is in flight may take to end at shutdown.
+    pub grace: Duration,
+}
+
+/// A pairing of the configuration.
+#[derive(Clone, Debug)]
+pub struct PairingSettings {
+    /// Its name.
+    pub name: String,
+    /// What is read from the source.
+    pub source: SideSettings,
+    /// What is read from the target.
+    pub target: SideSettings,
+    /// Which side is the authority.
+    pub leader: Side,
+    /// How rows become entities.
+    pub mapping: MappingSettings,
+    /// How its passes go.
+    pub plan: plan::Settings,
+    /// How its suspects are judged.
+    pub settle: settling::Settings,
+}
+
+/// One side of a pairing.
+#[derive(Clone, Debug)]
+pub struct SideSettings {
+    /// The store's name.
+    pub store: String,
+    /// The relation's name in the store.
+    pub relation: String,
+    /// Where an entity is kept: for each key column a template over the entity's fields. None: its
+    /// entities cannot be located on this side.
+    pub key: Option<KeyTemplate>,
+}
+
+/// How rows become entities.
+#[derive(Clone, Debug)]
+pub enum MappingSettings {
+    /// By this plugin.
+    Plugin(String),
+    /// By the built-in mapping.
+    BuiltIn(plugin::builtin::Settings),
+}

@@ -1,0 +1,256 @@
+//! `[pairings.*.mapping]`: the built-in mapping.
+//!
+//! Owns its keys: entity, fields, what is left out. Refuses what needs code. Invariant: fields keep
+//! the order of the file, which is the order of the digest, and at least one is a key.
+
+use crate::model::{Logical, Role, Rule};
+use crate::plugin::builtin::{Field, Settings};
+
+use super::describe::{Key, Shape, Table, one_of};
+use super::walk::{Entry, Node, Section, nearest};
+
+/// The key of the mapping.
+pub(super) const KEY: Key = Key::optional(
+    "mapping",
+    Shape::Table(&MAPPING),
+    "the built-in mapping: columns selected and renamed; either this or `plugin`",
+);
+
+static MAPPING: Table = Table {
+    what: "a mapping",
+    keys: &[
+        Key::optional(
+            "entity",
+            Shape::Text,
+            "name of the entity type; left out: the pairing's name",
+        ),
+        Key::required(
+            "fields",
+            Shape::Map { of: &Shape::Table(&FIELD), name: "field", own: false },
+            "the entity's fields, by name; their order is that of the digest",
+        ),
+        Key::optional("ignore", Shape::Table(&IGNORE), "what is left out on purpose"),
+    ],
+    elsewhere: &[],
+};
+
+static FIELD: Table = Table {
+    what: "a field",
+    keys: &[
+        Key::defaulted(
+            "role",
+            Shape::Choice(&ROLES),
+            "what the field is for: it identifies the entity (`key`), is part of the digest (`compared`), grows with every change (`version`), is counted by (`label`), or serves key templates only (`carried`)",
+        ),
+        Key::optional(
+            "source",
+            Shape::Text,
+            "column of the source, or JSON pointer into its item; left out: the field's name",
+        ),
+        Key::optional(
+            "target",
+            Shape::Text,
+            "column of the target, or JSON pointer into its item; left out: the field's name",
+        ),
+        Key::optional(
+            "type",
+            Shape::Text,
+            "what its values mean, such as `text`, `integer` or `decimal(12,2)`; left out: what the source's column says, else the target's",
+        ),
+        Key::optional(
+            "rules",
+            Shape::List { of: &Shape::Text, min: 0 },
+            "declared equivalences: `absent=null`, `null=empty`, `trim-end`, `nfc`, `tolerance=<number>`",
+        ),
+    ],
+    elsewhere: &[],
+};
+
+static IGNORE: Table = Table {
+    what: "`ignore`",
+    keys: &[
+        Key::optional(
+            "source",
+            Shape::List { of: &Shape::Text, min: 0 },
+            "columns or attributes of the source that are left out on purpose",
+        ),
+        Key::optional(
+            "target",
+            Shape::List { of: &Shape::Text, min: 0 },
+            "columns or attributes of the target that are left out on purpose",
+        ),
+    ],
+    elsewhere: &[],
+};
+
+const ROLES: [&str; 5] = ["key", "compared", "version", "label", "carried"];
+
+/// Reads a mapping of the pairing called `pairing`.
+pub(super) fn read(node: &Node<'_>, pairing: &str) -> Option<Settings> {
+    let section = node.section()?;
+    let entity = match section.take("entity") {
+        Some(node) => node.text(),
+        None => Some(pairing.to_owned()),
+    };
+    let ignore = section.take("ignore").and_then(|node| node.section());
+    let ignored = |side| {
+        let list = ignore.as_ref().and_then(|section| section.take(side));
+        list.map_or_else(Vec::new, |node| node.distinct(Node::text))
+    };
+    let (ignore_source, ignore_target) = (ignored("source"), ignored("target"));
+    let entries = section.take("fields").map(|node| node.map())?;
+    let given = entries.len();
+    let fields: Vec<_> = entries.into_iter().filter_map(|entry| field(&entry)).collect();
+    if fields.len() < given {
+        return None;
+    }
+    check_roles(&section, &fields);
+    let settings = Settings { entity: entity?, fields, ignore_source, ignore_target };
+    check_ignored(&section, &settings);
+    Some(settings)
+}
+
+fn field(entry: &Entry<'_>) -> Option<Field> {
+    let section = entry.node.section()?;
+    if entry.name.contains(['{', '}']) {
+        entry.node.at_key().fault("a field's name has no braces", "rename the field");
+    }
+    let role = match section.take("role") {
+        Some(node) => node.choice().map(role),
+        None => Some(Role::Compared),
+    };
+    let logical = section.take("type").map(|node| node.parsed(logical));
+    let rules = section.take("rules");
+    let found =
+        rules.as_ref().map_or_else(Vec::new, |node| node.distinct(|node| node.parsed(rule)));
+    let column = |side| match section.take(side) {
+        Some(node) => node.parsed(column),
+        None => Some(entry.name.clone()),
+    };
+    let (source, target) = (column("source"), column("target"));
+    let logical = match logical {
+        Some(read) => Some(read?),
+        None => None,
+    };
+    if let (Some(node), Some(logical)) = (&rules, logical) {
+        check_rules(node, &found, logical);
+    }
+    Some(Field {
+        name: entry.name.clone(),
+        role: role?,
+        logical,
+        source: source?,
+        target: target?,
+        rules: found,
+    })
+}
+
+fn role(name: &str) -> Role {
+    match name {
+        "key" => Role::Key,
+        "version" => Role::Version,
+        "label" => Role::Label,
+        "carried" => Role::Carried,
+        _ => Role::Compared,
+    }
+}
+
+fn logical(text: &str) -> Result<Logical, (String, String)> {
+    let parameters = text.split_once('(').map(|(name, rest)| (name, rest.strip_suffix(')')));
+    let digits = |text: &str| text.trim().parse::<u8>().is_ok();
+    let well_formed = match parameters {
+        None => true,
+        Some(("decimal", Some(inner))) => {
+            inner.split_once(',').map_or_else(|| digits(inner), |(p, s)| digits(p) && digits(s))
+        }
+        Some(_) => false,
+    };
+    let known: Vec<_> = Logical::names().collect();
+    let unknown = || {
+        let name = text.split('(').next().unwrap_or(text);
+        let near = nearest(name, &known);
+        let candidates = if near.is_empty() { known.as_slice() } else { near.as_slice() };
+        let help = if known.contains(&name) {
+            format!("write \"{name}\"; only a decimal has parameters: \"decimal(12,2)\"")
+        } else if near.is_empty() {
+            format!("the types are {}", one_of(candidates).replace(" or ", " and "))
+        } else {
+            format!("did you mean {}?", one_of(candidates))
+        };
+        (format!("there is no type \"{text}\""), help)
+    };
+    Logical::parse(text).filter(|_| well_formed && text.trim() == text).ok_or_else(unknown)
+}
+
+fn rule(text: &str) -> Result<Rule, (String, String)> {
+    const NAMES: [&str; 5] = ["absent=null", "null=empty", "trim-end", "nfc", "tolerance=0.001"];
+    Rule::parse(text).map_err(|_unknown| {
+        if text.starts_with("tolerance") {
+            let help = "write \"tolerance=0.001\": a share from 0, less than 1".to_owned();
+            return (format!("\"{text}\" is no tolerance"), help);
+        }
+        let help = match nearest(text, &NAMES).first() {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("the rules are {}", one_of(&NAMES).replace(" or ", " and ")),
+        };
+        (format!("there is no rule \"{text}\""), help)
+    })
+}
+
+/// A column, or a JSON pointer whose escapes are whole.
+fn column(text: &str) -> Result<String, (String, String)> {
+    let escapes = text.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+    if text.starts_with('/') && !escapes {
+        let help = "in a JSON pointer write `~0` for `~` and `~1` for `/`".to_owned();
+        return Err(("is no JSON pointer: a `~` stands alone".to_owned(), help));
+    }
+    Ok(text.to_owned())
+}
+
+fn check_roles(section: &Section<'_>, fields: &[Field]) {
+    let having = |role: Role| {
+        fields.iter().filter(move |field| field.role == role).map(|field| field.name.as_str())
+    };
+    if having(Role::Key).next().is_none() {
+        section.fault(
+            &["fields"],
+            "no field has the role \"key\"",
+            "write `role = \"key\"` on the fields that identify an entity",
+        );
+    }
+    let versions: Vec<_> = having(Role::Version).collect();
+    if versions.len() > 1 {
+        section.fault(
+            &["fields"],
+            format!("{} have the role \"version\"", one_of(&versions).replace(" or ", " and ")),
+            "keep the one that grows with every change",
+        );
+    }
+}
+
+fn check_rules(node: &Node<'_>, rules: &[Rule], logical: Logical) {
+    let numeric =
+        matches!(logical, Logical::Integer | Logical::Decimal | Logical::Float | Logical::Value);
+    if !numeric && rules.iter().any(|rule| matches!(rule, Rule::Tolerance(_))) {
+        node.fault(
+            format!("a tolerance is for numbers, and this field is of type {logical}"),
+            "remove the tolerance, or correct `type`",
+        );
+    }
+}
+
+/// A column cannot be compared and left out at once.
+fn check_ignored(section: &Section<'_>, settings: &Settings) {
+    let source = settings.fields.iter().map(|field| &field.source);
+    let target = settings.fields.iter().map(|field| &field.target);
+    let both = source
+        .filter(|column| settings.ignore_source.contains(column))
+        .chain(target.filter(|column| settings.ignore_target.contains(column)));
+    for column in both {
+        section.fault(
+            &["ignore"],
+            format!("`{column}` is ignored and mapped at once"),
+            "remove it from `ignore`, or remove the field",
+        );
+    }
+}

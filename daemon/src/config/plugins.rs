@@ -1,0 +1,140 @@
+//! `[plugins.*]`: mappings in WebAssembly, their own configuration, and what they may use.
+//!
+//! Owns the keys of a plugin. Refuses to look into a plugin's own configuration: the plugin does.
+//! Invariant: that configuration reaches the plugin as the JSON that its TOML says, or not at all.
+
+use serde_json::Value as Json;
+use toml::de::DeValue;
+
+use crate::plugin::{Code, Limits, Settings};
+
+use super::describe::{Key, Shape, Table};
+use super::existing_file;
+use super::walk::{Node, Section};
+
+/// The key of the plugins.
+pub(super) const KEY: Key = Key::optional(
+    "plugins",
+    Shape::Map { of: &PLUGINS, name: "plugin", own: true },
+    "mappings in WebAssembly, by name",
+);
+
+static PLUGINS: Shape = Shape::Table(&PLUGIN);
+
+static PLUGIN: Table = Table {
+    what: "a plugin",
+    keys: &[
+        Key::required("path", Shape::Path, "the compiled plugin: a component, or a core module"),
+        Key::optional(
+            "config",
+            Shape::AnyTable,
+            "the plugin's own configuration, handed to it as JSON",
+        ),
+        Key::defaulted("limits", Shape::Table(&LIMITS), "what the plugin may use"),
+    ],
+    elsewhere: &[],
+};
+
+static LIMITS: Table = Table {
+    what: "this plugin's limits",
+    keys: &[
+        Key::defaulted(
+            "fuel_per_call",
+            Shape::Count { min: 1, max: FUEL_MAX },
+            "fuel of a call, whatever its size",
+        ),
+        Key::defaulted(
+            "fuel_per_row",
+            Shape::Count { min: 0, max: FUEL_MAX },
+            "fuel added for each row of the call",
+        ),
+        Key::defaulted("deadline", Shape::SOME_DURATION, "wall-clock time of a call"),
+        Key::defaulted("memory", Shape::Size { min: 64 << 10 }, "linear memory of an instance"),
+        Key::defaulted(
+            "output",
+            Shape::Size { min: 1 << 10 },
+            "what one call may make driftd copy out of the plugin",
+        ),
+        Key::defaulted("log", Shape::Size { min: 0 }, "log messages kept of one check"),
+    ],
+    elsewhere: &[],
+};
+
+/// Beyond, the fuel of a large call would overflow.
+const FUEL_MAX: u64 = 1_000_000_000_000;
+
+/// Reads every plugin.
+pub(super) fn read(root: &Section<'_>) -> Vec<Settings> {
+    let mut plugins = Vec::new();
+    for entry in root.take(KEY.name).iter().flat_map(Node::map) {
+        let Some(section) = entry.node.section() else { continue };
+        let code = section.take("path").and_then(|node| existing_file(&node)).map(Code::File);
+        let config = match section.take("config") {
+            Some(node) if node.value.is_table() => json(&node, node.value),
+            Some(node) => {
+                node.refuse();
+                None
+            }
+            None => Some(Json::Object(serde_json::Map::new())),
+        };
+        let limits = limits(&section);
+        if let (Some(code), Some(config)) = (code, config) {
+            plugins.push(Settings { name: entry.name, code, config, limits });
+        }
+    }
+    plugins
+}
+
+fn limits(section: &Section<'_>) -> Limits {
+    let base = Limits::default();
+    let Some(section) = section.take("limits").and_then(|node| node.section()) else { return base };
+    let count = |name| section.take(name).and_then(|node| node.count());
+    let size = |name| section.take(name).and_then(|node| node.size());
+    Limits {
+        fuel_per_call: count("fuel_per_call").unwrap_or(base.fuel_per_call),
+        fuel_per_row: count("fuel_per_row").unwrap_or(base.fuel_per_row),
+        deadline: section
+            .take("deadline")
+            .and_then(|node| node.duration())
+            .unwrap_or(base.deadline),
+        memory: size("memory").unwrap_or(base.memory),
+        output: size("output").unwrap_or(base.output),
+        log: size("log").and_then(|size| usize::try_from(size).ok()).unwrap_or(base.log),
+    }
+}
+
+/// TOML as JSON; `node` is the table that holds `value`. Dates and times become texts.
+fn json(node: &Node<'_>, value: &DeValue<'_>) -> Option<Json> {
+    let refuse = |what: &str| {
+        node.fault(format!("holds {what}, which JSON cannot say"), "write it as a text");
+        None
+    };
+    Some(match value {
+        DeValue::String(text) => Json::String(text.clone().into_owned()),
+        DeValue::Boolean(flag) => Json::Bool(*flag),
+        DeValue::Datetime(moment) => Json::String(moment.to_string()),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => Json::from(number),
+            Err(_) => return refuse("an integer beyond 64 bits"),
+        },
+        DeValue::Float(number) => {
+            let number = number.as_str().parse().ok().and_then(serde_json::Number::from_f64);
+            match number {
+                Some(number) => Json::Number(number),
+                None => return refuse("a number that is not finite"),
+            }
+        }
+        DeValue::Array(items) => {
+            Json::Array(items.iter().map(|item| json(node, item.get_ref())).collect::<Option<_>>()?)
+        }
+        DeValue::Table(table) => {
+            let one = |(key, value): (
+                &toml::Spanned<toml::de::DeString<'_>>,
+                &toml::Spanned<DeValue<'_>>,
+            )| {
+                Some((key.get_ref().clone().into_owned(), json(node, value.get_ref())?))
+            };
+            Json::Object(table.iter().map(one).collect::<Option<_>>()?)
+        }
+    })
+}

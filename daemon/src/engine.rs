@@ -1,0 +1,351 @@
+//! Decides what to do next. Events in, decisions out.
+//!
+//! Owns what is in flight, what is next, what settles, what is drift, and when to abort. Refuses to
+//! read a clock, to wait, to log or to touch a store: so a test drives it with a list of events, and a
+//! simulation replays it by its seed. Invariant: every change of what it knows that a restart would
+//! need is in the commit of the same decision, and jobs are only what that commit allows.
+
+mod criteria;
+mod crowds;
+mod findings;
+mod pairing;
+mod passes;
+mod suspects;
+
+use std::time::Duration;
+
+use crate::abort;
+use crate::model::{
+    Asked, Command, Commit, Direction, Extent, Fault, Finding, Happening, HookJob, InvariantDef,
+    Leads, Look, MappingIdentity, Moment, Note, Occurrence, Outcome, PairingStatus, Partition,
+    Saved,
+};
+use crate::{plan, settle};
+
+use criteria::Criteria;
+use pairing::Pairing;
+
+/// What the engine must know of a pairing.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its name.
+    pub name: String,
+    /// What its results hold under.
+    pub identity: MappingIdentity,
+    /// Which side leads.
+    pub leads: Leads,
+    /// How it is read.
+    pub reading: plan::Reading,
+    /// How its passes go.
+    pub plan: plan::Settings,
+    /// How its suspects are judged.
+    pub settle: settle::Settings,
+    /// The seed of its orders.
+    pub seed: u64,
+    /// Names of its compared fields.
+    pub fields: Vec<String>,
+    /// Its invariants.
+    pub invariants: Vec<InvariantDef>,
+    /// Whether declared versions are points in time.
+    pub version_is_time: bool,
+}
+
+/// How long a hook may take.
+#[derive(Clone, Debug)]
+pub struct HookTiming {
+    /// The hook's name.
+    pub name: String,
+    /// Over all tries, before it is recorded as failed.
+    pub deadline: Duration,
+    /// Wait before the second try; doubles up to five minutes.
+    pub backoff: Duration,
+}
+
+/// How long a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// For ever.
+    Stopped,
+    /// One pass, and until its suspects are decided.
+    OnePass,
+}
+
+/// What an engine starts with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The pairings.
+    pub pairings: Vec<Spec>,
+    /// When the migration must stop.
+    pub abort: abort::Settings,
+    /// The hooks.
+    pub hooks: Vec<HookTiming>,
+    /// How long the run goes on.
+    pub until: Until,
+}
+
+/// Everything that can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The run begins, or goes on after a restart.
+    Started,
+    /// A relation was cut into extents, or could not be.
+    Split {
+        /// The pairing's position.
+        pairing: usize,
+        /// The direction it was cut for.
+        direction: Direction,
+        /// The extents.
+        extents: Result<Vec<Extent>, Fault>,
+    },
+    /// A check ended.
+    Checked {
+        /// Its number.
+        check: u64,
+        /// When it began.
+        began: Moment,
+        /// What it says.
+        outcome: Outcome,
+    },
+    /// A look ended.
+    Looked {
+        /// Its number.
+        look: u64,
+        /// What it says.
+        result: Look,
+    },
+    /// A hook ended.
+    HookEnded {
+        /// The job's number.
+        job: u64,
+        /// Whether it succeeded.
+        success: bool,
+        /// How it ended, in words.
+        detail: String,
+    },
+    /// A person asks for something.
+    Commanded {
+        /// The command's number in the journal.
+        id: i64,
+        /// What is asked.
+        command: Command,
+    },
+    /// Time passed.
+    Tick,
+    /// Nothing new may begin.
+    Drain,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Job {
+    /// Cut the scanned relation of a direction into extents.
+    Split {
+        /// The pairing's position.
+        pairing: usize,
+        /// The direction.
+        direction: Direction,
+    },
+    /// Check a partition.
+    Check {
+        /// Its number.
+        check: u64,
+        /// The pairing's position.
+        pairing: usize,
+        /// The partition.
+        partition: Partition,
+        /// Differing keys beyond which it is a crowd.
+        crowd: usize,
+    },
+    /// Look at some keys again.
+    Look {
+        /// Its number.
+        look: u64,
+        /// The pairing's position.
+        pairing: usize,
+        /// The keys.
+        asked: Vec<Asked>,
+    },
+    /// Run a hook.
+    Hook(HookJob),
+}
+
+/// What one event calls for. The commit comes first: nothing else may be done before it is durable.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// What must be durable.
+    pub commit: Commit,
+    /// What to do then.
+    pub jobs: Vec<Job>,
+    /// What telemetry may be told.
+    pub notes: Vec<Note>,
+    /// When to tick next, if nothing happens before.
+    pub wake: Option<Moment>,
+    /// Whether all is done.
+    pub finished: bool,
+}
+
+/// The state behind the decisions; `run` owns the only one.
+#[derive(Debug)]
+pub struct Engine {
+    pairings: Vec<Pairing>,
+    criteria: Criteria,
+    until: Until,
+    draining: bool,
+    numbers: Numbers,
+}
+
+/// The last numbers given.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    finding: u64,
+    occurrence: u64,
+    hook: u64,
+    /// Checks and looks; of this process.
+    job: u64,
+}
+
+impl Numbers {
+    fn job(&mut self) -> u64 {
+        self.job += 1;
+        self.job
+    }
+}
+
+/// A decision in the making.
+struct Step<'a> {
+    now: Moment,
+    decision: &'a mut Decision,
+    numbers: &'a mut Numbers,
+    draining: bool,
+    until: Until,
+}
+
+impl Step<'_> {
+    /// Something that alerting systems must learn. Returns its number.
+    fn happened(&mut self, what: Happening) -> u64 {
+        self.numbers.occurrence += 1;
+        let number = self.numbers.occurrence;
+        self.decision.notes.push(Note::Happened(what.clone()));
+        self.decision.commit.occurrences.push(Occurrence { number, at: self.now, what });
+        number
+    }
+
+    fn wake(&mut self, at: Moment) {
+        let wake = self.decision.wake.map_or(at, |wake| wake.min(at));
+        self.decision.wake = Some(wake);
+    }
+}
+
+impl Engine {
+    /// Goes on from what the journal holds.
+    #[must_use]
+    pub fn new(settings: Settings, saved: Saved, now: Moment) -> Self {
+        let numbers = Numbers {
+            finding: saved.last_finding,
+            occurrence: saved.last_occurrence,
+            hook: saved.last_hook,
+            job: 0,
+        };
+        let pairings =
+            settings.pairings.into_iter().map(|spec| Pairing::new(spec, &saved, now)).collect();
+        let criteria = Criteria::new(settings.abort, settings.hooks, &saved, now);
+        Self { pairings, criteria, until: settings.until, draining: false, numbers }
+    }
+
+    /// Takes one event, decides.
+    pub fn apply(&mut self, now: Moment, event: Event) -> Decision {
+        let mut decision = Decision::default();
+        let mut step = Step {
+            now,
+            decision: &mut decision,
+            numbers: &mut self.numbers,
+            draining: self.draining,
+            until: self.until,
+        };
+        // An ignored finding may count again without any event of its own.
+        let mut recount = matches!(event, Event::Started | Event::Tick);
+        match event {
+            Event::Started => {
+                for pairing in &mut self.pairings {
+                    pairing.start(&mut step);
+                }
+            }
+            Event::Split { pairing, direction, extents } => {
+                self.pairings[pairing].split(&mut step, direction, extents);
+            }
+            Event::Checked { check, began, outcome } => {
+                if let Some(pairing) =
+                    self.pairings.iter_mut().find(|pairing| pairing.checking(check))
+                {
+                    pairing.checked(&mut step, check, began, outcome);
+                }
+            }
+            Event::Looked { look, result } => {
+                if let Some(pairing) =
+                    self.pairings.iter_mut().find(|pairing| pairing.looking(look))
+                {
+                    pairing.looked(&mut step, look, result);
+                }
+            }
+            Event::HookEnded { job, success, detail } => {
+                self.criteria.hook_ended(&mut step, job, success, detail);
+            }
+            Event::Commanded { id, command } => {
+                let answer = match command {
+                    Command::Reset { criterion } => self.criteria.reset(&mut step, &criterion),
+                    Command::Test { criterion } => self.criteria.test(&mut step, &criterion),
+                    Command::Ignore { finding, until } => self
+                        .pairings
+                        .iter_mut()
+                        .find_map(|pairing| pairing.ignore(&mut step, finding, until))
+                        .unwrap_or_else(|| format!("there is no open finding {finding}")),
+                };
+                step.decision.commit.answered.push((id, answer));
+            }
+            Event::Tick => {}
+            Event::Drain => self.draining = true,
+        }
+        recount |= !decision.commit.findings.is_empty();
+        self.settle_down(decision, now, recount)
+    }
+
+    /// What follows from any event: due jobs, criteria, the status, the next wake.
+    fn settle_down(&mut self, mut decision: Decision, now: Moment, recount: bool) -> Decision {
+        let mut step = Step {
+            now,
+            decision: &mut decision,
+            numbers: &mut self.numbers,
+            draining: self.draining,
+            until: self.until,
+        };
+        for (index, pairing) in self.pairings.iter_mut().enumerate() {
+            pairing.go_on(&mut step, index);
+        }
+        if recount {
+            let findings = || self.pairings.iter().flat_map(Pairing::findings);
+            self.criteria.evaluate(&mut step, findings);
+        }
+        self.criteria.start_due(&mut step);
+        for pairing in &mut self.pairings {
+            pairing.publish(&mut step);
+        }
+        let idle = self.pairings.iter().all(|pairing| pairing.is_idle(self.draining));
+        let over = self.pairings.iter().all(Pairing::is_over) && self.criteria.is_quiet();
+        decision.finished = match self.until {
+            Until::OnePass => over || self.draining && idle,
+            Until::Stopped => self.draining && idle && !self.criteria.is_running(),
+        };
+        decision
+    }
+
+    /// How far each pairing has come.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<PairingStatus> {
+        self.pairings.iter().map(|pairing| pairing.status().clone()).collect()
+    }
+
+    /// The findings that stand.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.pairings.iter().flat_map(Pairing::findings)
+    }
+}

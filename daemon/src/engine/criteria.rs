@@ -1,0 +1,233 @@
+//! Criteria and the hooks that they fire.
+//!
+//! Owns the latches and the hook jobs. Refuses to run a hook, and to count: that is `abort`'s.
+//! Invariant: a trip and its hook jobs are in one commit; a hook starts only when those before it in
+//! the same trip succeeded or were recorded as failed; none starts after its success is recorded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::abort::{self, Mode};
+use crate::engine::{HookTiming, Job, Step};
+use crate::model::{CriterionState, Finding, Happening, HookJob, HookState, Moment, Saved};
+
+/// The longest wait between two tries of a hook.
+const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// Criteria, their latches, and hook jobs.
+#[derive(Debug)]
+pub(super) struct Criteria {
+    settings: abort::Settings,
+    timings: BTreeMap<String, HookTiming>,
+    states: BTreeMap<String, CriterionState>,
+    /// Jobs that are neither succeeded nor cancelled, by number.
+    jobs: BTreeMap<u64, HookJob>,
+    running: BTreeSet<u64>,
+}
+
+impl Criteria {
+    pub(super) fn new(
+        settings: abort::Settings,
+        timings: Vec<HookTiming>,
+        saved: &Saved,
+        now: Moment,
+    ) -> Self {
+        let known = |name: &str| saved.criteria.iter().find(|state| state.name == name).cloned();
+        let states = settings.criteria.iter().map(|criterion| {
+            let state = known(&criterion.name).unwrap_or_else(|| CriterionState {
+                name: criterion.name.clone(),
+                trips: 0,
+                tripped: None,
+                armed: now,
+                count: 0,
+                at_least: criterion.at_least(),
+            });
+            (criterion.name.clone(), state)
+        });
+        Self {
+            states: states.collect(),
+            timings: timings.into_iter().map(|timing| (timing.name.clone(), timing)).collect(),
+            jobs: saved.hooks.iter().map(|job| (job.id, job.clone())).collect(),
+            running: BTreeSet::new(),
+            settings,
+        }
+    }
+
+    /// Whether no hook waits or runs.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.running.is_empty() && self.jobs.values().all(|job| job.state != HookState::Pending)
+    }
+
+    /// Whether a hook runs.
+    pub(super) fn is_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Evaluates all criteria.
+    pub(super) fn evaluate<'a, I>(&mut self, step: &mut Step<'_>, findings: impl Fn() -> I)
+    where
+        I: Iterator<Item = &'a Finding>,
+    {
+        for criterion in self.settings.criteria.clone() {
+            let Some(state) = self.states.get_mut(&criterion.name) else { continue };
+            let before = state.clone();
+            let trips = abort::evaluate(&criterion, state, findings(), step.now);
+            let state = state.clone();
+            if state != before {
+                step.decision.commit.criteria.push(state.clone());
+            }
+            if trips {
+                let armed = self.settings.mode == Mode::Armed;
+                let hooks = criterion.hooks.clone();
+                let occurrence = step.happened(Happening::Tripped {
+                    criterion: state,
+                    armed,
+                    hooks: hooks.clone(),
+                });
+                if armed {
+                    self.fire(step, &criterion.name, &hooks, (occurrence, false));
+                }
+            }
+        }
+    }
+
+    fn fire(
+        &mut self,
+        step: &mut Step<'_>,
+        criterion: &str,
+        hooks: &[String],
+        (occurrence, test): (u64, bool),
+    ) {
+        for hook in hooks {
+            step.numbers.hook += 1;
+            let job = HookJob {
+                id: step.numbers.hook,
+                hook: hook.clone(),
+                criterion: criterion.to_owned(),
+                occurrence,
+                since: step.now,
+                state: HookState::Pending,
+                tries: 0,
+                due: step.now,
+                last: None,
+                test,
+            };
+            step.decision.commit.hooks.push(job.clone());
+            self.jobs.insert(job.id, job);
+        }
+    }
+
+    /// Starts the jobs that are due and whose predecessors no longer hold them up.
+    pub(super) fn start_due(&mut self, step: &mut Step<'_>) {
+        if step.draining {
+            return;
+        }
+        let mut started = Vec::new();
+        for job in self.jobs.values() {
+            let held_up = self.jobs.values().any(|other| {
+                other.occurrence == job.occurrence
+                    && other.id < job.id
+                    && other.state == HookState::Pending
+            });
+            let same_hook = self
+                .running
+                .iter()
+                .chain(&started)
+                .any(|id| self.jobs.get(id).is_some_and(|running| running.hook == job.hook));
+            let known = self.timings.contains_key(&job.hook);
+            if held_up || same_hook || !known || self.running.contains(&job.id) {
+                continue;
+            }
+            if job.due > step.now {
+                step.wake(job.due);
+                continue;
+            }
+            started.push(job.id);
+        }
+        for id in started {
+            if let Some(job) = self.jobs.get_mut(&id) {
+                job.tries += 1;
+                self.running.insert(id);
+                step.decision.commit.hooks.push(job.clone());
+                step.decision.jobs.push(Job::Hook(job.clone()));
+            }
+        }
+    }
+
+    /// A hook ended.
+    pub(super) fn hook_ended(
+        &mut self,
+        step: &mut Step<'_>,
+        id: u64,
+        success: bool,
+        detail: String,
+    ) {
+        self.running.remove(&id);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.last = Some(detail);
+        if success {
+            job.state = HookState::Succeeded;
+            let job = job.clone();
+            self.jobs.remove(&id);
+            step.decision.commit.hooks.push(job.clone());
+            step.happened(Happening::HookSucceeded(job));
+            return;
+        }
+        let timing = self.timings.get(&job.hook);
+        let backoff = timing.map_or(WAIT_MAX, |timing| timing.backoff);
+        let deadline = timing.map_or(WAIT_MAX, |timing| timing.deadline);
+        let wait = backoff * 2u32.saturating_pow(job.tries.saturating_sub(1).min(16));
+        job.due = step.now.after(wait.min(WAIT_MAX));
+        let exhausted = job.state == HookState::Pending && step.now.since(job.since) >= deadline;
+        if exhausted {
+            job.state = HookState::Failed;
+        }
+        step.decision.commit.hooks.push(job.clone());
+        if exhausted {
+            step.happened(Happening::HookFailed(job.clone()));
+        }
+    }
+
+    /// A person arms a criterion again. Returns the answer.
+    pub(super) fn reset(&mut self, step: &mut Step<'_>, criterion: &str) -> String {
+        let Some(state) = self.states.get_mut(criterion) else { return self.unknown(criterion) };
+        if state.tripped.is_none() {
+            return format!("criterion `{criterion}` is armed already");
+        }
+        state.tripped = None;
+        state.armed = step.now;
+        state.count = 0;
+        step.decision.commit.criteria.push(state.clone());
+        step.happened(Happening::Reset(state.clone()));
+        let wanted = |job: &HookJob| job.criterion == criterion && !job.test;
+        let cancelled: Vec<u64> =
+            self.jobs.values().filter(|job| wanted(job)).map(|job| job.id).collect();
+        for id in cancelled {
+            if let Some(mut job) = self.jobs.remove(&id) {
+                job.state = HookState::Cancelled;
+                step.decision.commit.hooks.push(job);
+            }
+        }
+        format!("criterion `{criterion}` is armed again; what was confirmed before does not count")
+    }
+
+    /// A person wants a criterion's hooks to run as a test. Returns the answer.
+    pub(super) fn test(&mut self, step: &mut Step<'_>, criterion: &str) -> String {
+        let found = self.settings.criteria.iter().find(|known| known.name == criterion);
+        let Some(found) = found.cloned() else { return self.unknown(criterion) };
+        if found.hooks.is_empty() {
+            return format!("criterion `{criterion}` has no hooks");
+        }
+        let occurrence = step.happened(Happening::Tested {
+            criterion: criterion.to_owned(),
+            hooks: found.hooks.clone(),
+        });
+        self.fire(step, criterion, &found.hooks, (occurrence, true));
+        format!("{} hooks of criterion `{criterion}` are run as a test", found.hooks.len())
+    }
+
+    fn unknown(&self, criterion: &str) -> String {
+        let known: Vec<&str> = self.states.keys().map(String::as_str).collect();
+        format!("there is no criterion `{criterion}`; there are: {}", known.join(", "))
+    }
+}

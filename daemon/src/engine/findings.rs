@@ -1,0 +1,357 @@
+//! Findings: confirmed drift, until it goes away.
+//!
+//! Owns making findings, recognising what is known already, looking at open ones again, and counting.
+//! Refuses to confirm: only a condemned suspect or crowd comes here. Invariant: a lasting difference
+//! is one finding and is told once, with its kind; a finding is resolved only by a look that saw both
+//! sides agree.
+
+use std::time::Duration;
+
+use crate::engine::Step;
+use crate::engine::pairing::{Pairing, Purpose};
+use crate::model::{
+    Asked, DriftKind, Finding, FindingStatus, Happening, Key, Moment, Note, Outcome, Sighting,
+    State, Subject, Suspect,
+};
+use crate::settle::{self, Charge, Charged, Origin};
+
+/// Wait before an open finding is looked at again; doubles with its age.
+const RECHECK_MIN: Duration = Duration::from_secs(15);
+const RECHECK_MAX: Duration = Duration::from_secs(10 * 60);
+
+impl Pairing {
+    /// Keeps an open finding.
+    pub(super) fn keep(&mut self, finding: Finding) {
+        if let Subject::Key(key) = &finding.subject {
+            self.by_key.entry(key.clone()).or_default().insert(finding.id);
+        }
+        self.finding_due.insert((finding.due, finding.id));
+        self.findings.insert(finding.id, finding);
+    }
+
+    fn drop_finding(&mut self, id: u64) -> Option<Finding> {
+        let finding = self.findings.remove(&id)?;
+        self.finding_due.remove(&(finding.due, id));
+        if let Subject::Key(key) = &finding.subject
+            && let Some(ids) = self.by_key.get_mut(key)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_key.remove(key);
+            }
+        }
+        Some(finding)
+    }
+
+    /// Adds due findings of single keys to a look.
+    pub(super) fn due_findings(&mut self, now: Moment, asked: &mut Vec<Asked>, limit: usize) {
+        let due: Vec<(Moment, u64)> =
+            self.finding_due.iter().take_while(|(due, _)| *due <= now).copied().collect();
+        for entry in due {
+            if asked.len() >= limit {
+                break;
+            }
+            let Some(finding) = self.findings.get(&entry.1) else { continue };
+            let Subject::Key(key) = &finding.subject else { continue };
+            self.finding_due.remove(&entry);
+            let settling = self.suspects.contains_key(key);
+            if !settling && asked.iter().all(|asked| asked.key != *key) {
+                asked.push(Asked {
+                    key: key.clone(),
+                    source_at: finding.source_at.clone(),
+                    target_at: finding.target_at.clone(),
+                });
+            }
+        }
+    }
+
+    /// Checks the partitions of due findings again, one at a time.
+    pub(super) fn start_rechecks(&mut self, step: &mut Step<'_>, index: usize) {
+        let running =
+            self.checks.values().any(|(_, purpose)| matches!(purpose, Purpose::Recheck(_)));
+        if running || step.until == crate::engine::Until::OnePass {
+            return;
+        }
+        let due = self.finding_due.iter().find_map(|(due, id)| {
+            match self.findings.get(id).map(|finding| &finding.subject) {
+                Some(Subject::Partition { partition, .. }) => Some((*due, *id, *partition)),
+                Some(Subject::Key(_)) | None => None,
+            }
+        });
+        match due {
+            Some((due, id, partition)) if due <= step.now => {
+                self.finding_due.remove(&(due, id));
+                self.start_check(step, index, partition, Purpose::Recheck(id));
+            }
+            Some((due, ..)) => step.wake(due),
+            None => {}
+        }
+    }
+
+    /// Whether open findings say of this key all that is wrong with it. If so they were seen again.
+    pub(super) fn is_known(&mut self, now: Moment, suspect: &Suspect) -> bool {
+        let Some(ids) = self.by_key.get(&suspect.key) else { return false };
+        let charges = settle::charges(suspect);
+        let known = charges.iter().all(|charge| {
+            ids.iter()
+                .filter_map(|id| self.findings.get(id))
+                .any(|finding| self.tells(finding, charge))
+        });
+        if known {
+            for id in ids {
+                if let Some(finding) = self.findings.get_mut(id) {
+                    finding.last_seen = now;
+                }
+            }
+        }
+        known
+    }
+
+    /// Whether the finding tells what the charge does. A field more or less is the same finding; an
+    /// older copy and a wrong one are told apart only with witnesses, so they count as the same here.
+    fn tells(&self, finding: &Finding, charge: &Charge) -> bool {
+        match &charge.what {
+            Charged::Invariant(at) => {
+                let id = self.spec.invariants.get(*at).map(|invariant| invariant.id.as_str());
+                finding.invariant.as_ref().map(|(id, _)| id.as_str()) == id
+            }
+            Charged::Fields(_) => {
+                matches!(finding.kind, DriftKind::Mismatch | DriftKind::Stale)
+            }
+            Charged::Presence { .. } => finding.kind == charge.kind,
+        }
+    }
+
+    /// A condemned suspect becomes findings.
+    pub(super) fn condemn(&mut self, step: &mut Step<'_>, suspect: &Suspect, charges: Vec<Charge>) {
+        let mut confirmed = Vec::new();
+        for charge in charges {
+            let ids = self.by_key.get(&suspect.key).cloned().unwrap_or_default();
+            let about = |finding: &Finding| match charge.what {
+                Charged::Invariant(_) => self.tells(finding, &charge),
+                Charged::Fields(_) | Charged::Presence { .. } => finding.invariant.is_none(),
+            };
+            let open = ids.iter().find(|id| self.findings.get(id).is_some_and(about)).copied();
+            match open {
+                Some(id) => self.change(step, id, suspect, &charge),
+                None => {
+                    step.numbers.finding += 1;
+                    let finding = self.finding(step.numbers.finding, step.now, suspect, &charge);
+                    *self.status.confirmed.entry(finding.kind).or_insert(0) += 1;
+                    step.decision.commit.findings.push(finding.clone());
+                    step.happened(Happening::Confirmed(finding.clone()));
+                    self.keep(finding.clone());
+                    confirmed.push(finding);
+                }
+            }
+        }
+        if !confirmed.is_empty() {
+            step.decision.notes.push(Note::Confirmed(confirmed));
+        }
+        self.recount(step.now);
+    }
+
+    /// An open finding was condemned anew: it may be of another kind by now.
+    fn change(&mut self, step: &mut Step<'_>, id: u64, suspect: &Suspect, charge: &Charge) {
+        let Some(old) = self.drop_finding(id) else { return };
+        let fresh = self.finding(id, step.now, suspect, charge);
+        let finding = Finding {
+            confirmed: old.confirmed,
+            first_seen: old.first_seen,
+            check: old.check,
+            ignored_until: old.ignored_until,
+            ..fresh
+        };
+        step.decision.commit.findings.push(finding.clone());
+        if finding.kind != old.kind {
+            step.happened(Happening::Changed { finding: finding.clone(), was: old.kind });
+        }
+        self.keep(finding);
+    }
+
+    fn finding(&self, id: u64, now: Moment, suspect: &Suspect, charge: &Charge) -> Finding {
+        let leads = self.spec.leads;
+        let fields: Vec<String> = match &charge.what {
+            Charged::Fields(fields) => {
+                fields.iter().filter_map(|&at| self.spec.fields.get(at)).cloned().collect()
+            }
+            Charged::Presence { .. } | Charged::Invariant(_) => Vec::new(),
+        };
+        let side = match (&charge.what, charge.kind) {
+            (Charged::Presence { leader }, DriftKind::Duplicate | DriftKind::Unmappable) => {
+                Some(if *leader { leads.leader() } else { leads.follower() })
+            }
+            _ => None,
+        };
+        let (invariant, message) = match charge.what {
+            Charged::Invariant(at) => (
+                self.spec.invariants.get(at).map(|def| (def.id.clone(), def.severity)),
+                suspect
+                    .violations
+                    .iter()
+                    .find(|violation| violation.invariant == at)
+                    .map(|violation| violation.message.clone()),
+            ),
+            Charged::Presence { .. } | Charged::Fields(_) => (None, suspect.reason.clone()),
+        };
+        let digest = |state: &State| match state {
+            State::Present(facets) => Some(facets.entity),
+            State::Duplicate(digest) | State::Unmappable(digest) => Some(*digest),
+            State::Absent | State::Excluded => None,
+        };
+        let (source, target) = match leads.leader() {
+            crate::model::Side::Source => (&suspect.leader, &suspect.follower),
+            crate::model::Side::Target => (&suspect.follower, &suspect.leader),
+        };
+        let cosmetic =
+            suspect.cosmetic.iter().filter(|name| fields.contains(name)).cloned().collect();
+        Finding {
+            id,
+            pairing: self.spec.name.clone(),
+            identity: self.spec.identity,
+            subject: Subject::Key(suspect.key.clone()),
+            kind: charge.kind,
+            side,
+            fields,
+            cosmetic,
+            invariant,
+            message,
+            labels: suspect.labels.clone(),
+            source_digest: digest(source),
+            target_digest: digest(target),
+            source_at: suspect.source_at.clone(),
+            target_at: suspect.target_at.clone(),
+            check: suspect.check,
+            first_seen: suspect.first_seen,
+            confirmed: now,
+            last_seen: now,
+            due: now.after(RECHECK_MIN),
+            looks: suspect.looks,
+            status: FindingStatus::Open,
+            ignored_until: None,
+        }
+    }
+
+    /// A key with open findings was looked at again.
+    pub(super) fn found_again(&mut self, step: &mut Step<'_>, sighting: &Sighting) {
+        let Some(ids) = self.by_key.get(&sighting.key).cloned() else { return };
+        if sighting.agrees() && sighting.steady {
+            for id in ids {
+                self.resolve(step, id);
+            }
+            self.recount(step.now);
+            return;
+        }
+        let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check: 0 };
+        let sides = self.sides(sighting);
+        let suspect = settle::suspect(&origin, sighting, sides, step.now, &self.spec.settle);
+        let charges = settle::charges(&suspect);
+        let (standing, gone): (Vec<u64>, Vec<u64>) = ids.into_iter().partition(|id| {
+            self.findings
+                .get(id)
+                .is_some_and(|finding| charges.iter().any(|charge| self.tells(finding, charge)))
+        });
+        for id in &standing {
+            self.postpone(*id, step.now);
+        }
+        let unknown = charges.iter().any(|charge| {
+            !standing
+                .iter()
+                .any(|id| self.findings.get(id).is_some_and(|finding| self.tells(finding, charge)))
+        });
+        for id in gone {
+            // Another difference on the same key must settle first; then the finding changes.
+            if unknown || !sighting.steady {
+                self.postpone(id, step.now);
+            } else {
+                self.resolve(step, id);
+            }
+        }
+        if unknown {
+            self.suspected(step, 0, sighting.clone());
+        }
+        self.recount(step.now);
+    }
+
+    /// Open findings of a key that could not be looked at are looked at later.
+    pub(super) fn postpone_findings(&mut self, step: &Step<'_>, key: &Key) {
+        for id in self.by_key.get(key).cloned().unwrap_or_default() {
+            self.postpone(id, step.now);
+        }
+    }
+
+    pub(super) fn postpone(&mut self, id: u64, now: Moment) {
+        let Some(finding) = self.findings.get_mut(&id) else { return };
+        self.finding_due.remove(&(finding.due, id));
+        finding.last_seen = now;
+        let age = now.since(finding.confirmed);
+        finding.due = now.after(age.clamp(RECHECK_MIN, RECHECK_MAX));
+        self.finding_due.insert((finding.due, id));
+    }
+
+    pub(super) fn resolve(&mut self, step: &mut Step<'_>, id: u64) {
+        let Some(mut finding) = self.drop_finding(id) else { return };
+        finding.status = FindingStatus::Resolved(step.now);
+        self.status.resolved += finding.entities();
+        step.decision.commit.findings.push(finding.clone());
+        step.happened(Happening::Resolved(finding));
+    }
+
+    /// The partition of a finding was checked again.
+    pub(super) fn rechecked(&mut self, step: &mut Step<'_>, id: u64, outcome: &Outcome) {
+        let Some(finding) = self.findings.get(&id) else { return };
+        let kind = finding.kind;
+        let left = outcome
+            .crowd
+            .iter()
+            .flatten()
+            .filter(|member| member.kind == kind || is_field_drift(member.kind, kind))
+            .count() as u64;
+        if left == 0 && outcome.unread.is_empty() {
+            self.resolve(step, id);
+        } else {
+            if outcome.unread.is_empty()
+                && let Some(finding) = self.findings.get_mut(&id)
+                && let Subject::Partition { entities, .. } = &mut finding.subject
+                && *entities != left
+            {
+                *entities = left;
+                step.decision.commit.findings.push(finding.clone());
+            }
+            self.postpone(id, step.now);
+        }
+        self.recount(step.now);
+    }
+
+    /// A person does not want a finding to count until then. The answer, if it is a finding of this
+    /// pairing.
+    pub(super) fn ignore(&mut self, step: &mut Step<'_>, id: u64, until: Moment) -> Option<String> {
+        let finding = self.findings.get_mut(&id)?;
+        finding.ignored_until = Some(until);
+        step.decision.commit.findings.push(finding.clone());
+        self.recount(step.now);
+        Some(format!("finding {id} is ignored"))
+    }
+
+    /// Counts what stands.
+    pub(super) fn recount(&mut self, now: Moment) {
+        let mut open = std::collections::BTreeMap::new();
+        let mut ignored = 0;
+        for finding in self.findings.values() {
+            if finding.counts(now) {
+                *open.entry(finding.kind).or_insert(0) += finding.entities();
+            } else {
+                ignored += finding.entities();
+            }
+        }
+        self.status.open = open;
+        self.status.ignored = ignored;
+        self.status_changed = true;
+    }
+}
+
+/// Whether both are kinds of drift of fields, which witnesses alone tell apart.
+fn is_field_drift(one: DriftKind, two: DriftKind) -> bool {
+    let of_fields = |kind| matches!(kind, DriftKind::Mismatch | DriftKind::Stale);
+    of_fields(one) && of_fields(two)
+}

@@ -1,0 +1,287 @@
+//! A pairing's state, and what goes on in it at any time.
+//!
+//! Owns resuming, counting, and the order in which work is started: looks before checks, because
+//! what is suspected matters most. Refuses the details of passes, suspects, crowds and findings: each
+//! has its file. Invariant: a key is in flight at most once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::crowds::Crowding;
+use crate::engine::passes::Phase;
+use crate::engine::{Job, Spec, Step, Until};
+use crate::model::{
+    Asked, Cost, Finding, Happening, Key, Moment, PairingStatus, Partition, Saved, Side, Suspect,
+};
+use crate::settle::Lag;
+
+/// Keys of one look.
+const LOOK_KEYS_MAX: usize = 100;
+/// Looks of a pairing in flight.
+const LOOKS_MAX: usize = 4;
+
+/// Why a partition is being checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The pass visits it.
+    Pass,
+    /// It is settled as a whole.
+    Crowd,
+    /// A finding of it may have gone away.
+    Recheck(u64),
+}
+
+/// A pairing's state.
+#[derive(Debug)]
+pub(super) struct Pairing {
+    pub(super) spec: Spec,
+    pub(super) status: PairingStatus,
+    pub(super) status_changed: bool,
+    pub(super) phase: Phase,
+    /// Checks in flight.
+    pub(super) checks: BTreeMap<u64, (Partition, Purpose)>,
+    /// Looks in flight, and their keys.
+    pub(super) looks: BTreeMap<u64, Vec<Key>>,
+    /// Suspects, in flight or not.
+    pub(super) suspects: BTreeMap<Key, Suspect>,
+    /// When suspects that are not in flight are due.
+    pub(super) due: BTreeSet<(Moment, Key)>,
+    pub(super) findings: BTreeMap<u64, Finding>,
+    /// Open findings of single keys.
+    pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
+    /// When findings that are not in flight are due.
+    pub(super) finding_due: BTreeSet<(Moment, u64)>,
+    pub(super) crowds: Vec<Crowding>,
+    /// Checks whose suspects are not all decided: how many, and whether one was drift.
+    pub(super) undecided: BTreeMap<u64, (u64, bool)>,
+    pub(super) lag: Lag,
+    pub(super) weighed: Moment,
+    /// Reads that failed as a whole, in a row.
+    pub(super) failures: u32,
+    /// Until when nothing is read, because reads fail.
+    pub(super) paused_until: Option<Moment>,
+    /// Open incidents of what cannot be read, by fault code.
+    pub(super) incidents: BTreeSet<&'static str>,
+    /// What a mapping of another identity left behind.
+    superseded: Vec<Finding>,
+    forgotten: Vec<Key>,
+}
+
+impl Pairing {
+    /// Goes on from what the journal holds of it.
+    pub(super) fn new(spec: Spec, saved: &Saved, now: Moment) -> Self {
+        let mine = |pairing: &str| pairing == spec.name;
+        let known = saved.status.iter().find(|status| mine(&status.pairing));
+        let mut status = known
+            .filter(|status| status.identity == spec.identity)
+            .cloned()
+            .unwrap_or_else(|| PairingStatus {
+                pairing: spec.name.clone(),
+                identity: spec.identity,
+                pass: known.map_or(0, |status| status.pass),
+                ..PairingStatus::default()
+            });
+        status.not_verifiable.clone_from(&spec.reading.not_verifiable);
+        let (findings, superseded): (Vec<_>, Vec<_>) = saved
+            .findings
+            .iter()
+            .filter(|finding| mine(&finding.pairing))
+            .cloned()
+            .partition(|finding| finding.identity == spec.identity);
+        let (suspects, forgotten): (Vec<_>, Vec<_>) = saved
+            .suspects
+            .iter()
+            .filter(|suspect| mine(&suspect.pairing))
+            .cloned()
+            .partition(|suspect| suspect.identity == spec.identity);
+        let crowds = saved
+            .crowds
+            .iter()
+            .filter(|crowd| mine(&crowd.pairing) && crowd.identity == spec.identity)
+            .cloned()
+            .map(|crowd| Crowding::waiting(crowd, now));
+        let pass =
+            saved.passes.iter().find(|pass| mine(&pass.pairing) && pass.identity == spec.identity);
+        let mut pairing = Self {
+            phase: Phase::resume(pass, &spec, now),
+            crowds: crowds.collect(),
+            lag: Lag::new(now, status.lagging_since),
+            weighed: now,
+            spec,
+            status,
+            status_changed: true,
+            checks: BTreeMap::new(),
+            looks: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            due: BTreeSet::new(),
+            findings: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            finding_due: BTreeSet::new(),
+            undecided: BTreeMap::new(),
+            failures: 0,
+            paused_until: None,
+            incidents: BTreeSet::new(),
+            superseded,
+            forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
+        };
+        for suspect in suspects {
+            pairing.due.insert((suspect.due, suspect.key.clone()));
+            pairing.suspects.insert(suspect.key.clone(), suspect);
+        }
+        for finding in findings {
+            pairing.keep(finding);
+        }
+        pairing
+    }
+
+    /// The run begins: what belongs to another mapping is let go, and said so.
+    pub(super) fn start(&mut self, step: &mut Step<'_>) {
+        for mut finding in std::mem::take(&mut self.superseded) {
+            finding.status = crate::model::FindingStatus::Superseded(step.now);
+            step.decision.commit.findings.push(finding.clone());
+            step.happened(Happening::Superseded(finding));
+        }
+        for key in std::mem::take(&mut self.forgotten) {
+            step.decision.commit.decided.push((self.spec.name.clone(), key));
+        }
+        self.recount(step.now);
+    }
+
+    pub(super) const fn status(&self) -> &PairingStatus {
+        &self.status
+    }
+
+    pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.values()
+    }
+
+    pub(super) fn checking(&self, check: u64) -> bool {
+        self.checks.contains_key(&check)
+    }
+
+    pub(super) fn looking(&self, look: u64) -> bool {
+        self.looks.contains_key(&look)
+    }
+
+    /// Whether nothing is in flight, with `draining` also whether nothing needs to be.
+    pub(super) fn is_idle(&self, draining: bool) -> bool {
+        draining && self.checks.is_empty() && self.looks.is_empty()
+    }
+
+    /// Whether a single pass is over and all its suspects are decided.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+            && self.suspects.is_empty()
+            && self.crowds.is_empty()
+            && self.checks.is_empty()
+            && self.looks.is_empty()
+    }
+
+    /// Starts what is due.
+    pub(super) fn go_on(&mut self, step: &mut Step<'_>, index: usize) {
+        self.weigh_lag(step);
+        if step.draining {
+            return;
+        }
+        if let Some(until) = self.paused_until.filter(|until| *until > step.now) {
+            step.wake(until);
+            return;
+        }
+        self.paused_until = None;
+        self.start_looks(step, index);
+        self.start_crowds(step, index);
+        self.start_rechecks(step, index);
+        self.go_on_with_pass(step, index);
+        if !self.suspects.is_empty() {
+            // Lag is weighed at least once a second while somebody waits for the verdict.
+            step.wake(step.now.after(std::time::Duration::from_secs(1)));
+        }
+    }
+
+    /// Looks at what is due: suspects first, then findings that may have gone away.
+    fn start_looks(&mut self, step: &mut Step<'_>, index: usize) {
+        while self.looks.len() < LOOKS_MAX {
+            let mut asked: Vec<Asked> = Vec::new();
+            while asked.len() < LOOK_KEYS_MAX {
+                match self.due.first() {
+                    Some((due, _)) if *due <= step.now => {
+                        let Some((_, key)) = self.due.pop_first() else { break };
+                        if let Some(suspect) = self.suspects.get(&key) {
+                            asked.push(Asked {
+                                key,
+                                source_at: suspect.source_at.clone(),
+                                target_at: suspect.target_at.clone(),
+                            });
+                        }
+                    }
+                    _ => break,
+                }
+            }
+            if step.until == Until::Stopped {
+                self.due_findings(step.now, &mut asked, LOOK_KEYS_MAX);
+            }
+            if asked.is_empty() {
+                break;
+            }
+            let look = step.numbers.job();
+            self.looks.insert(look, asked.iter().map(|asked| asked.key.clone()).collect());
+            step.decision.jobs.push(Job::Look { look, pairing: index, asked });
+        }
+        let first_suspect = self.due.first().map(|(due, _)| *due);
+        let first_finding = self.finding_due.first().map(|(due, _)| *due);
+        for due in [first_suspect, first_finding].into_iter().flatten() {
+            if self.looks.len() < LOOKS_MAX || due > step.now {
+                step.wake(due);
+            }
+        }
+    }
+
+    /// A check of this partition, begun now.
+    pub(super) fn start_check(
+        &mut self,
+        step: &mut Step<'_>,
+        index: usize,
+        partition: Partition,
+        purpose: Purpose,
+    ) {
+        let check = step.numbers.job();
+        self.checks.insert(check, (partition, purpose));
+        let full = self.suspects.len() + self.findings.len() >= self.spec.settle.suspects_max;
+        let crowd = if full || purpose != Purpose::Pass { 0 } else { self.spec.settle.crowd };
+        step.decision.jobs.push(Job::Check { check, pairing: index, partition, crowd });
+    }
+
+    /// Reads of this pairing failed as a whole: nothing more is tried for a while.
+    pub(super) fn failed(&mut self, step: &mut Step<'_>) {
+        self.failures = self.failures.saturating_add(1);
+        let until = step.now.after(self.spec.plan.wait(self.failures));
+        self.paused_until = Some(until);
+        step.wake(until);
+    }
+
+    pub(super) fn count_costs(&mut self, source: Cost, target: Cost) {
+        self.status.source_rows += source.rows;
+        self.status.target_rows += target.rows;
+        self.status.capacity += source.capacity + target.capacity;
+        self.status_changed = true;
+    }
+
+    pub(super) fn note_unmapped(&mut self, side: Side, names: &BTreeSet<String>) {
+        // A relation with ever new attribute names must not fill the status.
+        for name in names {
+            if self.status.unmapped.len() >= 1_000 {
+                break;
+            }
+            self.status.unmapped.insert((side, name.clone()));
+        }
+    }
+
+    /// Puts the status into the commit if it changed.
+    pub(super) fn publish(&mut self, step: &mut Step<'_>) {
+        self.status.suspects = self.suspects.len() as u64;
+        self.status.lag_micros = u64::try_from(self.lag.last().as_micros()).unwrap_or(u64::MAX);
+        self.status.lagging_since = self.lag.since();
+        if std::mem::take(&mut self.status_changed) {
+            step.decision.commit.status.push(self.status.clone());
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Passes: every partition of every direction, once, in a seeded random order.
+//!
+//! Owns the frame of a pass, retries of unread partitions, and what a check's outcome means for the
+//! pass. Refuses to judge suspects. Invariant: a partition is done when it was compared whole or given
+//! up as unread, and the latter is counted and told; a pass is complete when all its partitions are
+//! done.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::engine::pairing::{Pairing, Purpose};
+use crate::engine::{Job, Spec, Step, Until};
+use crate::model::{
+    CheckNote, Direction, Extent, Fault, Happening, Moment, Note, Outcome, Partition, PartitionEnd,
+    PassState, Side,
+};
+use crate::plan;
+
+/// Where a pairing is between passes and in them.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// The next pass begins then.
+    Resting { until: Moment },
+    /// The relations are being cut.
+    Splitting { began: Moment, asked: Vec<Direction>, got: BTreeMap<Direction, Vec<Extent>> },
+    /// Partitions are being checked.
+    Passing(Frame),
+    /// The only pass is complete.
+    Over,
+}
+
+/// A pass under way.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) state: PassState,
+    /// Partitions that wait for their first check, or for the next part of them.
+    queue: VecDeque<Partition>,
+    /// Partitions that could not be read, by when they are tried again, and how often they were.
+    retry: BTreeMap<(Moment, Partition), u32>,
+    tries: BTreeMap<Partition, u32>,
+    /// Slots that are not done.
+    open: u64,
+    unread: u64,
+    compared: u64,
+    /// Unsettled suspects before this pass.
+    unsettled_before: u64,
+}
+
+impl Phase {
+    /// Goes on with a pass that the journal holds, or rests until now.
+    pub(super) fn resume(pass: Option<&PassState>, spec: &Spec, now: Moment) -> Self {
+        match pass {
+            Some(pass) if !pass.complete => Self::Passing(Frame::new(pass.clone(), 0)),
+            Some(pass) => {
+                // The pass before ended; when is not known, so the rest is counted from its begin.
+                Self::Resting {
+                    until: pass.began.after(spec.plan.rest).min(now.after(spec.plan.rest)),
+                }
+            }
+            None => Self::Resting { until: now },
+        }
+    }
+}
+
+impl Frame {
+    fn new(state: PassState, unsettled_before: u64) -> Self {
+        let mut frame = Self {
+            queue: VecDeque::new(),
+            retry: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            open: 0,
+            unread: 0,
+            compared: 0,
+            unsettled_before,
+            state,
+        };
+        let ends: BTreeMap<(Direction, u32), PartitionEnd> = frame
+            .state
+            .done
+            .iter()
+            .map(|&(direction, number, end)| ((direction, number), end))
+            .collect();
+        for (direction, extents) in &frame.state.extents {
+            let count = u32::try_from(extents.len()).unwrap_or(u32::MAX);
+            for number in plan::order(frame.state.seed, frame.state.pass, *direction, count) {
+                let extent = match ends.get(&(*direction, number)) {
+                    None => extents[number as usize],
+                    Some(PartitionEnd::Continued(rest)) => *rest,
+                    Some(PartitionEnd::Unread) => {
+                        frame.unread += 1;
+                        continue;
+                    }
+                    Some(PartitionEnd::Compared) => continue,
+                };
+                frame.open += 1;
+                frame.queue.push_back(Partition { direction: *direction, number, extent });
+            }
+        }
+        frame
+    }
+
+    /// The next partition to check, if one is due.
+    fn next(&mut self, now: Moment) -> Option<Partition> {
+        if let Some((&(due, partition), _)) = self.retry.first_key_value()
+            && due <= now
+        {
+            let ((_, partition), tries) = self.retry.pop_first().unwrap_or(((due, partition), 0));
+            self.tries.insert(partition, tries);
+            return Some(partition);
+        }
+        self.queue.pop_front()
+    }
+}
+
+impl Pairing {
+    /// Begins a pass when its time has come, and starts checks as far as they may be in flight.
+    pub(super) fn go_on_with_pass(&mut self, step: &mut Step<'_>, index: usize) {
+        if let Phase::Resting { until } = self.phase {
+            if until > step.now {
+                step.wake(until);
+                return;
+            }
+            self.phase =
+                Phase::Splitting { began: step.now, asked: Vec::new(), got: BTreeMap::new() };
+        }
+        if let Phase::Splitting { asked, got, .. } = &mut self.phase {
+            for direction in &self.spec.reading.directions {
+                if !asked.contains(direction) && !got.contains_key(direction) {
+                    asked.push(*direction);
+                    step.decision.jobs.push(Job::Split { pairing: index, direction: *direction });
+                }
+            }
+            return;
+        }
+        let limit = self.spec.plan.concurrency.get() as usize;
+        while self.checks.len() < limit {
+            let Phase::Passing(frame) = &mut self.phase else { return };
+            let Some(partition) = frame.next(step.now) else { break };
+            self.start_check(step, index, partition, Purpose::Pass);
+        }
+        if let Phase::Passing(frame) = &self.phase
+            && let Some(((due, _), _)) = frame.retry.first_key_value()
+        {
+            step.wake(*due);
+        }
+    }
+
+    /// A relation was cut: with all of them, the pass begins.
+    pub(super) fn split(
+        &mut self,
+        step: &mut Step<'_>,
+        direction: Direction,
+        extents: Result<Vec<Extent>, Fault>,
+    ) {
+        let Phase::Splitting { began, asked, got } = &mut self.phase else { return };
+        asked.retain(|asked| *asked != direction);
+        match extents {
+            Ok(extents) => {
+                got.insert(direction, extents);
+            }
+            Err(fault) => return self.split_failed(step, fault),
+        }
+        if got.len() < self.spec.reading.directions.len() {
+            return;
+        }
+        self.failures = 0;
+        let state = PassState {
+            pairing: self.spec.name.clone(),
+            identity: self.spec.identity,
+            pass: self.status.pass + 1,
+            began: *began,
+            seed: self.spec.plan.seed.unwrap_or(self.spec.seed),
+            extents: std::mem::take(got).into_iter().collect(),
+            done: Vec::new(),
+            complete: false,
+        };
+        self.status.pass = state.pass;
+        self.status.pass_began = state.began;
+        self.status.partitions =
+            state.extents.iter().map(|(_, extents)| extents.len() as u64).sum();
+        self.status.done = 0;
+        self.status.unread_partitions = 0;
+        self.status_changed = true;
+        step.decision.commit.passes.push(state.clone());
+        self.phase = Phase::Passing(Frame::new(state, self.status.unsettled));
+    }
+
+    fn split_failed(&mut self, step: &mut Step<'_>, fault: Fault) {
+        let scope = "the extents of its relations".to_owned();
+        self.status.unread += 1;
+        self.status_changed = true;
+        step.decision.notes.push(Note::Unread {
+            pairing: self.spec.name.clone(),
+            scope,
+            fault: fault.clone(),
+        });
+        self.failed(step);
+        if self.failures >= self.spec.plan.tries.get() {
+            self.open_incident(step, None, &fault);
+            if step.until == Until::OnePass {
+                self.status.last_pass_unread += 1;
+                self.phase = Phase::Over;
+            }
+        }
+    }
+
+    /// A check ended.
+    pub(super) fn checked(
+        &mut self,
+        step: &mut Step<'_>,
+        check: u64,
+        began: Moment,
+        mut outcome: Outcome,
+    ) {
+        let Some((partition, purpose)) = self.checks.remove(&check) else { return };
+        self.count_costs(outcome.source.cost, outcome.target.cost);
+        self.note_unmapped(Side::Source, &outcome.source.unmapped);
+        self.note_unmapped(Side::Target, &outcome.target.unmapped);
+        self.note_progress(&outcome);
+        self.note_check(step, check, began, (partition, &outcome));
+        match purpose {
+            Purpose::Crowd => return self.crowd_checked(step, partition, check, outcome),
+            Purpose::Recheck(finding) => return self.rechecked(step, finding, &outcome),
+            Purpose::Pass => {}
+        }
+        self.status.checks += 1;
+        self.status.same += outcome.same;
+        self.status.excluded += outcome.excluded;
+        let differing = outcome.crowd.as_ref().map_or(outcome.suspects.len(), Vec::len) as u64;
+        self.status.compared += outcome.same + differing;
+        if let Phase::Passing(frame) = &mut self.phase {
+            frame.compared += outcome.same + differing;
+        }
+        let covered = covered(partition, outcome.rest);
+        if outcome.crowd.is_some() {
+            self.crowded(step, covered, check, &outcome);
+        } else {
+            for sighting in std::mem::take(&mut outcome.suspects) {
+                self.suspected(step, check, sighting);
+            }
+        }
+        if !self.undecided.contains_key(&check) {
+            step.decision.notes.push(Note::Decided { check, drift: false });
+        }
+        match outcome.unread.first().map(|unread| unread.fault.clone()) {
+            None => self.done(step, partition, outcome.rest),
+            Some(fault) => {
+                let nothing = outcome.same == 0 && differing == 0;
+                self.not_read(step, partition, &fault, nothing);
+            }
+        }
+        if !outcome.unread.is_empty() {
+            self.status.unread += outcome.unread.len() as u64;
+        }
+    }
+
+    fn note_check(
+        &self,
+        step: &mut Step<'_>,
+        check: u64,
+        began: Moment,
+        (partition, outcome): (Partition, &Outcome),
+    ) {
+        let suspects = outcome.crowd.as_ref().map_or(outcome.suspects.len(), Vec::len) as u64;
+        for unread in &outcome.unread {
+            step.decision.notes.push(Note::Unread {
+                pairing: self.spec.name.clone(),
+                scope: unread.scope.clone(),
+                fault: unread.fault.clone(),
+            });
+        }
+        step.decision.notes.push(Note::Checked(CheckNote {
+            check,
+            pairing: self.spec.name.clone(),
+            partition,
+            pass: self.status.pass,
+            began,
+            ended: step.now,
+            same: outcome.same,
+            excluded: outcome.excluded,
+            suspects,
+            unread: outcome
+                .unread
+                .iter()
+                .take(8)
+                .map(|unread| (unread.scope.clone(), unread.fault.clone()))
+                .collect(),
+            checksums: [
+                (Side::Source, outcome.source.checksum),
+                (Side::Target, outcome.target.checksum),
+            ],
+            costs: [(Side::Source, outcome.source.cost), (Side::Target, outcome.target.cost)],
+            spans: outcome.spans.clone(),
+        }));
+    }
+
+    /// A partition was compared whole, or up to a rest that is its child.
+    fn done(&mut self, step: &mut Step<'_>, partition: Partition, rest: Option<Extent>) {
+        if std::mem::take(&mut self.failures) >= self.spec.plan.tries.get() {
+            self.close_incidents(step);
+        }
+        let Phase::Passing(frame) = &mut self.phase else { return };
+        frame.tries.remove(&partition);
+        let end = match rest {
+            Some(extent) => {
+                frame.queue.push_front(Partition { extent, ..partition });
+                PartitionEnd::Continued(extent)
+            }
+            None => {
+                frame.open = frame.open.saturating_sub(1);
+                self.status.done += 1;
+                PartitionEnd::Compared
+            }
+        };
+        step.decision.commit.done.push((self.spec.name.clone(), partition, end));
+        self.status_changed = true;
+        self.complete(step);
+    }
+
+    /// A partition could not be read, or not whole.
+    fn not_read(
+        &mut self,
+        step: &mut Step<'_>,
+        partition: Partition,
+        fault: &Fault,
+        nothing: bool,
+    ) {
+        let Phase::Passing(frame) = &mut self.phase else { return };
+        let tries = frame.tries.remove(&partition).unwrap_or(0) + 1;
+        let limit = self.spec.plan.tries.get();
+        // A store that answers nothing at all is one incident of the pairing, and no partition's
+        // tries are used up by it for ever: a run that goes on waits for the store.
+        let waits = nothing && fault.code.starts_with("store-") && step.until == Until::Stopped;
+        let tries = if waits { tries.min(limit - 1) } else { tries };
+        if tries < limit {
+            let due = step.now.after(self.spec.plan.wait(tries));
+            frame.retry.insert((due, partition), tries);
+            if nothing {
+                self.failed(step);
+                if self.failures == limit {
+                    self.open_incident(step, None, fault);
+                }
+            }
+            return;
+        }
+        frame.open = frame.open.saturating_sub(1);
+        frame.unread += 1;
+        self.status.done += 1;
+        self.status.unread_partitions += 1;
+        self.status_changed = true;
+        let end = PartitionEnd::Unread;
+        step.decision.commit.done.push((self.spec.name.clone(), partition, end));
+        if nothing && fault.code.starts_with("store-") && step.until == Until::OnePass {
+            self.give_up(step);
+        }
+        self.open_incident(step, Some(partition), fault);
+        self.complete(step);
+    }
+
+    /// A store that does not come back within its tries ends a single pass: all that is left is
+    /// unread.
+    fn give_up(&mut self, step: &mut Step<'_>) {
+        let Phase::Passing(frame) = &mut self.phase else { return };
+        let waiting = std::mem::take(&mut frame.queue).into_iter();
+        let retried = std::mem::take(&mut frame.retry).into_keys().map(|(_, partition)| partition);
+        for partition in waiting.chain(retried) {
+            frame.open = frame.open.saturating_sub(1);
+            frame.unread += 1;
+            self.status.done += 1;
+            self.status.unread_partitions += 1;
+            let end = PartitionEnd::Unread;
+            step.decision.commit.done.push((self.spec.name.clone(), partition, end));
+        }
+    }
+
+    fn open_incident(&mut self, step: &mut Step<'_>, partition: Option<Partition>, fault: &Fault) {
+        if self.incidents.insert(fault.code) {
+            step.happened(Happening::Unread {
+                pairing: self.spec.name.clone(),
+                partition,
+                fault: fault.clone(),
+                tries: self.spec.plan.tries.get(),
+            });
+        }
+    }
+
+    fn close_incidents(&mut self, step: &mut Step<'_>) {
+        if !std::mem::take(&mut self.incidents).is_empty() {
+            let pairing = self.spec.name.clone();
+            step.happened(Happening::Readable { pairing, partition: None });
+        }
+    }
+
+    /// Ends the pass if all its partitions are done.
+    fn complete(&mut self, step: &mut Step<'_>) {
+        let Phase::Passing(frame) = &mut self.phase else { return };
+        if frame.open > 0 {
+            return;
+        }
+        frame.state.complete = true;
+        frame.state.done.clear();
+        let (pass, began) = (frame.state.pass, frame.state.began);
+        let (compared, unread) = (frame.compared, frame.unread);
+        self.status.passes += 1;
+        self.status.last_pass_unread = unread;
+        self.status.last_pass_unsettled =
+            self.status.unsettled.saturating_sub(frame.unsettled_before);
+        if unread == 0 {
+            self.status.covered_since = Some(began);
+        }
+        step.decision.commit.passes.push(PassState { extents: Vec::new(), ..frame.state.clone() });
+        if unread == 0 {
+            self.close_incidents(step);
+        }
+        let pairing = self.spec.name.clone();
+        step.happened(Happening::PassCompleted { pairing, pass, began, compared, unread });
+        self.phase = match step.until {
+            Until::OnePass => Phase::Over,
+            Until::Stopped => Phase::Resting { until: step.now.after(self.spec.plan.rest) },
+        };
+        self.status_changed = true;
+    }
+}
+
+/// The part of a partition that was compared, when `rest` was left.
+fn covered(partition: Partition, rest: Option<Extent>) -> Partition {
+    match (partition.extent, rest) {
+        (Extent::Range(range), Some(Extent::Range(rest))) => Partition {
+            extent: Extent::Range(crate::model::Range { until: rest.from, ..range }),
+            ..partition
+        },
+        _ => partition,
+    }
+}

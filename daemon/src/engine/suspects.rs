@@ -1,0 +1,196 @@
+//! Suspects: from a sighting to a verdict.
+//!
+//! Owns taking sightings in, looking again, and the evidence of lag. Refuses the rules of settling:
+//! they are `settle`'s. Invariant: a suspect leaves only acquitted, condemned or unsettled, and each of
+//! these is counted; a failed look keeps it.
+
+use crate::engine::Step;
+use crate::engine::pairing::Pairing;
+use crate::model::{
+    Happening, Key, Look, Moment, Note, Outcome, Sighting, State, Suspect, Version,
+};
+use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
+
+impl Pairing {
+    /// What leader and follower held.
+    pub(super) fn sides<'a>(&self, sighting: &'a Sighting) -> (&'a State, &'a State) {
+        let leads = self.spec.leads;
+        (sighting.state(leads.leader()), sighting.state(leads.follower()))
+    }
+
+    /// A check saw a key that differs.
+    pub(super) fn suspected(&mut self, step: &mut Step<'_>, check: u64, sighting: Sighting) {
+        if self.suspects.contains_key(&sighting.key) {
+            return;
+        }
+        let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check };
+        let sides = self.sides(&sighting);
+        let mut suspect = settle::suspect(&origin, &sighting, sides, step.now, &self.spec.settle);
+        if self.is_known(step.now, &suspect) {
+            return;
+        }
+        suspect.leader_changed = self.written(&suspect.leader, step.now);
+        self.undecided.entry(check).or_insert((0, false)).0 += 1;
+        self.enqueue(step, suspect);
+    }
+
+    fn enqueue(&mut self, step: &mut Step<'_>, suspect: Suspect) {
+        step.decision.commit.suspects.push(suspect.clone());
+        self.due.insert((suspect.due, suspect.key.clone()));
+        self.suspects.insert(suspect.key.clone(), suspect);
+        self.status_changed = true;
+    }
+
+    /// When the leader wrote what it holds, if its declared version says so.
+    fn written(&self, leader: &State, now: Moment) -> Option<Moment> {
+        match leader {
+            State::Present(facets) if self.spec.version_is_time => {
+                version_moment(facets.version).filter(|written| *written <= now)
+            }
+            State::Present(_)
+            | State::Absent
+            | State::Excluded
+            | State::Duplicate(_)
+            | State::Unmappable(_) => None,
+        }
+    }
+
+    /// What a check says of the follower's progress: the newest version that it holds.
+    pub(super) fn note_progress(&mut self, outcome: &Outcome) {
+        if !self.spec.version_is_time {
+            return;
+        }
+        let reading = match self.spec.leads.follower() {
+            crate::model::Side::Source => &outcome.source,
+            crate::model::Side::Target => &outcome.target,
+        };
+        if let Some(newest) = version_moment(reading.newest) {
+            self.lag.moved(newest);
+        }
+    }
+
+    /// A look ended.
+    pub(super) fn looked(&mut self, step: &mut Step<'_>, look: u64, result: Look) {
+        let Some(_keys) = self.looks.remove(&look) else { return };
+        self.count_costs(result.source_cost, result.target_cost);
+        let nothing = result.sightings.is_empty() && !result.unread.is_empty();
+        if nothing {
+            self.failed(step);
+        } else {
+            self.failures = 0;
+        }
+        self.status.unread += result.unread.len() as u64;
+        if let Some((_, fault)) = result.unread.first() {
+            step.decision.notes.push(Note::Unread {
+                pairing: self.spec.name.clone(),
+                scope: format!("{} keys looked at again", result.unread.len()),
+                fault: fault.clone(),
+            });
+        }
+        for (key, _) in &result.unread {
+            self.look_failed(step, key);
+        }
+        for sighting in result.sightings {
+            match self.suspects.remove(&sighting.key) {
+                Some(suspect) => self.judge(step, suspect, &sighting),
+                None => self.found_again(step, &sighting),
+            }
+        }
+    }
+
+    fn look_failed(&mut self, step: &mut Step<'_>, key: &Key) {
+        match self.suspects.get_mut(key) {
+            Some(suspect) => {
+                settle::failed(suspect, step.now, &self.spec.settle);
+                step.decision.commit.suspects.push(suspect.clone());
+                self.due.insert((suspect.due, key.clone()));
+            }
+            None => self.postpone_findings(step, key),
+        }
+    }
+
+    fn judge(&mut self, step: &mut Step<'_>, suspect: Suspect, sighting: &Sighting) {
+        let now = step.now;
+        let sides = self.sides(sighting);
+        if *sides.1 != suspect.follower {
+            self.lag.moved(now);
+        }
+        let check = suspect.check;
+        let key = suspect.key.clone();
+        let circumstances = LookedAt {
+            now,
+            settings: &self.spec.settle,
+            observed: self.lag.recent(),
+            paused: self.lag.paused(now, &self.spec.settle),
+        };
+        match settle::looked(suspect, sighting, sides, &circumstances) {
+            Verdict::Acquitted { lag, healed } => {
+                if healed {
+                    self.lag.healed(now, lag, &self.spec.settle);
+                }
+                self.status.acquitted += 1;
+                self.decided(step, check, key, false);
+                self.found_again(step, sighting);
+            }
+            Verdict::Condemned { suspect, charges } => {
+                self.condemn(step, &suspect, charges);
+                self.decided(step, check, key, true);
+            }
+            Verdict::Unsettled(_) => {
+                self.status.unsettled += 1;
+                self.decided(step, check, key, false);
+            }
+            Verdict::Again(mut suspect) => {
+                suspect.leader_changed =
+                    suspect.leader_changed.max(self.written(&suspect.leader, now));
+                self.enqueue(step, suspect);
+            }
+        }
+    }
+
+    /// A suspect is decided; with the last one of its check, the check is.
+    fn decided(&mut self, step: &mut Step<'_>, check: u64, key: Key, drift: bool) {
+        step.decision.commit.decided.push((self.spec.name.clone(), key));
+        self.status_changed = true;
+        if let Some((left, any)) = self.undecided.get_mut(&check) {
+            *left = left.saturating_sub(1);
+            *any |= drift;
+            if *left == 0 {
+                let drift = *any;
+                self.undecided.remove(&check);
+                step.decision.notes.push(Note::Decided { check, drift });
+            }
+        }
+    }
+
+    /// Weighs the evidence of lag, at most once a second.
+    pub(super) fn weigh_lag(&mut self, step: &mut Step<'_>) {
+        let second = std::time::Duration::from_secs(1);
+        let quiet = self.suspects.is_empty() && self.lag.since().is_none();
+        if quiet || step.now.since(self.weighed) < second {
+            return;
+        }
+        self.weighed = step.now;
+        let changes = self.suspects.values().filter_map(|suspect| suspect.leader_changed);
+        let pairing = self.spec.name.clone();
+        match self.lag.weigh(step.now, changes, &self.spec.settle) {
+            Some(LagChange::Opened { lag, evidence }) => {
+                let lag_micros = u64::try_from(lag.as_micros()).unwrap_or(u64::MAX);
+                step.happened(Happening::Lagging { pairing, lag_micros, evidence });
+                self.status_changed = true;
+            }
+            Some(LagChange::Closed { lasted }) => {
+                let lasted_micros = u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX);
+                step.happened(Happening::CaughtUp { pairing, lasted_micros });
+                self.status_changed = true;
+            }
+            None => {}
+        }
+    }
+}
+
+/// A version that is a point in time.
+fn version_moment(version: Option<Version>) -> Option<Moment> {
+    let micros = version?.0.to_integer()?;
+    i64::try_from(micros).ok().map(Moment)
+}

@@ -1,0 +1,64 @@
+//! What is wrong with a mapping, and where.
+//!
+//! Owns [`PlanIssue`] and the search for names that were probably meant. Refuses to print: `config`
+//! finds the place in the file. Invariant: an issue holds names of the configuration and of the
+//! store, never row values.
+
+use std::fmt;
+
+/// Something that is wrong with a mapping's configuration or plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanIssue {
+    /// A JSON pointer to what is wrong, into the table that the issue speaks of.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl PlanIssue {
+    /// An issue at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into(), help: None }
+    }
+
+    /// The issue, with what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The issue, its path below `prefix`.
+    #[must_use]
+    pub(super) fn below(mut self, prefix: &str) -> Self {
+        self.path.insert_str(0, prefix);
+        self
+    }
+
+    /// The issue, with the names of `known` that are nearest to `given`, if any is near.
+    #[must_use]
+    pub(super) fn nearest<'a>(mut self, given: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let mut near: Vec<(usize, &str)> = known
+            .map(|name| {
+                (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), name)
+            })
+            .filter(|(distance, name)| *distance <= 1 + name.len().max(given.len()) / 3)
+            .collect();
+        near.sort_unstable();
+        near.truncate(3);
+        if !near.is_empty() {
+            let names: Vec<_> = near.into_iter().map(|(_, name)| format!("`{name}`")).collect();
+            self.help = Some(format!("nearest: {}", names.join(", ")));
+        }
+        self
+    }
+}
+
+impl fmt::Display for PlanIssue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, "; {help}"))
+    }
+}

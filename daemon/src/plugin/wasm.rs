@@ -1,0 +1,343 @@
+//! Running plugins.
+//!
+//! Owns loading of WebAssembly files, what they may import and must export, and the binding of a
+//! plugin to a pairing. Refuses plans that this version cannot carry out, loudly. Invariant: a
+//! plugin has no file, network, clock, randomness or environment, and every call into it is bounded
+//! in fuel, time, memory and output.
+
+mod lift;
+mod machine;
+mod planning;
+mod session;
+mod v0_1;
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::Component;
+use wit_component::ComponentEncoder;
+
+use self::machine::Machine;
+use self::session::{Bound, Program, WasmMapper};
+use self::v0_1::{Contract, VERSION};
+use super::identity::{Origin, identity};
+use super::{Binding, Code, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings};
+
+/// A larger file is refused: guests of the largest languages have about 20 MB.
+const FILE_BYTES: usize = 128 << 20;
+
+/// What runs plugins. One is enough for a process; what was loaded keeps it running.
+#[derive(Clone, Debug)]
+pub struct Host {
+    machine: Arc<Machine>,
+}
+
+/// A plugin that was read, checked and compiled.
+pub struct Loaded {
+    program: Arc<Program>,
+    /// Whether it exports what this version does not use.
+    locates: bool,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded")
+            .field("plugin", &self.program.plugin)
+            .field("digest", &self.program.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A plugin that is bound to a pairing.
+#[derive(Debug)]
+pub struct Attached {
+    /// The mapping.
+    pub mapper: Arc<dyn Mapper>,
+    /// What the plugin says of itself.
+    pub about: About,
+    /// What a person should know, although nothing is wrong.
+    pub notes: Vec<String>,
+}
+
+/// What a plugin says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Its own name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it does.
+    pub summary: String,
+}
+
+/// A plugin cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("plugin `{plugin}`{}: {kind}", file.as_ref().map(|file| format!(" ({})", file.display())).unwrap_or_default())]
+pub struct LoadError {
+    /// Its name in the configuration.
+    pub plugin: String,
+    /// The file, if it comes from one.
+    pub file: Option<PathBuf>,
+    /// Why.
+    pub kind: LoadErrorKind,
+}
+
+/// Why a plugin cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadErrorKind {
+    /// The file cannot be read.
+    #[error("the file cannot be read: {0}")]
+    Unreadable(#[source] std::io::Error),
+    /// The file is larger than any plugin.
+    #[error("the file has {0} bytes; a plugin has at most {FILE_BYTES}")]
+    TooLarge(usize),
+    /// The file is no WebAssembly.
+    #[error("the file is no WebAssembly module or component")]
+    NotWasm,
+    /// A core module cannot be made a component.
+    #[error("the module cannot be made a component: {0}")]
+    Module(String),
+    /// The code is not valid, or uses what is switched off.
+    #[error("the code cannot be compiled: {0}")]
+    Code(String),
+    /// It imports what a plugin may not.
+    #[error("it imports {}; a plugin may import nothing but driftd:plugin/host", .0.join(", "))]
+    Imports(Vec<String>),
+    /// It was made for another version of the contract.
+    #[error("it speaks {}, this driftd speaks driftd:plugin@{VERSION}; build it against wit/ of this release", .0.join(", "))]
+    Version(Vec<String>),
+    /// It lacks exports.
+    #[error("it does not export {}; a plugin exports driftd:plugin/lifecycle and driftd:plugin/mapping", .0.join(", "))]
+    Exports(Vec<String>),
+    /// Its imports or exports have other types than the contract's.
+    #[error("it does not fit the contract driftd:plugin@{VERSION}: {0}")]
+    Misfit(String),
+}
+
+/// A plugin cannot be bound to a pairing.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// A call failed.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// The plugin itself refuses its configuration or the schemas.
+    #[error("plugin `{plugin}`, {function}: {}", list(issues))]
+    Refused {
+        /// Its name in the configuration.
+        plugin: String,
+        /// The contract's function that refused.
+        function: &'static str,
+        /// Why; paths point into the plugin's own configuration.
+        issues: Vec<PlanIssue>,
+    },
+    /// The plan is malformed, or wider than this version supports.
+    #[error("plugin `{plugin}`, its plan: {}", list(issues))]
+    Unfit {
+        /// Its name in the configuration.
+        plugin: String,
+        /// Why; paths point into the plan, or to `/source/key` and `/target/key`.
+        issues: Vec<PlanIssue>,
+    },
+}
+
+fn list(issues: &[PlanIssue]) -> String {
+    issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Host {
+    /// Starts the engine and its ticker, which end when the last user of them is dropped.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { machine: Machine::new() }
+    }
+
+    /// Reads, checks and compiles a plugin. Compiling takes from a tenth of a second to many
+    /// seconds, on the calling thread.
+    ///
+    /// # Errors
+    /// If the file is no plugin that this version can run.
+    pub fn load(&self, settings: &Settings) -> Result<Loaded, LoadError> {
+        self.load_kind(settings).map_err(|kind| LoadError {
+            plugin: settings.name.clone(),
+            file: match &settings.code {
+                Code::File(path) => Some(path.clone()),
+                Code::Embedded(_) => None,
+            },
+            kind,
+        })
+    }
+
+    fn load_kind(&self, settings: &Settings) -> Result<Loaded, LoadErrorKind> {
+        let read;
+        let bytes: &[u8] = match &settings.code {
+            Code::File(path) => {
+                read = std::fs::read(path).map_err(LoadErrorKind::Unreadable)?;
+                &read
+            }
+            Code::Embedded(bytes) => bytes,
+        };
+        if bytes.len() > FILE_BYTES {
+            return Err(LoadErrorKind::TooLarge(bytes.len()));
+        }
+        let encoded;
+        let component: &[u8] = match bytes.get(..8) {
+            Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+                encoded = encode(bytes)?;
+                &encoded
+            }
+            Some([0, b'a', b's', b'm', _, _, 1, 0]) => bytes,
+            _ => return Err(LoadErrorKind::NotWasm),
+        };
+        let component = Component::from_binary(&self.machine.engine, component)
+            .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
+        let locates = self.check_names(&component)?;
+        let contract = Contract::new(&self.machine, &component)
+            .map_err(|error| LoadErrorKind::Misfit(format!("{error:#}")))?;
+        let mut digest = String::with_capacity(64);
+        for byte in Sha256::digest(bytes) {
+            write!(digest, "{byte:02x}").expect("a string takes what is written");
+        }
+        let program = Program {
+            machine: Arc::clone(&self.machine),
+            contract,
+            plugin: settings.name.clone(),
+            digest,
+            config: settings.config.to_string(),
+            limits: settings.limits,
+        };
+        // The types of exports are checked only by loading an instance.
+        match program.start(settings.limits.log) {
+            Ok(_instance) => {}
+            Err(PluginErrorKind::Malformed(what)) => return Err(LoadErrorKind::Misfit(what)),
+            Err(kind) => {
+                return Err(LoadErrorKind::Misfit(format!("it cannot be started: it {kind}")));
+            }
+        }
+        Ok(Loaded { program: Arc::new(program), locates })
+    }
+
+    /// Looks at the names of imports and exports; says whether it exports `locating`.
+    fn check_names(&self, component: &Component) -> Result<bool, LoadErrorKind> {
+        let component = component.component_type();
+        let ours = |interface: &str| format!("driftd:plugin/{interface}@{VERSION}");
+        let engine = &self.machine.engine;
+        let imports: Vec<_> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        let exports: Vec<_> = component.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        let foreign: Vec<_> =
+            imports.iter().filter(|name| !name.starts_with("driftd:plugin/")).cloned().collect();
+        if !foreign.is_empty() {
+            return Err(LoadErrorKind::Imports(foreign));
+        }
+        let version = format!("@{VERSION}");
+        let others: Vec<_> = imports
+            .iter()
+            .chain(&exports)
+            .filter(|name| name.starts_with("driftd:plugin/") && !name.ends_with(&version))
+            .cloned()
+            .collect();
+        if !others.is_empty() {
+            return Err(LoadErrorKind::Version(others));
+        }
+        let known = [ours("host"), ours("types")];
+        let beyond: Vec<_> = imports.into_iter().filter(|name| !known.contains(name)).collect();
+        if !beyond.is_empty() {
+            return Err(LoadErrorKind::Imports(beyond));
+        }
+        let missing: Vec<_> = [ours("lifecycle"), ours("mapping")]
+            .into_iter()
+            .filter(|name| !exports.contains(name))
+            .collect();
+        if !missing.is_empty() {
+            return Err(LoadErrorKind::Exports(missing));
+        }
+        Ok(exports.contains(&ours("locating")))
+    }
+}
+
+/// Makes a core module a component.
+fn encode(module: &[u8]) -> Result<Vec<u8>, LoadErrorKind> {
+    let encoded = ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| LoadErrorKind::Module(format!("{error:#}")))
+}
+
+impl Loaded {
+    /// The SHA-256 digest of the file, in hexadecimal.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.program.digest
+    }
+
+    /// Binds the plugin to a pairing: hands it its configuration and the schemas, and checks what it
+    /// plans and declares.
+    ///
+    /// # Errors
+    /// If a call fails, if the plugin refuses, or if its plan cannot be carried out; everything that
+    /// is wrong, at once.
+    pub fn bind(&self, binding: &Binding<'_>) -> Result<Attached, AttachError> {
+        let program = &self.program;
+        let failed = |function| move |kind| program.error(function, kind);
+        let refused = |function| {
+            move |issues| AttachError::Refused { plugin: program.plugin.clone(), function, issues }
+        };
+        let unfit = |issues| AttachError::Unfit { plugin: program.plugin.clone(), issues };
+
+        let mut instance = program.start(program.limits.log).map_err(failed("instantiate"))?;
+        let info = instance.describe().map_err(failed("describe"))?;
+        instance.init(&program.config).map_err(failed("init"))?.map_err(refused("init"))?;
+        let (source, target) = (binding.source.schema, binding.target.schema);
+        let proposal = instance
+            .plan(binding.pairing, source, target)
+            .map_err(failed("plan"))?
+            .map_err(refused("plan"))?;
+        let plan = planning::check(proposal.clone(), binding).map_err(unfit)?;
+        let invariants = instance
+            .declare(binding.pairing)
+            .map_err(failed("declare"))?
+            .map_err(refused("declare"))?;
+        let mut issues = planning::check_invariants(&invariants);
+        let locators = Locators::new(&plan.entities[0], binding, &mut issues);
+        if !issues.is_empty() {
+            return Err(unfit(issues));
+        }
+        let origin = Origin { code: &program.digest, config: &program.config, contract: VERSION };
+        let bound = Bound {
+            program: Arc::clone(program),
+            pairing: binding.pairing.to_owned(),
+            source: source.clone(),
+            target: target.clone(),
+            proposal,
+            identity: identity(origin, &plan),
+            plan,
+            invariants,
+            locators,
+        };
+        Ok(Attached {
+            mapper: Arc::new(WasmMapper(Arc::new(bound))),
+            about: About { name: info.name, version: info.version, summary: info.summary },
+            notes: self.notes(),
+        })
+    }
+
+    fn notes(&self) -> Vec<String> {
+        if !self.locates {
+            return Vec::new();
+        }
+        vec![format!(
+            "plugin `{}` exports driftd:plugin/locating, which this version does not use: entities \
+             are located by the pairing's key templates",
+            self.program.plugin
+        )]
+    }
+}

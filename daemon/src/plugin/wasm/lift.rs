@@ -1,0 +1,235 @@
+//! Checks on what a guest returned.
+//!
+//! Owns what must hold for columns that come from a guest before anything else sees them. Refuses to
+//! repair. Invariant: a batch that passed has the columns, layouts and lengths of its plan, and every
+//! cell is a value of its type, but for the rows that are named as unmappable.
+
+use crate::model::VarBytes;
+use crate::model::{Batch, Bitmap, Buffer, Column, FieldDef, Logical, Number, NumberError, Value};
+
+/// Rows that hold a number that no canonical value can: trouble of the row, not of the plugin.
+pub(super) type Unmappable = Vec<(usize, String)>;
+
+/// Checks a batch of entities. The error says what is wrong and where, and holds no values.
+pub(super) fn check(batch: &Batch, fields: &[FieldDef]) -> Result<Unmappable, String> {
+    if batch.columns.len() != fields.len() {
+        return Err(format!(
+            "{} columns where the entity has {} fields",
+            batch.columns.len(),
+            fields.len()
+        ));
+    }
+    let mut unmappable = Unmappable::new();
+    for (field, column) in fields.iter().zip(&batch.columns) {
+        check_column(column, batch.rows, field, &mut unmappable)
+            .map_err(|what| format!("column `{}`: {what}", field.name))?;
+    }
+    unmappable.sort_by_key(|(row, _)| *row);
+    unmappable.dedup_by_key(|(row, _)| *row);
+    Ok(unmappable)
+}
+
+fn check_column(
+    column: &Column,
+    rows: usize,
+    field: &FieldDef,
+    unmappable: &mut Unmappable,
+) -> Result<(), String> {
+    check_validity(&column.validity, rows)?;
+    if let Buffer::Bytes(values) = &column.values {
+        check_offsets(values, rows)?;
+    } else if column.values.len() != rows {
+        return Err(format!("{} values for {rows} rows", column.values.len()));
+    }
+    match (field.logical, &column.values) {
+        (Logical::Integer, Buffer::Int64(_) | Buffer::UInt64(_))
+        | (
+            Logical::Timestamp | Logical::DateTime | Logical::Date | Logical::Time,
+            Buffer::Int64(_),
+        )
+        | (Logical::Float, Buffer::Float64(_))
+        | (Logical::Binary, Buffer::Bytes(_)) => Ok(()),
+        (Logical::Boolean, Buffer::Int64(values)) => {
+            let wrong =
+                |(row, value): (usize, &i64)| !matches!(value, 0 | 1) && column.is_valid(row);
+            match values.iter().enumerate().position(wrong) {
+                Some(row) => Err(format!("row {row} is a boolean other than 0 and 1")),
+                None => Ok(()),
+            }
+        }
+        (Logical::Text | Logical::Enum | Logical::Set, Buffer::Bytes(values)) => {
+            check_text(column, values)
+        }
+        (Logical::Decimal, Buffer::Bytes(_)) => {
+            check_cells(column, rows, |row, bytes| match number(bytes) {
+                Ok(_) => Ok(()),
+                Err(NumberError::Syntax) => Err("is no decimal number"),
+                Err(wide @ (NumberError::TooManyDigits | NumberError::Exponent)) => {
+                    unmappable.push((row, format!("field `{}`: {wide}", field.name)));
+                    Ok(())
+                }
+            })
+        }
+        (Logical::Json, Buffer::Bytes(_)) => check_cells(column, rows, |row, bytes| {
+            let json = serde_json::from_slice(bytes).map_err(|_syntax| "is no JSON text")?;
+            if let Err(wide) = Value::from_json(&json) {
+                unmappable.push((row, format!("field `{}`: {wide}", field.name)));
+            }
+            Ok(())
+        }),
+        (Logical::Value, Buffer::Bytes(_)) => check_cells(column, rows, |_, bytes| {
+            Value::decode(bytes).map(drop).map_err(|_wrong| "is no canonical value in CBOR")
+        }),
+        (logical, values) => {
+            Err(format!("layout {} where the field is of type {logical}", layout(values)))
+        }
+    }
+}
+
+/// A bitmap that comes from a guest: one bit a row, or nothing.
+pub(super) fn check_validity(bitmap: &Bitmap, rows: usize) -> Result<(), String> {
+    let (given, wanted) = (bitmap.0.len(), rows.div_ceil(8));
+    if given == 0 || given == wanted {
+        Ok(())
+    } else {
+        Err(format!("a validity bitmap of {given} bytes for {rows} rows"))
+    }
+}
+
+fn check_offsets(values: &VarBytes, rows: usize) -> Result<(), String> {
+    let VarBytes { offsets, data } = values;
+    if offsets.len() != rows + 1 {
+        return Err(format!("{} offsets for {rows} rows; there must be one more", offsets.len()));
+    }
+    if offsets[0] != 0 {
+        return Err("offsets do not start at 0".to_owned());
+    }
+    if let Some(row) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
+        return Err(format!("offsets fall at row {row}"));
+    }
+    if offsets[rows] as usize != data.len() {
+        return Err(format!("offsets end at {} of {} bytes", offsets[rows], data.len()));
+    }
+    Ok(())
+}
+
+fn check_text(column: &Column, values: &VarBytes) -> Result<(), String> {
+    // The whole arena at once, which is several times as fast as cell by cell.
+    if let Ok(text) = std::str::from_utf8(&values.data)
+        && values.offsets.iter().all(|offset| text.is_char_boundary(*offset as usize))
+    {
+        return Ok(());
+    }
+    check_cells(column, values.len(), |_, bytes| {
+        std::str::from_utf8(bytes).map(drop).map_err(|_utf8| "is no UTF-8")
+    })
+}
+
+fn check_cells(
+    column: &Column,
+    rows: usize,
+    mut check: impl FnMut(usize, &[u8]) -> Result<(), &'static str>,
+) -> Result<(), String> {
+    for row in 0..rows {
+        if let Some(bytes) = column.bytes(row) {
+            check(row, bytes).map_err(|what| format!("row {row} {what}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn number(bytes: &[u8]) -> Result<Number, NumberError> {
+    Number::parse(std::str::from_utf8(bytes).map_err(|_utf8| NumberError::Syntax)?)
+}
+
+const fn layout(values: &Buffer) -> &'static str {
+    match values {
+        Buffer::Int64(_) => "int64",
+        Buffer::UInt64(_) => "uint64",
+        Buffer::Float64(_) => "float64",
+        Buffer::Bytes(_) => "bytes",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Role;
+
+    fn checked(logical: Logical, rows: usize, column: Column) -> Result<Unmappable, String> {
+        let field = FieldDef { name: "f".to_owned(), logical, role: Role::Compared, rules: vec![] };
+        check(&Batch { rows, columns: vec![column] }, &[field])
+    }
+
+    fn bytes(offsets: &[u32], data: &[u8]) -> Column {
+        let values = VarBytes { offsets: offsets.to_vec(), data: data.to_vec() };
+        Column { validity: Bitmap::default(), values: Buffer::Bytes(values) }
+    }
+
+    #[test]
+    fn malformed_columns_are_refused_with_their_place() {
+        use Logical as L;
+        let int = |validity: &[u8], values: &[i64]| Column {
+            validity: Bitmap(validity.to_vec()),
+            values: Buffer::Int64(values.to_vec()),
+        };
+        for (logical, rows, column, expected) in [
+            (L::Text, 2, bytes(&[0, 1], b"a"), "2 offsets for 2 rows; there must be one more"),
+            (L::Text, 1, bytes(&[1, 1], b"a"), "offsets do not start at 0"),
+            (L::Text, 2, bytes(&[0, 2, 1], b"a"), "offsets fall at row 1"),
+            (L::Text, 1, bytes(&[0, 9], b"a"), "offsets end at 9 of 1 bytes"),
+            (L::Text, 0, bytes(&[], b""), "0 offsets for 0 rows; there must be one more"),
+            (L::Text, 2, bytes(&[0, 1, 2], b"a\xff"), "row 1 is no UTF-8"),
+            (L::Enum, 2, bytes(&[0, 1, 2], "ü".as_bytes()), "row 0 is no UTF-8"),
+            (L::Decimal, 1, bytes(&[0, 1], b"x"), "row 0 is no decimal number"),
+            (L::Json, 1, bytes(&[0, 1], b"{"), "row 0 is no JSON text"),
+            (L::Value, 1, bytes(&[0, 1], b"\xff"), "row 0 is no canonical value in CBOR"),
+            (L::Boolean, 2, int(&[], &[1, 2]), "row 1 is a boolean other than 0 and 1"),
+            (L::Integer, 2, int(&[], &[1]), "1 values for 2 rows"),
+            (L::Integer, 9, int(&[1], &[0; 9]), "a validity bitmap of 1 bytes for 9 rows"),
+            (L::Integer, 1, bytes(&[0, 0], b""), "layout bytes where the field is of type integer"),
+            (L::Text, 1, int(&[], &[1]), "layout int64 where the field is of type text"),
+        ] {
+            let wrong = checked(logical, rows, column).unwrap_err();
+            assert_eq!(wrong, format!("column `f`: {expected}"));
+        }
+    }
+
+    #[test]
+    fn what_lies_under_a_null_does_not_matter() {
+        let mut column = bytes(&[0, 1, 2], b"a\xff");
+        column.validity = Bitmap(vec![1]);
+        assert_eq!(checked(Logical::Text, 2, column), Ok(vec![]));
+    }
+
+    #[test]
+    fn too_many_digits_are_the_rows_trouble() {
+        let column = bytes(&[0, 1, 40], b"1123456789012345678901234567890123456789");
+        let unmappable = checked(Logical::Decimal, 2, column).unwrap();
+        assert_eq!(unmappable, [(1, "field `f`: more than 38 significant digits".to_owned())]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_can_be_read(
+            offsets in prop::collection::vec(0u32..12, 0..6),
+            data in prop::collection::vec(any::<u8>(), 0..12),
+            validity in prop::collection::vec(any::<u8>(), 0..2),
+            rows in 0usize..6,
+        ) {
+            for logical in [Logical::Text, Logical::Binary, Logical::Value, Logical::Decimal] {
+                let mut column = bytes(&offsets, &data);
+                column.validity = Bitmap(validity.clone());
+                if checked(logical, rows, column.clone()).is_ok() {
+                    for row in 0..rows {
+                        if let (Some(cell), Logical::Text) = (column.bytes(row), logical) {
+                            prop_assert!(std::str::from_utf8(cell).is_ok());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

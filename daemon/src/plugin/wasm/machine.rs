@@ -1,0 +1,267 @@
+//! The engine that runs guests, and what holds a guest in its bounds.
+//!
+//! Owns wasmtime's configuration, the ticker that makes deadlines pass, the data of a guest's store,
+//! and the naming of what stopped a guest. Refuses to know the contract. Invariant: no guest runs
+//! without fuel, a deadline and a memory limit, and nothing that it sees depends on the machine.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, ResourceLimiter, Store, Trap, WasmBacktrace, WasmBacktraceDetails};
+
+use crate::plugin::{Limits, PluginErrorKind};
+
+/// How often deadlines are looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// Native stack that a guest may use.
+const STACK_BYTES: usize = 512 << 10;
+/// Elements of all tables of a guest; a table costs the host memory that is no linear memory.
+const TABLE_ELEMENTS: usize = 100_000;
+/// Core instances, memories and tables of a guest; guests of some languages consist of many modules.
+const PARTS: usize = 100;
+/// Frames of a backtrace that an error shows.
+const FRAMES: usize = 4;
+/// Bytes of a guest's last words that an error shows.
+const WORDS_BYTES: usize = 512;
+
+/// The engine and its ticker, shared by everything that runs guests.
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) engine: Engine,
+    /// Dropped first: that stops the ticker.
+    stop: Option<SyncSender<()>>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+impl Machine {
+    pub(super) fn new() -> Arc<Self> {
+        let engine = Engine::new(&config()).expect("the configuration is a constant, and tested");
+        let (stop, stopped) = mpsc::sync_channel::<()>(0);
+        let ticking = engine.clone();
+        let ticker = std::thread::Builder::new()
+            .name("plugin-ticker".to_owned())
+            .spawn(move || {
+                while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                    ticking.increment_epoch();
+                }
+            })
+            .expect("a process that cannot start one thread cannot run guests within a deadline");
+        Arc::new(Self { engine, stop: Some(stop), ticker: Some(ticker) })
+    }
+
+    /// An empty store for a guest, within `limits`.
+    pub(super) fn store(&self, guest: Guest, limits: &Limits) -> Store<Guest> {
+        let mut store = Store::new(&self.engine, guest);
+        store.limiter(|guest| &mut guest.bounds);
+        store.set_hostcall_fuel(usize::try_from(limits.output).unwrap_or(usize::MAX));
+        store
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(ticker) = self.ticker.take() {
+            ticker.join().expect("the ticker does not panic");
+        }
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .consume_fuel(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK_BYTES)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_memory64(false)
+        .wasm_shared_everything_threads(false)
+        .shared_memory(false)
+        .concurrency_support(false)
+        // The names of functions suffice; debug information is the guest's own, so it is not parsed.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable);
+    config
+}
+
+/// The data of a guest's store.
+#[derive(Debug)]
+pub(super) struct Guest {
+    bounds: Bounds,
+    pub(super) words: Words,
+}
+
+impl Guest {
+    pub(super) fn new(plugin: &str, limits: &Limits, log_bytes: usize) -> Self {
+        let bounds = Bounds {
+            memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+            memory_used: 0,
+            table_used: 0,
+            refused: None,
+        };
+        let words = Words { plugin: plugin.to_owned(), left: log_bytes, last: None };
+        Self { bounds, words }
+    }
+}
+
+/// What a guest may take of the host's memory. Unlike wasmtime's own limiter it counts all memories
+/// of a guest together.
+#[derive(Debug)]
+struct Bounds {
+    memory: usize,
+    memory_used: usize,
+    table_used: usize,
+    /// Set when something was refused, which traps.
+    refused: Option<String>,
+}
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
+        if wanted > self.memory {
+            return Err(self.refuse(format!("it wanted {wanted} bytes of linear memory")));
+        }
+        self.memory_used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.table_used.saturating_add(desired.saturating_sub(current));
+        if wanted > TABLE_ELEMENTS {
+            return Err(self
+                .refuse(format!("it wanted {wanted} table elements, more than {TABLE_ELEMENTS}")));
+        }
+        self.table_used = wanted;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        PARTS
+    }
+
+    fn tables(&self) -> usize {
+        PARTS
+    }
+
+    fn memories(&self) -> usize {
+        PARTS
+    }
+}
+
+impl Bounds {
+    fn refuse(&mut self, what: String) -> wasmtime::Error {
+        let error = wasmtime::Error::msg(what.clone());
+        self.refused = Some(what);
+        error
+    }
+}
+
+/// What a guest says. Its words count as values: they are shown at debug level only, and as the last
+/// words of a guest that trapped.
+#[derive(Debug)]
+pub(super) struct Words {
+    plugin: String,
+    /// Bytes that may still be said in this check.
+    pub(super) left: usize,
+    /// What was said last at error level: a panic says why.
+    last: Option<String>,
+}
+
+impl Words {
+    pub(super) fn say(&mut self, level: &str, message: &str) {
+        if level == "error" {
+            self.last = Some(shortened(message, WORDS_BYTES).to_owned());
+        }
+        if self.left > 0 {
+            let message = shortened(message, self.left);
+            // An empty line costs something, too.
+            self.left = self.left.saturating_sub(message.len().max(16));
+            tracing::debug!(plugin = self.plugin, level, message, "plugin message");
+            if self.left == 0 {
+                tracing::debug!(plugin = self.plugin, "further messages of this check are dropped");
+            }
+        }
+    }
+}
+
+/// The first `bytes` bytes of `text`, or a little less, at a character's boundary.
+pub(super) fn shortened(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}
+
+/// One call's allowance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    fuel: u64,
+    limits: Limits,
+}
+
+impl Allowance {
+    /// What a call over `rows` rows may use.
+    pub(super) fn new(limits: Limits, rows: usize) -> Self {
+        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+        let fuel = limits.fuel_per_call.saturating_add(limits.fuel_per_row.saturating_mul(rows));
+        Self { fuel, limits }
+    }
+
+    /// Readies `store` for a call.
+    pub(super) fn grant(self, store: &mut Store<Guest>) {
+        store.set_fuel(self.fuel).expect("the engine counts fuel");
+        // The tick under way counts as none.
+        let ticks = self.limits.deadline.as_millis().div_ceil(TICK.as_millis()) + 1;
+        store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2));
+        store.data_mut().words.last = None;
+    }
+
+    /// What stopped a guest.
+    pub(super) fn name(self, error: &wasmtime::Error, guest: &mut Guest) -> PluginErrorKind {
+        if let Some(detail) = guest.bounds.refused.take() {
+            return PluginErrorKind::Memory { allowed: self.limits.memory, detail };
+        }
+        let trap = error.downcast_ref::<Trap>();
+        if trap == Some(&Trap::OutOfFuel) {
+            return PluginErrorKind::Fuel { allowed: self.fuel };
+        }
+        if trap == Some(&Trap::Interrupt) {
+            let millis = u64::try_from(self.limits.deadline.as_millis()).unwrap_or(u64::MAX);
+            return PluginErrorKind::Deadline { millis };
+        }
+        let backtrace = error.downcast_ref::<WasmBacktrace>();
+        // wasmtime keeps the type of this one to itself.
+        if error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls")) {
+            let limit = self.limits.output;
+            return PluginErrorKind::Malformed(format!("more than {limit} bytes of output"));
+        }
+        if trap.is_none() && backtrace.is_none() {
+            return PluginErrorKind::Malformed(format!("{error:#}"));
+        }
+        let mut what = trap.map_or_else(|| error.root_cause().to_string(), ToString::to_string);
+        let frames = backtrace.map(frames).unwrap_or_default();
+        if !frames.is_empty() {
+            what = format!("{what}; in {}", frames.join(", called by "));
+        }
+        if let Some(words) = guest.words.last.take() {
+            what = format!("{what}; the plugin's last words: {words}");
+        }
+        PluginErrorKind::Trap(what)
+    }
+}
+
+/// The innermost functions of a backtrace.
+fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
+    let text = backtrace.to_string();
+    let names = text.lines().filter_map(|line| Some(line.split_once(" - ")?.1));
+    names.take(FRAMES).map(|name| shortened(name, 200).to_owned()).collect()
+}

@@ -1,0 +1,463 @@
+//! Version 0.1.0 of the contract.
+//!
+//! Owns the bindings of `wit/driftd.wit` and their conversion from and to our own words. Refuses to
+//! let a type of the contract out. Invariant: batches cross to a guest as borrowed slices and come
+//! back as moved vectors; what comes back is owned, never lazily lifted.
+
+use wasmtime::Store;
+use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
+
+use self::bindings::driftd::plugin::host::{self, Level};
+use self::bindings::driftd::plugin::types;
+use self::bindings::exports::driftd::plugin::{invariants, lifecycle, mapping};
+use super::machine::{Allowance, Guest, Machine, shortened};
+use super::planning::{Proposal, ProposedEntity, ProposedField};
+use crate::model::{
+    Batch, Bitmap, Buffer, Column, InvariantDef, Moment, RelationPlan, RelationSchema, Role,
+    Severity, Side, SidePlan, Standing, VarBytes,
+};
+use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind};
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "mapper-with-invariants",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}
+
+/// The package that this file speaks.
+pub(super) const VERSION: &str = "0.1.0";
+/// Bytes of a text that a guest says about a row, a pair or a fault.
+const MESSAGE_BYTES: usize = 1_000;
+
+/// A compiled guest, ready to be started any number of times.
+pub(super) struct Contract {
+    pre: InstancePre<Guest>,
+    lifecycle: lifecycle::GuestIndices,
+    mapping: mapping::GuestIndices,
+    invariants: Option<invariants::GuestIndices>,
+}
+
+/// What a plugin says of itself.
+pub(super) struct Info {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) summary: String,
+}
+
+/// What a batch gave, before its batch is checked.
+pub(super) struct RawMapped {
+    pub(super) output: Option<RawOutput>,
+    /// Rows that cannot be mapped, and why.
+    pub(super) rejected: Vec<(usize, String)>,
+}
+
+/// Entities as a guest returned them.
+pub(super) struct RawOutput {
+    pub(super) items: Batch,
+    pub(super) from_group: Vec<u32>,
+    pub(super) standing: Vec<Standing>,
+}
+
+/// A violation as a guest returned it.
+pub(super) struct RawViolation {
+    pub(super) invariant: u32,
+    pub(super) pair: Option<u32>,
+    pub(super) message: String,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context<'a> {
+    pub(super) pairing: &'a str,
+    pub(super) as_of: Moment,
+}
+
+impl Contract {
+    /// Finds the contract's exports in a component.
+    pub(super) fn new(machine: &Machine, component: &Component) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(&machine.engine);
+        host::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
+        let pre = linker.instantiate_pre(component)?;
+        let has_invariants = component
+            .component_type()
+            .exports(&machine.engine)
+            .any(|(name, _)| name == format!("driftd:plugin/invariants@{VERSION}"));
+        Ok(Self {
+            lifecycle: lifecycle::GuestIndices::new(&pre)?,
+            mapping: mapping::GuestIndices::new(&pre)?,
+            invariants: has_invariants.then(|| invariants::GuestIndices::new(&pre)).transpose()?,
+            pre,
+        })
+    }
+
+    /// Starts a fresh guest.
+    pub(super) fn start(
+        &self,
+        machine: &Machine,
+        guest: Guest,
+        limits: Limits,
+    ) -> Result<Instance, PluginErrorKind> {
+        let mut store = machine.store(guest, &limits);
+        let allowance = Allowance::new(limits, 0);
+        allowance.grant(&mut store);
+        let started = self.load(&mut store);
+        let (lifecycle, mapping, invariants) =
+            started.map_err(|error| allowance.name(&error, store.data_mut()))?;
+        Ok(Instance { store, limits, lifecycle, mapping, invariants, groups: Vec::new() })
+    }
+
+    fn load(
+        &self,
+        store: &mut Store<Guest>,
+    ) -> wasmtime::Result<(lifecycle::Guest, mapping::Guest, Option<invariants::Guest>)> {
+        let instance = self.pre.instantiate(&mut *store)?;
+        let lifecycle = self.lifecycle.load(&mut *store, &instance)?;
+        let mapping = self.mapping.load(&mut *store, &instance)?;
+        let invariants = self.invariants.as_ref();
+        let invariants =
+            invariants.map(|indices| indices.load(&mut *store, &instance)).transpose()?;
+        Ok((lifecycle, mapping, invariants))
+    }
+}
+
+/// A guest that runs. After an error it must be dropped: a guest that trapped cannot be entered
+/// again.
+pub(super) struct Instance {
+    store: Store<Guest>,
+    limits: Limits,
+    lifecycle: lifecycle::Guest,
+    mapping: mapping::Guest,
+    invariants: Option<invariants::Guest>,
+    /// Numbers from 0, as many as the largest batch had rows: a row is a group.
+    groups: Vec<u32>,
+}
+
+impl Instance {
+    /// Bytes of log messages that the guest may still write.
+    pub(super) fn log_left(&self) -> usize {
+        self.store.data().words.left
+    }
+
+    pub(super) fn describe(&mut self) -> Result<Info, PluginErrorKind> {
+        let Self { store, lifecycle, limits, .. } = self;
+        let info = call(store, Allowance::new(*limits, 0), |store| lifecycle.call_describe(store))?;
+        let word = |text: &str| shortened(text, MESSAGE_BYTES).to_owned();
+        Ok(Info {
+            name: word(&info.name),
+            version: word(&info.version),
+            summary: word(&info.summary),
+        })
+    }
+
+    pub(super) fn init(
+        &mut self,
+        config: &str,
+    ) -> Result<Result<(), Vec<PlanIssue>>, PluginErrorKind> {
+        let Self { store, lifecycle, limits, .. } = self;
+        let allowance = Allowance::new(*limits, 0);
+        let done = call(store, allowance, |store| lifecycle.call_init(store, config))?;
+        Ok(done.map_err(issues))
+    }
+
+    pub(super) fn plan(
+        &mut self,
+        pairing: &str,
+        source: &RelationSchema,
+        target: &RelationSchema,
+    ) -> Result<Result<Proposal, Vec<PlanIssue>>, PluginErrorKind> {
+        let Self { store, mapping, limits, .. } = self;
+        let allowance = Allowance::new(*limits, source.columns.len() + target.columns.len());
+        let names = (type_names(source), type_names(target));
+        let columns = (columns(source, &names.0), columns(target, &names.1));
+        let keys = (keys(source)?, keys(target)?);
+        let planned = call(store, allowance, |store| {
+            mapping.call_plan(
+                store,
+                pairing,
+                &[table(source, &columns.0, &keys.0)],
+                &[table(target, &columns.1, &keys.1)],
+            )
+        })?;
+        Ok(planned.map(proposal).map_err(issues))
+    }
+
+    pub(super) fn declare(
+        &mut self,
+        pairing: &str,
+    ) -> Result<Result<Vec<InvariantDef>, Vec<PlanIssue>>, PluginErrorKind> {
+        let Self { store, invariants, limits, .. } = self;
+        let Some(invariants) = invariants else { return Ok(Ok(Vec::new())) };
+        let allowance = Allowance::new(*limits, 0);
+        let declared = call(store, allowance, |store| invariants.call_declare(store, pairing))?;
+        let definition = |def: invariants::InvariantDef| InvariantDef {
+            id: def.id,
+            summary: def.summary,
+            severity: match def.severity {
+                invariants::Severity::Info => Severity::Info,
+                invariants::Severity::Warning => Severity::Warning,
+                invariants::Severity::Error => Severity::Error,
+                invariants::Severity::Critical => Severity::Critical,
+            },
+        };
+        Ok(declared.map(|defs| defs.into_iter().map(definition).collect()).map_err(issues))
+    }
+
+    pub(super) fn map_batch(
+        &mut self,
+        context: Context<'_>,
+        side: Side,
+        rows: &Batch,
+    ) -> Result<RawMapped, PluginErrorKind> {
+        let Self { store, mapping, limits, groups, .. } = self;
+        for row in groups.len()..rows.rows {
+            groups.push(u32::try_from(row).map_err(|_wide| too_large(rows.rows))?);
+        }
+        let columns = lower(&rows.columns);
+        let input = mapping::Input {
+            relation: 0,
+            origin: "",
+            rows: lowered(rows.rows, &columns)?,
+            group: &groups[..rows.rows],
+        };
+        let mapped = call(store, Allowance::new(*limits, rows.rows), |store| {
+            mapping.call_map_batch(store, context.on(side), &[input])
+        })?;
+        raised(mapped.map_err(own)?, rows.rows)
+    }
+
+    pub(super) fn check_pairs(
+        &mut self,
+        context: Context<'_>,
+        pairs: &Pairs<'_>,
+    ) -> Result<Vec<RawViolation>, PluginErrorKind> {
+        let Self { store, invariants, limits, .. } = self;
+        let Some(invariants) = invariants else { return Ok(Vec::new()) };
+        let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
+        let present = (bits(pairs.source_present), bits(pairs.target_present));
+        let lowered = invariants::Pairs {
+            entity: 0,
+            source: lowered(pairs.source.rows, &columns.0)?,
+            source_present: &present.0,
+            target: lowered(pairs.target.rows, &columns.1)?,
+            target_present: &present.1,
+        };
+        // The contract says nothing of a side here: the context is that of the source.
+        let context = context.on(Side::Source);
+        let violations = call(store, Allowance::new(*limits, pairs.source.rows), |store| {
+            invariants.call_check_pairs(store, context, lowered)
+        })?;
+        let violation = |violation: invariants::Violation| RawViolation {
+            invariant: violation.invariant,
+            pair: violation.pair,
+            message: shortened(&violation.message, MESSAGE_BYTES).to_owned(),
+        };
+        Ok(violations.map_err(own)?.into_iter().map(violation).collect())
+    }
+}
+
+impl<'a> Context<'a> {
+    fn on(self, side: Side) -> types::Context<'a> {
+        let side = match side {
+            Side::Source => types::Side::Source,
+            Side::Target => types::Side::Target,
+        };
+        types::Context { pairing: self.pairing, side, as_of: self.as_of.0 }
+    }
+}
+
+impl host::Host for Guest {
+    fn log(&mut self, level: Level, message: String) {
+        let level = match level {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        self.words.say(level, &message);
+    }
+
+    fn count(&mut self, name: String, delta: u64) {
+        let name = shortened(&name, MESSAGE_BYTES);
+        self.words.say("count", &format!("{name} +{delta}"));
+    }
+}
+
+/// One call, within its allowance.
+fn call<R>(
+    store: &mut Store<Guest>,
+    allowance: Allowance,
+    call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
+) -> Result<R, PluginErrorKind> {
+    allowance.grant(store);
+    call(store).map_err(|error| allowance.name(&error, store.data_mut()))
+}
+
+fn own(error: types::Error) -> PluginErrorKind {
+    PluginErrorKind::Own {
+        code: shortened(&error.code, 100).to_owned(),
+        message: shortened(&error.message, MESSAGE_BYTES).to_owned(),
+    }
+}
+
+fn issues(issues: Vec<types::Issue>) -> Vec<PlanIssue> {
+    let word = |text: &str| shortened(text, MESSAGE_BYTES).to_owned();
+    let issue = |issue: types::Issue| PlanIssue {
+        path: word(&issue.path),
+        message: word(&issue.message),
+        help: issue.help.as_deref().map(word),
+    };
+    issues.into_iter().take(100).map(issue).collect()
+}
+
+fn too_large(rows: usize) -> PluginErrorKind {
+    PluginErrorKind::Malformed(format!("a batch of {rows} rows is more than the contract can hold"))
+}
+
+fn type_names(schema: &RelationSchema) -> Vec<String> {
+    schema.columns.iter().map(|column| column.logical.to_string()).collect()
+}
+
+fn columns<'a>(schema: &'a RelationSchema, names: &'a [String]) -> Vec<types::ColumnDef<'a>> {
+    let column = |(column, logical): (&'a crate::model::ColumnDef, &'a String)| types::ColumnDef {
+        name: &column.name,
+        logical,
+        nullable: column.nullable,
+    };
+    schema.columns.iter().zip(names).map(column).collect()
+}
+
+fn keys(schema: &RelationSchema) -> Result<Vec<u32>, PluginErrorKind> {
+    let key = |index: &usize| u32::try_from(*index).map_err(|_wide| too_large(*index));
+    schema.key.iter().map(key).collect()
+}
+
+fn table<'a>(
+    schema: &'a RelationSchema,
+    columns: &'a [types::ColumnDef<'a>],
+    key: &'a [u32],
+) -> types::TableSchema<'a> {
+    types::TableSchema { name: &schema.relation, columns, key }
+}
+
+fn lower(columns: &[Column]) -> Vec<types::ColumnParam<'_>> {
+    columns.iter().map(lower_column).collect()
+}
+
+fn lower_column(column: &Column) -> types::ColumnParam<'_> {
+    let values = match &column.values {
+        Buffer::Int64(values) => types::BufferParam::Int64(values),
+        Buffer::UInt64(values) => types::BufferParam::Uint64(values),
+        Buffer::Float64(values) => types::BufferParam::Float64(values),
+        Buffer::Bytes(VarBytes { offsets, data }) => {
+            types::BufferParam::Bytes(types::VarBytesParam { offsets, data })
+        }
+    };
+    types::ColumnParam { validity: &column.validity.0, values }
+}
+
+fn lowered<'a>(
+    rows: usize,
+    columns: &'a [types::ColumnParam<'a>],
+) -> Result<types::BatchParam<'a>, PluginErrorKind> {
+    let rows = u32::try_from(rows).map_err(|_wide| too_large(rows))?;
+    Ok(types::BatchParam { rows, columns })
+}
+
+/// One bit for each, also when all are ones.
+fn bits(present: &[bool]) -> Vec<u8> {
+    let mut bits = vec![0u8; present.len().div_ceil(8)];
+    for (index, present) in present.iter().enumerate() {
+        bits[index / 8] |= u8::from(*present) << (index % 8);
+    }
+    bits
+}
+
+fn raised(mapped: mapping::Mapped, rows: usize) -> Result<RawMapped, PluginErrorKind> {
+    let malformed = |what: String| Err(PluginErrorKind::Malformed(what));
+    let mut rejected = Vec::new();
+    for (index, note) in mapped.notes.into_iter().enumerate() {
+        let row = note.row as usize;
+        if note.input != 0 || row >= rows {
+            return malformed(format!(
+                "note {index} is about row {row} of input {}, which does not exist",
+                note.input
+            ));
+        }
+        // Other kinds deserve a word at most, and a word may hold values.
+        if note.kind == "reject" {
+            rejected.push((row, shortened(&note.message, MESSAGE_BYTES).to_owned()));
+        }
+    }
+    let mut outputs = mapped.outputs.into_iter();
+    let output = outputs.next();
+    if outputs.next().is_some() {
+        return malformed("more than one output where the plan has one entity type".to_owned());
+    }
+    let Some(output) = output else { return Ok(RawMapped { output: None, rejected }) };
+    if output.entity != 0 {
+        return malformed(format!("an output of entity type {}", output.entity));
+    }
+    let standing = |standing| match standing {
+        mapping::Standing::Present => Standing::Present,
+        mapping::Standing::Absent => Standing::Absent,
+        mapping::Standing::Excluded => Standing::Excluded,
+    };
+    let output = RawOutput {
+        items: batch(output.items),
+        from_group: output.from_group,
+        standing: output.standing.into_iter().map(standing).collect(),
+    };
+    Ok(RawMapped { output: Some(output), rejected })
+}
+
+fn batch(batch: types::BatchResult) -> Batch {
+    let column = |column: types::ColumnResult| Column {
+        validity: Bitmap(column.validity),
+        values: match column.values {
+            types::BufferResult::Int64(values) => Buffer::Int64(values),
+            types::BufferResult::Uint64(values) => Buffer::UInt64(values),
+            types::BufferResult::Float64(values) => Buffer::Float64(values),
+            types::BufferResult::Bytes(types::VarBytesResult { offsets, data }) => {
+                Buffer::Bytes(VarBytes { offsets, data })
+            }
+        },
+    };
+    Batch { rows: batch.rows as usize, columns: batch.columns.into_iter().map(column).collect() }
+}
+
+fn proposal(plan: mapping::MappingPlan) -> Proposal {
+    let field = |field: mapping::FieldDef| ProposedField {
+        name: field.name,
+        logical: field.logical,
+        role: match field.role {
+            mapping::Role::Key => Role::Key,
+            mapping::Role::Compared => Role::Compared,
+            mapping::Role::Version => Role::Version,
+            mapping::Role::Label => Role::Label,
+            mapping::Role::Carried => Role::Carried,
+        },
+        rules: field.rules,
+    };
+    let entity = |entity: mapping::EntityDef| ProposedEntity {
+        name: entity.name,
+        fields: entity.fields.into_iter().map(field).collect(),
+    };
+    Proposal {
+        entities: plan.entities.into_iter().map(entity).collect(),
+        source: side(plan.source),
+        target: side(plan.target),
+    }
+}
+
+fn side(plan: mapping::SidePlan) -> SidePlan {
+    let relation = |plan: mapping::RelationPlan| RelationPlan {
+        relation: plan.relation as usize,
+        columns: plan.columns,
+        ignored: plan.ignored,
+        group_by: plan.group_by.into_iter().map(|column| column as usize).collect(),
+    };
+    SidePlan { relations: plan.relations.into_iter().map(relation).collect(), mapped: plan.mapped }
+}

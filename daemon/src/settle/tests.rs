@@ -1,0 +1,197 @@
+//! Settling, as tables of looks.
+
+use super::*;
+use crate::model::{Digest, DriftKind, Facets, Key, Number, Version, Violation};
+
+fn at(seconds: i64) -> Moment {
+    Moment(seconds * 1_000_000)
+}
+
+/// `-`: absent. `ab`: present, one digest a letter. `ab@3`: with version 3. `x`, `d`, `u`: excluded,
+/// duplicate, unmappable.
+fn state(text: &str) -> State {
+    match text {
+        "-" => State::Absent,
+        "x" => State::Excluded,
+        "d" => State::Duplicate(Digest(1)),
+        "u" => State::Unmappable(Digest(2)),
+        _ => {
+            let (fields, version) = text.split_once('@').unwrap_or((text, ""));
+            let fields: Vec<Digest> = fields.bytes().map(|b| Digest(u128::from(b))).collect();
+            let entity = fields.iter().fold(7, |sum: u128, digest| sum * 1_000 + digest.0);
+            let version = version.parse::<i64>().ok().map(|n| Version(Number::from(n)));
+            State::Present(Facets { entity: Digest(entity), fields, version })
+        }
+    }
+}
+
+/// A look: when, what the leader (source) and the follower held; `!` at the end: an invariant fails;
+/// `~`: the leader moved during the look.
+fn sighting(text: &str) -> (Moment, Sighting) {
+    let mut words = text.split_whitespace();
+    let seconds: i64 = words.next().and_then(|word| word.parse().ok()).expect("a moment");
+    let source = state(words.next().expect("a leader"));
+    let target = state(words.next().expect("a follower"));
+    let rest: Vec<&str> = words.collect();
+    let violations = rest
+        .contains(&"!")
+        .then(|| Violation { invariant: 0, message: String::new() })
+        .into_iter()
+        .collect();
+    let sighting = Sighting {
+        key: Key(Box::from(&b"k"[..])),
+        source,
+        target,
+        source_at: Vec::new(),
+        target_at: Vec::new(),
+        violations,
+        labels: std::collections::BTreeMap::new(),
+        steady: !rest.contains(&"~"),
+        cosmetic: Vec::new(),
+        reason: None,
+    };
+    (at(seconds), sighting)
+}
+
+fn judge(looks: &[&str], paused: bool) -> String {
+    let settings = Settings {
+        lag_budget: Duration::from_secs(6),
+        settle: Duration::from_secs(4),
+        looks_max: 8,
+        ..Settings::default()
+    };
+    let (now, first) = sighting(looks[0]);
+    let origin = Origin { pairing: "p", identity: MappingIdentity(0), check: 1 };
+    let mut suspect = suspect(&origin, &first, (&first.source, &first.target), now, &settings);
+    for look in &looks[1..] {
+        let (now, seen) = sighting(look);
+        let circumstances = LookedAt { now, settings: &settings, observed: Duration::ZERO, paused };
+        match looked(suspect, &seen, (&seen.source, &seen.target), &circumstances) {
+            Verdict::Acquitted { lag, healed } => {
+                let by = if healed { "follower" } else { "leader" };
+                return format!("acquitted after {} s by the {by}", lag.as_secs());
+            }
+            Verdict::Condemned { charges, .. } => {
+                let words = charges.iter().map(|charge| match &charge.what {
+                    Charged::Presence { leader: true } => {
+                        format!("{} (leader)", charge.kind.as_str())
+                    }
+                    Charged::Presence { leader: false } => charge.kind.as_str().to_owned(),
+                    Charged::Fields(fields) => format!("{} {fields:?}", charge.kind.as_str()),
+                    Charged::Invariant(at) => format!("{} #{at}", charge.kind.as_str()),
+                });
+                return words.collect::<Vec<_>>().join(", ");
+            }
+            Verdict::Again(again) => suspect = again,
+            Verdict::Unsettled(_) => return "unsettled".to_owned(),
+        }
+    }
+    "looked at again".to_owned()
+}
+
+#[test]
+fn only_what_stands_still_is_condemned() {
+    for (looks, expected) in [
+        // Lag: the follower comes to what the leader held.
+        (&["0 aa -", "2 aa aa"][..], "acquitted after 2 s by the follower"),
+        (&["0 ab aa", "2 ab aa", "5 ab ab"], "acquitted after 5 s by the follower"),
+        (&["0 ab aa", "2 aa aa"], "acquitted after 2 s by the leader"),
+        // Agreement with a leader that moved meanwhile is none.
+        (&["0 ab aa", "2 ab ab ~", "4 ac ac"], "acquitted after 4 s by the follower"),
+        // Two looks never suffice, nor do three within the budget.
+        (&["0 aa -", "9 aa -"], "looked at again"),
+        (&["0 aa -", "1 aa -", "2 aa -", "5 aa -"], "looked at again"),
+        (&["0 aa -", "1 aa -", "6 aa -"], "missing"),
+        (&["0 - aa", "3 - aa", "7 - aa"], "unexpected"),
+        (&["0 ab aa", "3 ab aa", "7 ab aa"], "mismatch [1]"),
+        // Present on the leader with changing contents is missing all the same.
+        (&["0 ab -", "3 ac -", "7 ad -"], "missing"),
+        // It came and went: the streak begins anew.
+        (&["0 aa -", "3 aa ab", "7 aa -", "9 aa -"], "looked at again"),
+        // A lost field of a hot row is found; its hot field is not charged.
+        (&["0 pa xa", "2 qb xb", "4 rc xc", "8 sd xd"], "looked at again"),
+        (&["0 pa xb", "2 pc xd", "4 pe xf", "8 pg xh"], "mismatch [0]"),
+        // A hot row in flight stands still nowhere.
+        (&["0 b a", "1 c b", "2 d c", "3 e d", "4 f e", "5 g f", "8 h g", "9 i h"], "unsettled"),
+        // Stale by a witness, or by a lower version; not by a higher one.
+        (&["0 b a", "2 c b", "5 c b", "9 c b"], "stale [0]"),
+        (&["0 b@5 a@4", "3 b@5 a@4", "7 b@5 a@4"], "stale [0]"),
+        (&["0 b@5 a@5", "3 b@5 a@5", "7 b@5 a@5"], "mismatch [0]"),
+        (&["0 b@5 a@6", "3 b@5 a@6", "7 b@5 a@6"], "mismatch [0]"),
+        // Other kinds.
+        (&["0 a d", "3 a d", "7 a d"], "duplicate"),
+        (&["0 d a", "3 d a", "7 d a"], "duplicate (leader)"),
+        (&["0 a u", "3 a u", "7 a u"], "unmappable"),
+        (&["0 u -", "3 u -", "7 u -"], "unmappable (leader)"),
+        (&["0 a a !", "3 a a !", "7 a a !"], "violation #0"),
+        (&["0 a a !", "3 a a !", "5 a a"], "acquitted after 5 s by the leader"),
+        (&["0 a a !", "3 b b !", "7 c c !"], "looked at again"),
+        (&["0 b a !", "3 b a !", "7 b a !"], "mismatch [0], violation #0"),
+        // Out of scope on the source: whatever the target holds.
+        (&["0 a b", "3 x b"], "acquitted after 3 s by the leader"),
+        (&["0 a x", "3 a x", "7 a x"], "missing"),
+    ] {
+        assert_eq!(judge(looks, false), expected, "{looks:?}");
+    }
+}
+
+#[test]
+fn nothing_is_condemned_while_the_follower_lags_as_a_whole() {
+    let looks =
+        ["0 a -", "3 a -", "7 a -", "9 a -", "12 a -", "20 a -", "30 a -", "40 a -", "50 a -"];
+    assert_eq!(judge(&looks, true), "looked at again");
+    assert_eq!(judge(&looks, false), "missing");
+}
+
+#[test]
+fn a_pipeline_that_stopped_is_one_incident() {
+    let settings = Settings { lag_budget: Duration::from_secs(10), ..Settings::default() };
+    let mut lag = Lag::new(at(100), None);
+    let few = || (0..9).map(|n| at(101 + n));
+    let many = || (0..10).map(|n| at(101 + n));
+    assert_eq!(lag.weigh(at(130), few(), &settings), None, "single keys are not the pipeline");
+    assert_eq!(lag.weigh(at(111), many(), &settings), None, "within the budget");
+    assert!(matches!(lag.weigh(at(112), many(), &settings), Some(LagChange::Opened { .. })));
+    assert_eq!(lag.weigh(at(113), many(), &settings), None, "one incident");
+    assert!(lag.paused(at(113), &settings));
+    assert!(!lag.paused(at(112 + 30 * 60), &settings), "a pause ends");
+    lag.healed(at(120), Duration::from_secs(9), &settings);
+    assert_eq!(
+        lag.weigh(at(121), many(), &settings),
+        Some(LagChange::Closed { lasted: Duration::from_secs(9) })
+    );
+    assert!(!lag.paused(at(121), &settings));
+    lag.healed(at(200), Duration::from_secs(11), &settings);
+    assert!(matches!(lag.weigh(at(200), few(), &settings), Some(LagChange::Opened { .. })));
+    assert!(matches!(lag.weigh(at(211), few(), &settings), Some(LagChange::Closed { .. })));
+}
+
+#[test]
+fn the_window_follows_lag_but_cannot_run_away() {
+    let settings = Settings::default();
+    for (observed, expected) in [(0, 30), (10, 30), (20, 40), (60, 120), (1_000, 120)] {
+        let window = settings.window(Duration::from_secs(observed));
+        assert_eq!(window, Duration::from_secs(expected), "{observed}");
+    }
+}
+
+#[test]
+fn looks_come_early_and_grow_apart_and_none_is_dropped_by_a_failure() {
+    let settings = Settings::default();
+    let (now, first) = sighting("0 a -");
+    let origin = Origin { pairing: "p", identity: MappingIdentity(0), check: 1 };
+    let mut suspect = suspect(&origin, &first, (&first.source, &first.target), now, &settings);
+    let mut waits = Vec::new();
+    let mut now = now;
+    for _ in 0..9 {
+        waits.push(suspect.due.since(now));
+        now = suspect.due;
+        failed(&mut suspect, now, &settings);
+    }
+    assert!(waits[0] <= Duration::from_millis(1_100), "{waits:?}");
+    assert!(waits.iter().all(|wait| *wait <= Duration::from_secs(66)), "{waits:?}");
+    assert!(waits.windows(2).take(5).all(|pair| pair[0] < pair[1]), "{waits:?}");
+    assert_eq!(suspect.looks, 1, "a failed look is not a look");
+    assert_eq!(suspect.still.len(), 1);
+    assert_eq!(charges(&suspect)[0].kind, DriftKind::Missing);
+}

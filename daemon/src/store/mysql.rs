@@ -1,0 +1,364 @@
+//! MySQL 8 and later, MariaDB 10.11 and later.
+//!
+//! Owns reading tables along their primary key: describing, cutting into ranges, scanning a range
+//! in bounded steps, fetching by key. Refuses to write, to hold a snapshot, and to keep a result
+//! set open while its rows are used: a step's rows are taken off the wire at once. Invariant: every
+//! row of a range comes exactly once and in key order, however often a step is tried again.
+//!
+//! One step is one statement along the primary key, bounded by `LIMIT`; the limit follows the size
+//! of the rows, so that a step is about four MiB however wide they are. The next step goes on behind
+//! the last key. A range without an end ends at the last key there is when its scan begins, so that
+//! a writer cannot keep a scan running for ever.
+
+mod cut;
+mod session;
+mod statement;
+mod table;
+mod trouble;
+mod wire;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use mysql_async::Value;
+
+use self::session::{Ask, Sessions};
+use self::statement::{Chunk, Reader};
+use self::table::Table;
+use self::wire::Pages;
+use crate::model::{Batch, Extent, Logical, Range, RelationSchema};
+use crate::store::{
+    Abilities, Care, Fetched, MysqlSettings, Page, Read, Settings, Store, StoreError,
+    StoreErrorKind as Kind,
+};
+
+/// About how many bytes of values one step reads.
+const STEP_BYTES: u64 = wire::PAGE_BYTES;
+/// Rows of one step, at most.
+const STEP_ROWS: u64 = 16_384;
+/// Rows of the first step, before it is known how large they are.
+const FIRST_ROWS: u64 = 512;
+
+/// A MySQL or MariaDB server, read as one user.
+#[derive(Debug)]
+pub struct Mysql {
+    name: String,
+    sessions: Sessions,
+    known: Mutex<Known>,
+}
+
+/// What was learned by reading.
+#[derive(Debug, Default)]
+struct Known {
+    tables: BTreeMap<String, Arc<Table>>,
+    /// Bytes of a row, by what is selected.
+    row_bytes: BTreeMap<String, u64>,
+}
+
+/// How far a scan is.
+#[derive(Debug)]
+struct Scan {
+    range: Range,
+    /// What was read and not yet handed out.
+    pages: VecDeque<Page>,
+    next: Next,
+}
+
+/// Where a scan reads on.
+#[derive(Debug)]
+enum Next {
+    Begin,
+    /// Behind this key.
+    Behind(Vec<Value>),
+    End,
+}
+
+impl Mysql {
+    /// The store that `settings` describe. Connects when it is first asked.
+    #[must_use]
+    pub fn new(settings: &Settings, mysql: &MysqlSettings) -> Self {
+        Self {
+            name: settings.name.clone(),
+            sessions: Sessions::new(settings, mysql),
+            known: Mutex::new(Known::default()),
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table as it was last described; asks if it was not.
+    async fn table(&self, relation: &str) -> Result<Arc<Table>, StoreError> {
+        let known = self.known().tables.get(relation).map(Arc::clone);
+        match known {
+            Some(table) => Ok(table),
+            None => self.describe_anew(relation).await,
+        }
+    }
+
+    async fn describe_anew(&self, relation: &str) -> Result<Arc<Table>, StoreError> {
+        let table = Arc::new(Table::read(&self.sessions, relation).await?);
+        self.known().tables.insert(relation.to_owned(), Arc::clone(&table));
+        Ok(table)
+    }
+
+    fn error(&self, relation: &str, kind: Kind) -> StoreError {
+        self.sessions.error(Some(relation), kind)
+    }
+
+    /// Completes an error of a read, and forgets the table if it is not what it was.
+    async fn explain(&self, mut error: StoreError, table: &Table) -> StoreError {
+        if let Kind::NoSuchColumn { column, near } = &mut error.kind {
+            // The server may name it with its table.
+            let bare = column.rsplit('.').next().unwrap_or(column).to_owned();
+            *near = table.near(&bare);
+            *column = bare;
+        }
+        if !error.kind.heals() {
+            self.known().tables.remove(&table.relation);
+        }
+        if matches!(error.kind, Kind::NoSuchRelation { .. })
+            && let Err(nearest) = self.describe_anew(&table.relation).await
+        {
+            return nearest;
+        }
+        error
+    }
+
+    fn limit(&self, reader: &Reader<'_>, read: &Read) -> u64 {
+        let known = self.known().row_bytes.get(reader.select()).copied();
+        let rows = known.map_or(FIRST_ROWS, |bytes| (STEP_BYTES / bytes.max(1)).min(STEP_ROWS));
+        let most =
+            NonZeroU32::new(u32::try_from(rows).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
+        // A page is read at once anyway, unless its rows are known to be large.
+        let most = if known.is_none() { most.min(read.page_rows) } else { most };
+        u64::from(self.sessions.governor().page_rows(most).get())
+    }
+
+    fn learn(&self, reader: &Reader<'_>, pages: &[Page]) {
+        let rows: u64 = pages.iter().map(|page| page.cost.rows).sum();
+        let bytes: u64 = pages.iter().map(|page| page.cost.bytes).sum();
+        if let Some(each) = bytes.checked_div(rows) {
+            self.known().row_bytes.insert(reader.select().to_owned(), each.max(1));
+        }
+    }
+
+    /// Reads the next step of a range: its pages, and the key to go on behind, if there may be more.
+    async fn step(
+        &self,
+        read: &Read,
+        range: &Range,
+        after: &[Value],
+    ) -> Result<(Vec<Page>, Option<Vec<Value>>), StoreError> {
+        let relation = read.schema.relation.as_str();
+        let table = self.table(relation).await?;
+        let reader = match Reader::new(&table, read) {
+            Ok(reader) => reader,
+            Err(kind) => return Err(self.explain(self.error(relation, kind), &table).await),
+        };
+        let limit = self.limit(&reader, read);
+        let Some((sql, params)) = reader.scan(range, after, limit) else {
+            return Ok((Vec::new(), None));
+        };
+        let ask = Ask { relation: Some(relation), doing: "scanning", sql, params, walks: 0 };
+        let page_rows = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
+        // Rows may be larger than those before; twice the step is where memory ends.
+        let mut pages = Pages::new(&reader.shape, page_rows, 2 * STEP_BYTES);
+        if let Err(error) = self.sessions.run(&ask, &mut pages).await {
+            return Err(self.explain(error, &table).await);
+        }
+        let cut_short = pages.cut_short();
+        let (pages, last) = pages.finish();
+        self.learn(&reader, &pages);
+        let rows: u64 = pages.iter().map(|page| page.cost.rows).sum();
+        let more = (cut_short || rows >= limit) && last.len() == table.key.len();
+        Ok((pages, more.then_some(last)))
+    }
+
+    /// Reads on; none: there is nothing more to read.
+    async fn go_on(&self, read: &Read, scan: &mut Scan) -> Option<Result<(), StoreError>> {
+        let after = match &scan.next {
+            Next::Begin if scan.range.until.is_none() => match self.end(read).await {
+                Ok(None) => return None,
+                Ok(Some(last)) => {
+                    scan.range.until = Some(last + 1);
+                    Vec::new()
+                }
+                Err(error) => return Some(Err(error)),
+            },
+            Next::Begin => Vec::new(),
+            Next::Behind(key) => key.clone(),
+            Next::End => return None,
+        };
+        Some(self.step(read, &scan.range, &after).await.map(|(pages, last)| {
+            scan.pages = pages.into();
+            scan.next = last.map_or(Next::End, Next::Behind);
+        }))
+    }
+
+    /// The last key there is; none: the table is empty.
+    async fn end(&self, read: &Read) -> Result<Option<i128>, StoreError> {
+        let table = self.table(&read.schema.relation).await?;
+        match cut::end(&self.sessions, &table).await {
+            Ok(last) => Ok(last),
+            Err(error) => Err(self.explain(error, &table).await),
+        }
+    }
+
+    async fn fetch_all(&self, read: &Read, keys: &Batch) -> Fetched {
+        let mut fetched = Fetched::default();
+        let relation = read.schema.relation.as_str();
+        let table = match self.table(relation).await {
+            Ok(table) => table,
+            Err(error) => {
+                fetched.unread.push(((0..keys.rows).collect(), error));
+                return fetched;
+            }
+        };
+        let reader = match Reader::new(&table, read) {
+            Ok(reader) => reader,
+            Err(kind) => {
+                let error = self.explain(self.error(relation, kind), &table).await;
+                fetched.unread.push(((0..keys.rows).collect(), error));
+                return fetched;
+            }
+        };
+        for chunk in reader.chunks(keys) {
+            match self.fetch_chunk(&reader, read, &chunk).await {
+                Ok(pages) => {
+                    let logical: Vec<_> =
+                        read.schema.key_columns().map(|column| column.logical).collect();
+                    let asked = Asked::new(keys, &chunk.positions, &logical);
+                    fetched.pages.extend(pages.into_iter().filter_map(|page| asked.keep(page)));
+                }
+                Err(error) => {
+                    let error = self.explain(error, &table).await;
+                    fetched.unread.push((chunk.positions, error));
+                }
+            }
+        }
+        fetched
+    }
+
+    async fn fetch_chunk(
+        &self,
+        reader: &Reader<'_>,
+        read: &Read,
+        chunk: &Chunk,
+    ) -> Result<Vec<Page>, StoreError> {
+        let (sql, params) = reader.fetch(chunk);
+        let relation = Some(read.schema.relation.as_str());
+        let ask = Ask { relation, doing: "fetching by key", sql, params, walks: 0 };
+        let page_rows = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
+        let mut pages = Pages::new(&reader.shape, page_rows, u64::MAX);
+        self.sessions.run(&ask, &mut pages).await?;
+        Ok(pages.finish().0)
+    }
+}
+
+impl Store for Mysql {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { ranges: true, consistent: false }
+    }
+
+    fn describe<'a>(
+        &'a self,
+        relation: &'a str,
+    ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
+        async move { Ok(self.describe_anew(relation).await?.schema()) }.boxed()
+    }
+
+    fn split<'a>(
+        &'a self,
+        relation: &'a str,
+        rows: NonZeroU32,
+    ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
+        async move {
+            // Anew, because the number of rows is wanted as it is now.
+            let table = self.describe_anew(relation).await?;
+            match cut::cut(&self.sessions, &table, rows.get()).await {
+                Ok(extents) => Ok(extents),
+                Err(error) => Err(self.explain(error, &table).await),
+            }
+        }
+        .boxed()
+    }
+
+    fn scan<'a>(
+        &'a self,
+        read: &'a Read,
+        extent: &'a Extent,
+    ) -> BoxStream<'a, Result<Page, StoreError>> {
+        let Extent::Range(range) = extent else {
+            let kind = Kind::Unfit("is scanned by ranges, not by segments".to_owned());
+            let error = self.error(&read.schema.relation, kind);
+            return stream::once(std::future::ready(Err(error))).boxed();
+        };
+        let scan = Scan { range: *range, pages: VecDeque::new(), next: Next::Begin };
+        stream::unfold(scan, move |mut scan| async move {
+            loop {
+                if let Some(page) = scan.pages.pop_front() {
+                    return Some((Ok(page), scan));
+                }
+                if let Err(error) = self.go_on(read, &mut scan).await? {
+                    scan.next = Next::End;
+                    return Some((Err(error), scan));
+                }
+            }
+        })
+        .boxed()
+    }
+
+    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, _care: Care) -> BoxFuture<'a, Fetched> {
+        // There is one server: it has no staler and no fresher reads.
+        self.fetch_all(read, keys).boxed()
+    }
+}
+
+/// The keys that were asked for, byte by byte: to the server `a` and `A ` may be one key.
+struct Asked<'a> {
+    logical: &'a [Logical],
+    /// None: integers, which the server compares as we do.
+    keys: Option<BTreeSet<Vec<u8>>>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(keys: &Batch, positions: &[usize], logical: &'a [Logical]) -> Self {
+        let exact = logical.iter().all(|logical| *logical == Logical::Integer);
+        let all = || positions.iter().map(|row| Self::identity(keys, logical, *row)).collect();
+        Self { logical, keys: (!exact).then(all) }
+    }
+
+    fn identity(keys: &Batch, logical: &[Logical], row: usize) -> Vec<u8> {
+        let mut identity = Vec::new();
+        for (column, logical) in keys.columns.iter().zip(logical) {
+            wire::identity(&mut identity, column, *logical, row);
+        }
+        identity
+    }
+
+    /// The page without rows whose key was not asked for; none if none is left.
+    fn keep(&self, page: Page) -> Option<Page> {
+        let Some(asked) = &self.keys else { return Some(page) };
+        let wanted = |row: &usize| asked.contains(&Self::identity(&page.keys, self.logical, *row));
+        let kept: Vec<_> = (0..page.keys.rows).filter(wanted).collect();
+        if kept.len() == page.keys.rows {
+            return Some(page);
+        }
+        (!kept.is_empty()).then(|| Page {
+            keys: page.keys.take(&kept),
+            rows: page.rows.take(&kept),
+            unmapped: Vec::new(),
+            cost: page.cost,
+        })
+    }
+}

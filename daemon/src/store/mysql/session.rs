@@ -1,0 +1,397 @@
+//! Connections to one server.
+//!
+//! Owns making, setting up, reusing and giving up connections, and the one way in which a statement
+//! is run: within the store's limits, against timeouts, and again after what may pass. Refuses to
+//! build statements. Invariant: every session is read-only, and one in doubt is closed, never reused.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{
+    BinaryProtocol, Column, Conn, Opts, OptsBuilder, QueryResult, Row, SslOpts, Value,
+};
+use tokio::time::timeout;
+
+use super::trouble::Trouble;
+use crate::model::Cost;
+use crate::store::governor::{Governor, Permit};
+use crate::store::{MysqlSettings, Settings, StoreError, StoreErrorKind as Kind, Timeouts, Tls};
+
+/// The first wait before another attempt; doubles up to [`WAIT_MAX`].
+const WAIT: Duration = Duration::from_millis(100);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Prepared statements that a session keeps: the relations' scans and fetches, at each chunk size.
+const STATEMENTS: usize = 128;
+/// What a session is set to. Read-only is checked afterwards, because it is a promise.
+const SETUP: [&str; 3] = [
+    "SET NAMES utf8mb4",
+    // Dates that other modes refuse are compared as they are stored.
+    "SET SESSION time_zone = '+00:00', sql_mode = 'ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+];
+/// Where systems keep the certificates that they trust.
+const ROOTS: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// What becomes of the rows of a statement.
+pub(super) trait Sink: Send {
+    /// Forgets what a former attempt gave.
+    fn restart(&mut self);
+    /// The columns that the rows will have.
+    fn head(&mut self, columns: &[Column]) -> Result<(), Kind>;
+    /// Takes a row.
+    fn row(&mut self, row: Row) -> Result<Pace, Kind>;
+    /// What was read.
+    fn cost(&self) -> Cost;
+}
+
+/// How reading goes on after a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// On to the next row.
+    Go,
+    /// A page is full: the time allowed for one begins anew.
+    Page,
+    /// Enough; the rest of the rows is not wanted.
+    Enough,
+}
+
+/// Keeps all rows, for small answers.
+#[derive(Default)]
+pub(super) struct Collect(pub(super) Vec<Row>);
+
+impl Sink for Collect {
+    fn restart(&mut self) {
+        self.0.clear();
+    }
+
+    fn head(&mut self, _columns: &[Column]) -> Result<(), Kind> {
+        Ok(())
+    }
+
+    fn row(&mut self, row: Row) -> Result<Pace, Kind> {
+        self.0.push(row);
+        Ok(Pace::Go)
+    }
+
+    fn cost(&self) -> Cost {
+        Cost { rows: self.0.len() as u64, requests: 1, ..Cost::default() }
+    }
+}
+
+/// What is asked of the server.
+#[derive(Debug)]
+pub(super) struct Ask<'a> {
+    /// The relation, for messages.
+    pub(super) relation: Option<&'a str>,
+    /// What is being done, for messages.
+    pub(super) doing: &'a str,
+    pub(super) sql: String,
+    pub(super) params: Vec<Value>,
+    /// Index entries that the server walks without returning rows; charged as rows.
+    pub(super) walks: u64,
+}
+
+/// The connections of one store.
+pub(super) struct Sessions {
+    store: String,
+    settings: MysqlSettings,
+    timeouts: Timeouts,
+    governor: Governor,
+    /// Sound and unused ones. With those in use never more than the governor gives permits.
+    idle: Mutex<Vec<Conn>>,
+    jitter: AtomicU64,
+}
+
+/// A connection in use. Closed when dropped, unless it was given back.
+struct Lease {
+    conn: Option<Conn>,
+    /// Whether it lay idle before: then the server may have closed it meanwhile.
+    reused: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else { return };
+        // Dropped within the runtime, the driver would first read what is left of a result from a
+        // server that may never send it. Outside of it, the socket is closed at once.
+        std::thread::scope(|scope| {
+            scope.spawn(move || drop(conn));
+        });
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Sessions {
+    pub(super) fn new(settings: &Settings, mysql: &MysqlSettings) -> Self {
+        Self {
+            store: settings.name.clone(),
+            settings: mysql.clone(),
+            timeouts: settings.timeouts,
+            governor: Governor::new(&settings.limits),
+            idle: Mutex::new(Vec::new()),
+            jitter: AtomicU64::new(u64::from(std::process::id())),
+        }
+    }
+
+    pub(super) fn governor(&self) -> &Governor {
+        &self.governor
+    }
+
+    /// An error that names this store.
+    pub(super) fn error(&self, relation: Option<&str>, kind: Kind) -> StoreError {
+        Trouble::lasting(kind).tell(&self.store, relation)
+    }
+
+    pub(super) fn database(&self) -> &str {
+        &self.settings.database
+    }
+
+    /// Runs a statement and collects its rows, which are few.
+    pub(super) async fn rows(&self, ask: &Ask<'_>) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Collect::default();
+        self.run(ask, &mut rows).await?;
+        Ok(rows.0)
+    }
+
+    /// Runs a statement, and again after what may pass, until the store's patience is spent.
+    pub(super) async fn run(&self, ask: &Ask<'_>, sink: &mut dyn Sink) -> Result<(), StoreError> {
+        let permit = self.governor.enter().await;
+        let mut last = None;
+        let patience = self.timeouts.patience;
+        let outcome = timeout(patience, self.tries(ask, sink, &permit, &mut last)).await;
+        let trouble = match outcome {
+            Ok(Ok(())) => {
+                let mut cost = sink.cost();
+                cost.rows += ask.walks;
+                permit.charge(&cost);
+                return Ok(());
+            }
+            Ok(Err(trouble)) => trouble,
+            Err(_elapsed) => last.unwrap_or_else(|| {
+                let doing = ask.doing.to_owned();
+                Trouble::passing(Kind::Timeout { doing, after: patience })
+            }),
+        };
+        Err(trouble.tell(&self.store, ask.relation))
+    }
+
+    async fn tries(
+        &self,
+        ask: &Ask<'_>,
+        sink: &mut dyn Sink,
+        permit: &Permit<'_>,
+        last: &mut Option<Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut wait = WAIT;
+        loop {
+            sink.restart();
+            let (trouble, reused) = match self.attempt(ask, sink).await {
+                Ok(()) => {
+                    permit.served();
+                    return Ok(());
+                }
+                Err(failed) => failed,
+            };
+            if !trouble.again {
+                return Err(trouble);
+            }
+            if trouble.throttled {
+                permit.throttled();
+            }
+            *last = Some(trouble);
+            if reused {
+                // What happened to one that lay idle has happened to the others.
+                self.drop_idle();
+            } else {
+                tokio::time::sleep(self.jittered(wait)).await;
+                wait = WAIT_MAX.min(wait * 2);
+            }
+        }
+    }
+
+    /// One attempt. With the trouble comes whether the connection had lain idle.
+    async fn attempt(&self, ask: &Ask<'_>, sink: &mut dyn Sink) -> Result<(), (Trouble, bool)> {
+        let mut lease = match self.take_idle() {
+            Some(conn) => Lease { conn: Some(conn), reused: true },
+            None => self.connect().await.map_err(|trouble| (trouble, false))?,
+        };
+        let reused = lease.reused;
+        let Some(conn) = lease.conn.as_mut() else { return Ok(()) };
+        let sound = self.exchange(conn, ask, sink).await.map_err(|trouble| (trouble, reused))?;
+        if sound {
+            self.give_back(lease);
+        }
+        Ok(())
+    }
+
+    /// Sends a statement and reads its rows. True if all were read.
+    async fn exchange(
+        &self,
+        conn: &mut Conn,
+        ask: &Ask<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<bool, Trouble> {
+        let after = self.timeouts.read;
+        let late =
+            |_elapsed| Trouble::passing(Kind::Timeout { doing: ask.doing.to_owned(), after });
+        let of = |error| Trouble::of(error, &self.place());
+        let sent = conn.exec_iter(ask.sql.as_str(), ask.params.clone());
+        let mut result = timeout(after, sent).await.map_err(late)?.map_err(of)?;
+        sink.head(result.columns_ref())?;
+        loop {
+            let step = timeout(after, self.page(&mut result, sink)).await.map_err(late)??;
+            match step {
+                None => return Ok(true),
+                Some(Pace::Enough) => return Ok(false),
+                Some(Pace::Go | Pace::Page) => {}
+            }
+        }
+    }
+
+    /// Reads up to the end of a page; none: up to the end of the rows.
+    async fn page(
+        &self,
+        result: &mut QueryResult<'_, '_, BinaryProtocol>,
+        sink: &mut dyn Sink,
+    ) -> Result<Option<Pace>, Trouble> {
+        loop {
+            let row = result.next().await.map_err(|error| Trouble::of(error, &self.place()))?;
+            let Some(row) = row else { return Ok(None) };
+            match sink.row(row)? {
+                Pace::Go => {}
+                pace @ (Pace::Page | Pace::Enough) => return Ok(Some(pace)),
+            }
+        }
+    }
+
+    /// A new session, set up and checked.
+    async fn connect(&self) -> Result<Lease, Trouble> {
+        let after = self.timeouts.connect;
+        let opts = self.opts()?;
+        let connected = timeout(after, async {
+            let conn = Conn::new(opts).await?;
+            let mut lease = Lease { conn: Some(conn), reused: false };
+            if let Some(conn) = lease.conn.as_mut() {
+                for statement in SETUP {
+                    conn.query_drop(statement).await?;
+                }
+            }
+            Ok(lease)
+        });
+        let late = |_elapsed| {
+            let doing = format!("connecting to {}", self.place());
+            Trouble::passing(Kind::Timeout { doing, after })
+        };
+        let mut lease: Lease =
+            connected.await.map_err(late)?.map_err(|error| Trouble::of(error, &self.place()))?;
+        if let Some(conn) = lease.conn.as_mut() {
+            timeout(after, self.check(conn)).await.map_err(late)??;
+        }
+        Ok(lease)
+    }
+
+    /// Checks that the session is read-only, and has the server end what we no longer wait for.
+    async fn check(&self, conn: &mut Conn) -> Result<(), Trouble> {
+        let of = |error| Trouble::of(error, &self.place());
+        let version: Option<String> = conn.query_first("SELECT VERSION()").await.map_err(of)?;
+        let mariadb = version.is_some_and(|version| version.contains("MariaDB"));
+        let patience = self.timeouts.patience;
+        let (variable, limit) = if mariadb {
+            ("tx_read_only", format!("max_statement_time = {}", patience.as_secs_f64()))
+        } else {
+            ("transaction_read_only", format!("max_execution_time = {}", patience.as_millis()))
+        };
+        conn.query_drop(format!("SET SESSION {limit}")).await.map_err(of)?;
+        let question = format!("SELECT @@SESSION.{variable}");
+        let read_only: Option<u8> = conn.query_first(question).await.map_err(of)?;
+        if read_only != Some(1) {
+            let words = "the session could not be made read-only, so nothing is read".to_owned();
+            return Err(Trouble::lasting(Kind::Unfit(words)));
+        }
+        Ok(())
+    }
+
+    fn opts(&self) -> Result<Opts, Trouble> {
+        let settings = &self.settings;
+        // Read for every connection, so that a rotated password is found.
+        let password = settings.password.as_ref().map(crate::model::Secret::read).transpose();
+        let password = password.map_err(|error| Kind::Denied(error.to_string()))?;
+        let opts = OptsBuilder::default()
+            .ip_or_hostname(settings.host.clone())
+            .tcp_port(settings.port)
+            .user(Some(settings.user.clone()))
+            .pass(password)
+            .db_name(Some(settings.database.clone()))
+            .prefer_socket(false)
+            .tcp_nodelay(true)
+            .stmt_cache_size(STATEMENTS)
+            .ssl_opts(tls(&settings.tls));
+        Ok(opts.into())
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.settings.host, self.settings.port)
+    }
+
+    fn take_idle(&self) -> Option<Conn> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn give_back(&self, mut lease: Lease) {
+        if let Some(conn) = lease.conn.take() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(conn);
+        }
+    }
+
+    fn drop_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for conn in idle {
+            drop(Lease { conn: Some(conn), reused: true });
+        }
+    }
+
+    /// Half of `wait` and a part of the other half that differs from call to call.
+    fn jittered(&self, wait: Duration) -> Duration {
+        let count = self.jitter.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        let mixed = (count ^ count >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 54;
+        let part = u32::try_from(mixed).unwrap_or(0);
+        wait / 2 + wait * part / (2 * 1_024)
+    }
+}
+
+fn tls(tls: &Tls) -> Option<SslOpts> {
+    let verified = |roots: Vec<PathBuf>| {
+        SslOpts::default().with_root_certs(roots.into_iter().map(Into::into).collect())
+    };
+    match tls {
+        Tls::Disabled => None,
+        Tls::Required => Some(
+            SslOpts::default()
+                .with_danger_accept_invalid_certs(true)
+                .with_danger_skip_domain_validation(true),
+        ),
+        Tls::Verified => {
+            let roots = ROOTS.iter().map(PathBuf::from).find(|path| path.exists());
+            // Without a list of the system's own, the driver's is used.
+            let own = roots.is_some();
+            Some(verified(roots.into_iter().collect()).with_disable_built_in_roots(own))
+        }
+        Tls::VerifiedBy(path) => {
+            Some(verified(vec![path.clone()]).with_disable_built_in_roots(true))
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The statements that read rows.
+//!
+//! Owns the texts of scans and fetches and the order of their parameters. Refuses values in texts:
+//! every value is a parameter. Invariant: a statement reads one bounded step along the primary key,
+//! and says which index it walks, because a wrong guess of the server would cost the whole table.
+
+use mysql_async::Value;
+
+use super::table::{ColumnKind, Table};
+use super::wire::{self, Shape};
+use crate::model::{Batch, Range};
+use crate::store::{Read, StoreErrorKind as Kind};
+
+/// Keys of one fetch statement. Few sizes, so that few statements are prepared: what is left over
+/// is filled up with the last key.
+const SIZES: [usize; 4] = [1, 8, 64, 512];
+/// As above for keys of several columns, whose conditions are longer.
+const SIZES_COMPOSITE: [usize; 3] = [1, 8, 64];
+
+/// How a relation is read.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    table: &'a Table,
+    pub(super) shape: Shape,
+    select: String,
+}
+
+/// Keys that are fetched by one statement.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// Their positions in the asked keys.
+    pub(super) positions: Vec<usize>,
+    /// Their values, key by key.
+    params: Vec<Value>,
+}
+
+impl<'a> Reader<'a> {
+    /// # Errors
+    /// If a column is not there, or cannot be read, or there is no primary key.
+    pub(super) fn new(table: &'a Table, read: &Read) -> Result<Self, Kind> {
+        if table.key.is_empty() {
+            return Err(no_key());
+        }
+        let mut reader = Self { table, shape: Shape::default(), select: String::new() };
+        let mut expressions = Vec::new();
+        for column in read.schema.key_columns() {
+            let place = reader.select_column(&column.name, read, &mut expressions)?;
+            reader.shape.keys.push(place);
+        }
+        for column in &read.columns {
+            let place = reader.select_column(column, read, &mut expressions)?;
+            reader.shape.columns.push(place);
+        }
+        for (column, place) in table.key_columns().zip(reader.shape.keys.clone()) {
+            if column.kind == ColumnKind::Labels {
+                // The index has them in the order of their numbers.
+                expressions.push(format!("{}+0", column.quoted()));
+                reader.shape.selected.push((column.name.clone(), None));
+                reader.shape.resume.push(reader.shape.selected.len() - 1);
+            } else {
+                reader.shape.resume.push(place);
+            }
+        }
+        let (columns, from) = (expressions.join(", "), table.quoted());
+        reader.select = format!("SELECT {columns} FROM {from} FORCE INDEX (PRIMARY)");
+        Ok(reader)
+    }
+
+    fn select_column(
+        &mut self,
+        name: &str,
+        read: &Read,
+        expressions: &mut Vec<String>,
+    ) -> Result<usize, Kind> {
+        let selected = &mut self.shape.selected;
+        if let Some(place) = selected.iter().position(|(selected, _)| selected == name) {
+            return Ok(place);
+        }
+        let column = &self.table.columns[self.table.column(name)?];
+        let asked = read.schema.column(name).map_or(column.logical, |known| known.logical);
+        expressions.push(column.quoted());
+        selected.push((name.to_owned(), Some(asked)));
+        Ok(selected.len() - 1)
+    }
+
+    /// What is selected; names the statement's shape.
+    pub(super) fn select(&self) -> &str {
+        &self.select
+    }
+
+    /// The next `limit` rows of `range` behind the key `after`. None: no row can be in the range.
+    pub(super) fn scan(
+        &self,
+        range: &Range,
+        after: &[Value],
+        limit: u64,
+    ) -> Option<(String, Vec<Value>)> {
+        let key: Vec<_> = self.table.key_columns().collect();
+        let first = key.first()?.quoted();
+        let (mut conditions, mut params) = (Vec::new(), Vec::new());
+        if after.is_empty() {
+            match bound(range.from, key[0].kind) {
+                Bound::Below => {}
+                Bound::Beyond => return None,
+                Bound::At(value) => {
+                    conditions.push(format!("{first} >= ?"));
+                    params.push(value);
+                }
+            }
+        } else {
+            conditions.push(self.behind(after, &mut params));
+        }
+        if range.until.is_some() {
+            match bound(range.until, key[0].kind) {
+                Bound::Below => return None,
+                Bound::Beyond => {}
+                Bound::At(value) => {
+                    conditions.push(format!("{first} < ?"));
+                    params.push(value);
+                }
+            }
+        }
+        params.push(Value::UInt(limit));
+        let filter = match conditions.is_empty() {
+            true => String::new(),
+            false => format!(" WHERE {}", conditions.join(" AND ")),
+        };
+        let order = key.iter().map(|column| column.quoted()).collect::<Vec<_>>().join(", ");
+        let sql = format!("{}{filter} ORDER BY {order} LIMIT ?", self.select);
+        Some((sql, params))
+    }
+
+    /// `(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))`: unlike `(a, b, c) > (?, ?, ?)`, every
+    /// server answers it from the index.
+    fn behind(&self, after: &[Value], params: &mut Vec<Value>) -> String {
+        let mut conditions = Vec::new();
+        let key: Vec<_> = self.table.key_columns().zip(after).collect();
+        for (index, (column, value)) in key.iter().enumerate() {
+            let name = column.quoted();
+            let (param, value) = match column.kind {
+                ColumnKind::Labels => ("?".to_owned(), (*value).clone()),
+                ColumnKind::Bit => ("?".to_owned(), bits(value)),
+                ColumnKind::Plain | ColumnKind::Unsigned64 | ColumnKind::Unsupported => {
+                    (column.parameter(), (*value).clone())
+                }
+            };
+            params.push(value.clone());
+            if index + 1 < key.len() {
+                conditions.push(format!("({name} > {param} OR ({name} = {param} AND "));
+                params.push(value);
+            } else {
+                conditions.push(format!("{name} > {param}"));
+            }
+        }
+        conditions.concat() + &"))".repeat(key.len() - 1)
+    }
+
+    /// The asked keys in chunks of one statement each. Keys that no row can have are left out.
+    pub(super) fn chunks(&self, keys: &Batch) -> Vec<Chunk> {
+        let asked: Vec<_> = self.table.key_columns().collect();
+        let fits = keys.columns.len() == asked.len();
+        let values = |row: usize| -> Option<Vec<Value>> {
+            let columns = asked.iter().zip(&keys.columns).zip(&self.shape.keys);
+            let value = |((column, cells), place): ((&&super::table::TableColumn, _), &usize)| {
+                let logical = self.shape.selected[*place].1.unwrap_or(column.logical);
+                wire::parameter(cells, logical, column.kind == ColumnKind::Bit, row)
+            };
+            columns.map(value).collect()
+        };
+        let rows = if fits { keys.rows } else { 0 };
+        let possible: Vec<_> =
+            (0..rows).filter_map(|row| values(row).map(|values| (row, values))).collect();
+        let most = self.sizes().last().copied().unwrap_or(1);
+        possible
+            .chunks(most)
+            .map(|chunk| Chunk {
+                positions: chunk.iter().map(|(row, _)| *row).collect(),
+                params: chunk.iter().flat_map(|(_, values)| values.iter().cloned()).collect(),
+            })
+            .collect()
+    }
+
+    /// The statement that fetches a chunk.
+    pub(super) fn fetch(&self, chunk: &Chunk) -> (String, Vec<Value>) {
+        let key: Vec<_> = self.table.key_columns().collect();
+        let count = chunk.positions.len();
+        let size = self.sizes().iter().copied().find(|size| *size >= count).unwrap_or(count);
+        let mut params = chunk.params.clone();
+        let last = params.len().saturating_sub(key.len());
+        for _ in count..size {
+            params.extend_from_within(last..last + key.len());
+        }
+        let filter = if let [column] = key.as_slice() {
+            let list = vec![column.parameter(); size].join(", ");
+            format!("{} IN ({list})", column.quoted())
+        } else {
+            // Not `(a, b) IN (...)`: MariaDB walks the whole table for that.
+            let equal = |column: &&super::table::TableColumn| {
+                format!("{} = {}", column.quoted(), column.parameter())
+            };
+            let one = key.iter().map(equal).collect::<Vec<_>>().join(" AND ");
+            vec![format!("({one})"); size].join(" OR ")
+        };
+        (format!("{} WHERE {filter}", self.select), params)
+    }
+
+    const fn sizes(&self) -> &'static [usize] {
+        if self.table.key.len() == 1 { &SIZES } else { &SIZES_COMPOSITE }
+    }
+}
+
+pub(super) fn no_key() -> Kind {
+    Kind::Unfit("it has no primary key, so its rows cannot be told apart".to_owned())
+}
+
+/// Where a bound of a range lies among the values that a column can have.
+enum Bound {
+    /// Before the smallest.
+    Below,
+    At(Value),
+    /// Behind the largest.
+    Beyond,
+}
+
+fn bound(key: Option<i128>, kind: ColumnKind) -> Bound {
+    let Some(key) = key else { return Bound::Below };
+    let unsigned = kind == ColumnKind::Unsigned64;
+    // A signed parameter below zero would make the server compare an unsigned column as if it had
+    // a sign.
+    if key < 0 && unsigned {
+        return Bound::Below;
+    }
+    if unsigned {
+        return u64::try_from(key).map_or(Bound::Beyond, |key| Bound::At(Value::UInt(key)));
+    }
+    match i64::try_from(key) {
+        Ok(key) => Bound::At(Value::Int(key)),
+        Err(_wide) if key < 0 => Bound::Below,
+        Err(_wide) => Bound::Beyond,
+    }
+}
+
+fn bits(value: &Value) -> Value {
+    let number = if let Value::Bytes(bytes) = value { wire::number_of(bytes) } else { None };
+    number.unwrap_or_else(|| value.clone())
+}

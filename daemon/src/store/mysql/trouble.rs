@@ -1,0 +1,168 @@
+//! What goes wrong with a server, in the words of stores.
+//!
+//! Owns the mapping of the driver's errors. Refuses to pass on what a server quotes: a message may
+//! hold row values, so quoted parts are blanked unless they are known to be names. Invariant: what
+//! may heal while one waits is marked so, and nothing else is tried again.
+
+use mysql_async::{DriverError, Error, IoError, ServerError};
+
+use crate::store::{StoreError, StoreErrorKind as Kind};
+
+/// A failed attempt.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) kind: Kind,
+    pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// Whether another attempt, a little later, may succeed.
+    pub(super) again: bool,
+    /// Whether the server said that it is asked too much.
+    pub(super) throttled: bool,
+}
+
+impl Trouble {
+    /// Trouble that stays.
+    pub(super) fn lasting(kind: Kind) -> Self {
+        Self { kind, source: None, again: false, throttled: false }
+    }
+
+    /// Trouble that may pass.
+    pub(super) fn passing(kind: Kind) -> Self {
+        Self { kind, source: None, again: true, throttled: false }
+    }
+
+    /// The error of the driver, met at `place` (host and port).
+    pub(super) fn of(error: Error, place: &str) -> Self {
+        match error {
+            Error::Io(IoError::Io(error)) => Self {
+                source: Some(Box::new(error)),
+                ..Self::passing(Kind::Unreachable(place.to_owned()))
+            },
+            // The same certificate is refused the next second, too.
+            Error::Io(IoError::Tls(error)) => Self {
+                source: Some(Box::new(error)),
+                ..Self::lasting(Kind::Unreachable(format!("{place} over TLS")))
+            },
+            Error::Server(error) => Self::answered(&error),
+            Error::Driver(DriverError::ConnectionClosed | DriverError::PoolDisconnected) => {
+                Self::passing(Kind::Unreachable(place.to_owned()))
+            }
+            Error::Driver(DriverError::NoClientSslFlagFromServer) => {
+                Self::lasting(Kind::Unfit(format!(
+                    "{place} does not offer TLS: give it a certificate, or set `tls` to what it offers"
+                )))
+            }
+            Error::Driver(
+                error @ (DriverError::UnknownAuthPlugin { .. }
+                | DriverError::MysqlOldPasswordDisabled
+                | DriverError::CleartextPluginDisabled),
+            ) => Self::lasting(Kind::Denied(error.to_string())),
+            // Their texts may show packets and values.
+            Error::Driver(_) | Error::Other(_) | Error::Url(_) => Self {
+                again: true,
+                ..Self::lasting(Kind::Answer(format!("{place} broke the protocol")))
+            },
+        }
+    }
+
+    fn answered(error: &ServerError) -> Self {
+        let message = || format!("error {}: {}", error.code, error.message);
+        let blanked = || format!("error {}: {}", error.code, blank(&error.message));
+        match error.code {
+            // Refused user, host, database, table, column, routine; expired, locked.
+            1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1251 | 1370 | 1698 | 1820 | 1862 | 3118
+            | 3878 | 4151 => Self::lasting(Kind::Denied(message())),
+            1049 => {
+                Self::lasting(Kind::Unfit(format!("there is no such database: {}", error.message)))
+            }
+            1146 | 1051 => Self::lasting(Kind::NoSuchRelation { near: Vec::new() }),
+            1054 => Self::lasting(Kind::NoSuchColumn {
+                column: error.message.split('\'').nth(1).unwrap_or_default().to_owned(),
+                near: Vec::new(),
+            }),
+            // Too many connections, too many statements of this user.
+            1040 | 1203 | 1226 | 1041 => {
+                Self { throttled: true, ..Self::passing(Kind::Throttled(message())) }
+            }
+            // Lock waits and deadlocks; the statement took longer than it may.
+            1205 | 1213 | 1028 | 1969 | 3024 => {
+                Self { throttled: true, ..Self::passing(Kind::Throttled(blanked())) }
+            }
+            // Shutting down, killed, gone, a network error seen by the server.
+            1053 | 1077 | 1079 | 1080 | 1152 | 1153..=1161 | 1184 | 1317 | 1927 | 3169 | 4031 => {
+                Self::passing(Kind::Unreachable(blanked()))
+            }
+            // The table changed between preparing and executing.
+            1412 | 1615 => Self::passing(Kind::Answer(blanked())),
+            _ => Self::lasting(Kind::Answer(blanked())),
+        }
+    }
+
+    /// The error that the caller of the store sees.
+    pub(super) fn tell(self, store: &str, relation: Option<&str>) -> StoreError {
+        StoreError {
+            store: store.to_owned(),
+            relation: relation.map(str::to_owned),
+            kind: self.kind,
+            source: self.source,
+        }
+    }
+}
+
+impl From<Kind> for Trouble {
+    fn from(kind: Kind) -> Self {
+        Self::lasting(kind)
+    }
+}
+
+/// The message without what stands in quotes.
+fn blank(message: &str) -> String {
+    let mut blanked = String::with_capacity(message.len());
+    let mut quoted = false;
+    for letter in message.chars() {
+        if matches!(letter, '\'' | '"') {
+            quoted = !quoted;
+            blanked.push(letter);
+        } else if !quoted {
+            blanked.push(letter);
+        } else if blanked.ends_with(['\'', '"']) {
+            blanked.push('…');
+        }
+    }
+    blanked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16, message: &str) -> Trouble {
+        let error = ServerError { code, message: message.to_owned(), state: "HY000".to_owned() };
+        Trouble::of(Error::Server(error), "db:3306")
+    }
+
+    #[test]
+    fn a_message_keeps_its_words_and_loses_what_it_quotes() {
+        let text = server(1292, "Incorrect value: 'secret' for column `a`").kind.to_string();
+        assert!(!text.contains("secret"), "{text}");
+        assert!(text.contains("Incorrect value: '…' for column `a`"), "{text}");
+    }
+
+    #[test]
+    fn codes_have_the_words_of_stores() {
+        let table = [
+            (1045, "store-denied", false),
+            (1142, "store-denied", false),
+            (1146, "store-no-relation", false),
+            (1054, "store-no-column", false),
+            (1040, "store-throttled", true),
+            (1213, "store-throttled", true),
+            (1053, "store-unreachable", true),
+            (1927, "store-unreachable", true),
+            (1064, "store-error", false),
+        ];
+        for (code, name, again) in table {
+            let trouble = server(code, "Unknown 'x'");
+            assert_eq!((trouble.kind.code(), trouble.again), (name, again), "{code}");
+        }
+    }
+}

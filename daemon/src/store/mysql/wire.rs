@@ -1,0 +1,481 @@
+//! The driver's rows as columns, and cells as the driver's values.
+//!
+//! Owns the layout of each wire type and the calendar. Refuses a wire type that does not fit what
+//! the relation was described with: the table has changed since. Invariant: a value is copied once,
+//! from the driver's row to the column's arena.
+
+use mysql_async::consts::{ColumnFlags, ColumnType};
+use mysql_async::{Column as WireColumn, Row, Value};
+
+use super::session::{Pace, Sink};
+use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number};
+use crate::store::{Page, StoreErrorKind as Kind};
+
+const MICROS: i64 = 1_000_000;
+const DAY: i64 = 86_400 * MICROS;
+/// Pages end at this many bytes of values, at the latest one row beyond.
+pub(super) const PAGE_BYTES: u64 = 4 << 20;
+
+/// What is selected, and where each selected cell goes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shape {
+    /// For each selected expression the column's name and its logical type; none: only kept to go
+    /// on from.
+    pub(super) selected: Vec<(String, Option<Logical>)>,
+    /// Positions in `selected` of the key columns.
+    pub(super) keys: Vec<usize>,
+    /// Positions in `selected` of the columns asked for.
+    pub(super) columns: Vec<usize>,
+    /// Positions in `selected` of what a scan goes on from.
+    pub(super) resume: Vec<usize>,
+}
+
+/// How a wire value becomes a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decode {
+    Int,
+    Unsigned,
+    Float,
+    Bytes,
+    DateTime,
+    Date,
+    Time,
+    Skip,
+}
+
+/// Builds pages from rows.
+pub(super) struct Pages<'a> {
+    shape: &'a Shape,
+    page_rows: usize,
+    /// Bytes beyond which no more rows are taken.
+    budget: u64,
+    decodes: Vec<Decode>,
+    keys: Vec<ColumnBuilder>,
+    columns: Vec<ColumnBuilder>,
+    /// Rows and bytes of the page being built.
+    rows: usize,
+    bytes: u64,
+    pages: Vec<Page>,
+    total: Cost,
+    enough: bool,
+    last: Option<Row>,
+}
+
+impl<'a> Pages<'a> {
+    pub(super) fn new(shape: &'a Shape, page_rows: usize, budget: u64) -> Self {
+        Self {
+            shape,
+            page_rows,
+            budget,
+            decodes: Vec::new(),
+            keys: Vec::new(),
+            columns: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            pages: Vec::new(),
+            total: Cost::default(),
+            enough: false,
+            last: None,
+        }
+    }
+
+    /// The pages, and the key values of the last row.
+    pub(super) fn finish(mut self) -> (Vec<Page>, Vec<Value>) {
+        self.close();
+        let value = |source: &usize| self.last.as_ref()?.as_ref(*source).cloned();
+        let last = self.shape.resume.iter().filter_map(value).collect();
+        (self.pages, last)
+    }
+
+    /// Whether rows were left because of their bytes.
+    pub(super) const fn cut_short(&self) -> bool {
+        self.enough
+    }
+
+    fn open(&mut self) {
+        let (rows, shape) = (self.page_rows, self.shape);
+        let builders = |of: &[usize]| of.iter().map(|i| builder(self.decodes[*i], rows)).collect();
+        (self.keys, self.columns) = (builders(&shape.keys), builders(&shape.columns));
+    }
+
+    fn close(&mut self) {
+        if self.rows == 0 {
+            return;
+        }
+        let finish = |builders: Vec<ColumnBuilder>| Batch {
+            rows: self.rows,
+            columns: builders.into_iter().map(ColumnBuilder::finish).collect(),
+        };
+        let keys = finish(std::mem::take(&mut self.keys));
+        let rows = finish(std::mem::take(&mut self.columns));
+        // The request is counted once, with its first page.
+        let requests = u64::from(self.pages.is_empty());
+        let cost = Cost { rows: self.rows as u64, bytes: self.bytes, capacity: 0.0, requests };
+        self.total.add(cost);
+        self.pages.push(Page { keys, rows, unmapped: Vec::new(), cost });
+        (self.rows, self.bytes) = (0, 0);
+    }
+}
+
+impl Sink for Pages<'_> {
+    fn restart(&mut self) {
+        *self = Self::new(self.shape, self.page_rows, self.budget);
+    }
+
+    fn head(&mut self, columns: &[WireColumn]) -> Result<(), Kind> {
+        let selected = self.shape.selected.iter().zip(columns);
+        self.decodes = selected
+            .map(|((name, logical), column)| match logical {
+                Some(logical) => decode(*logical, column).ok_or_else(|| changed(name)),
+                None => Ok(Decode::Skip),
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(())
+    }
+
+    fn row(&mut self, row: Row) -> Result<Pace, Kind> {
+        if self.rows == 0 {
+            self.open();
+        }
+        let places = [(&self.shape.keys, &mut self.keys), (&self.shape.columns, &mut self.columns)];
+        for (sources, builders) in places {
+            for (&source, builder) in sources.iter().zip(builders) {
+                let value = row.as_ref(source).unwrap_or(&Value::NULL);
+                let pushed = push(builder, self.decodes[source], value);
+                self.bytes += pushed.ok_or_else(|| changed(&self.shape.selected[source].0))?;
+            }
+        }
+        self.rows += 1;
+        let page_full = self.rows >= self.page_rows || self.bytes >= PAGE_BYTES;
+        self.enough = self.total.bytes + self.bytes >= self.budget;
+        self.last = Some(row);
+        if !page_full && !self.enough {
+            return Ok(Pace::Go);
+        }
+        self.close();
+        Ok(if self.enough { Pace::Enough } else { Pace::Page })
+    }
+
+    fn cost(&self) -> Cost {
+        let mut cost = self.total;
+        cost.add(Cost { rows: self.rows as u64, bytes: self.bytes, ..Cost::default() });
+        cost.requests = 1;
+        cost
+    }
+}
+
+fn changed(column: &str) -> Kind {
+    Kind::Unfit(format!("column `{column}` has changed its type since the relation was described"))
+}
+
+fn decode(logical: Logical, column: &WireColumn) -> Option<Decode> {
+    use ColumnType as T;
+    let wire = column.column_type();
+    let unsigned = column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+    Some(match (logical, wire) {
+        (Logical::Integer | Logical::Boolean, T::MYSQL_TYPE_LONGLONG) if unsigned => {
+            Decode::Unsigned
+        }
+        (
+            Logical::Integer | Logical::Boolean,
+            T::MYSQL_TYPE_TINY
+            | T::MYSQL_TYPE_SHORT
+            | T::MYSQL_TYPE_INT24
+            | T::MYSQL_TYPE_LONG
+            | T::MYSQL_TYPE_LONGLONG
+            | T::MYSQL_TYPE_YEAR,
+        ) => Decode::Int,
+        (Logical::Float, T::MYSQL_TYPE_FLOAT | T::MYSQL_TYPE_DOUBLE) => Decode::Float,
+        (Logical::Decimal, T::MYSQL_TYPE_DECIMAL | T::MYSQL_TYPE_NEWDECIMAL)
+        | (
+            Logical::Text | Logical::Binary | Logical::Json | Logical::Enum | Logical::Set,
+            T::MYSQL_TYPE_STRING
+            | T::MYSQL_TYPE_VAR_STRING
+            | T::MYSQL_TYPE_VARCHAR
+            | T::MYSQL_TYPE_TINY_BLOB
+            | T::MYSQL_TYPE_BLOB
+            | T::MYSQL_TYPE_MEDIUM_BLOB
+            | T::MYSQL_TYPE_LONG_BLOB
+            | T::MYSQL_TYPE_ENUM
+            | T::MYSQL_TYPE_SET
+            | T::MYSQL_TYPE_JSON
+            | T::MYSQL_TYPE_BIT,
+        ) => Decode::Bytes,
+        (
+            Logical::Timestamp | Logical::DateTime,
+            T::MYSQL_TYPE_TIMESTAMP
+            | T::MYSQL_TYPE_TIMESTAMP2
+            | T::MYSQL_TYPE_DATETIME
+            | T::MYSQL_TYPE_DATETIME2,
+        ) => Decode::DateTime,
+        (Logical::Date, T::MYSQL_TYPE_DATE | T::MYSQL_TYPE_NEWDATE) => Decode::Date,
+        (Logical::Time, T::MYSQL_TYPE_TIME | T::MYSQL_TYPE_TIME2) => Decode::Time,
+        _ => return None,
+    })
+}
+
+fn builder(decode: Decode, rows: usize) -> ColumnBuilder {
+    match decode {
+        Decode::Int | Decode::DateTime | Decode::Date | Decode::Time | Decode::Skip => {
+            ColumnBuilder::int64(rows)
+        }
+        Decode::Unsigned => ColumnBuilder::uint64(rows),
+        Decode::Float => ColumnBuilder::float64(rows),
+        Decode::Bytes => ColumnBuilder::bytes(rows),
+    }
+}
+
+/// Appends a value; how many bytes it has. None: it is of another type than the column.
+fn push(builder: &mut ColumnBuilder, decode: Decode, value: &Value) -> Option<u64> {
+    match (decode, value) {
+        (_, Value::NULL) => {
+            builder.push_null();
+            return Some(0);
+        }
+        (Decode::Bytes, Value::Bytes(bytes)) => {
+            builder.push_bytes(bytes);
+            return Some(bytes.len() as u64);
+        }
+        (Decode::Int, Value::Int(value)) => builder.push_i64(*value),
+        (Decode::Unsigned, Value::Int(value)) => builder.push_u64(u64::try_from(*value).ok()?),
+        (Decode::Unsigned, Value::UInt(value)) => builder.push_u64(*value),
+        (Decode::Float, Value::Float(value)) => builder.push_f64(f64::from(*value)),
+        (Decode::Float, Value::Double(value)) => builder.push_f64(*value),
+        (Decode::DateTime, Value::Date(year, month, day, hour, minute, second, micros)) => {
+            let time = micros_of([*hour, *minute, *second], *micros);
+            builder.push_i64(match days(*year, *month, *day) {
+                Ok(days) => days * DAY + time,
+                Err(digits) => i64::MIN + digits * DAY + time,
+            });
+        }
+        (Decode::Date, Value::Date(year, month, day, ..)) => {
+            builder.push_i64(match days(*year, *month, *day) {
+                Ok(days) => days,
+                Err(digits) => i64::MIN + digits,
+            });
+        }
+        (Decode::Time, Value::Time(negative, days, hours, minutes, seconds, micros)) => {
+            let time = i64::from(*days) * DAY + micros_of([*hours, *minutes, *seconds], *micros);
+            builder.push_i64(if *negative { -time } else { time });
+        }
+        _ => return None,
+    }
+    Some(8)
+}
+
+fn micros_of([hours, minutes, seconds]: [u8; 3], micros: u32) -> i64 {
+    let seconds = i64::from(hours) * 3_600 + i64::from(minutes) * 60 + i64::from(seconds);
+    seconds * MICROS + i64::from(micros)
+}
+
+/// Days since 1970-01-01; of what is no day of the calendar, its digits `yyyymmdd`.
+fn days(year: u16, month: u8, day: u8) -> Result<i64, i64> {
+    let (y, m, d) = (i64::from(year), i64::from(month), i64::from(day));
+    let leap = y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    let length = match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if !(1..=12).contains(&m) || !(1..=length).contains(&d) {
+        return Err(y * 10_000 + m * 100 + d);
+    }
+    // Years that begin in March have their leap day at the end.
+    let (y, m) = if m > 2 { (y, m - 3) } else { (y - 1, m + 9) };
+    let era = y.div_euclid(400);
+    let year_of_era = y.rem_euclid(400);
+    let day_of_year = (153 * m + 2) / 5 + d - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    Ok(era * 146_097 + day_of_era - 719_468)
+}
+
+/// The inverse of [`days`]: year, month, day. None: not a year that the server has.
+fn date_of(days: i64) -> Option<(u16, u8, u8)> {
+    let days = days.checked_add(719_468)?;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let m = (5 * day_of_year + 2) / 153;
+    let day = u8::try_from(day_of_year - (153 * m + 2) / 5 + 1).ok()?;
+    let month = u8::try_from(if m < 10 { m + 3 } else { m - 9 }).ok()?;
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let year = u16::try_from(year).ok().filter(|year| *year <= 9_999)?;
+    Some((year, month, day))
+}
+
+fn digits_of(digits: i64) -> Option<(u16, u8, u8)> {
+    let year = u16::try_from(digits / 10_000).ok()?;
+    let month = u8::try_from(digits / 100 % 100).ok()?;
+    Some((year, month, u8::try_from(digits % 100).ok()?))
+}
+
+/// The parameter for cell `row` of a key column; none if no row can have this key. `bits`: the
+/// column is compared as a number.
+pub(super) fn parameter(
+    column: &Column,
+    logical: Logical,
+    bits: bool,
+    row: usize,
+) -> Option<Value> {
+    let bytes = || column.bytes(row);
+    let integer = || i64::try_from(column.integer(row)?).ok();
+    match logical {
+        Logical::Integer | Logical::Boolean => whole(column.integer(row)?),
+        Logical::Decimal => {
+            let text = std::str::from_utf8(bytes()?).ok()?;
+            Number::parse(text).ok().map(|_number| Value::from(text))
+        }
+        Logical::Float => match &column.values {
+            Buffer::Float64(values) if column.is_valid(row) => {
+                Some(values[row]).filter(|value| value.is_finite()).map(Value::Double)
+            }
+            Buffer::Float64(_) | Buffer::Int64(_) | Buffer::UInt64(_) | Buffer::Bytes(_) => None,
+        },
+        Logical::Text | Logical::Json | Logical::Enum | Logical::Set => {
+            std::str::from_utf8(bytes()?).ok().map(Value::from)
+        }
+        Logical::Binary if bits => number_of(bytes()?),
+        Logical::Binary => Some(Value::Bytes(bytes()?.to_vec())),
+        Logical::Timestamp | Logical::DateTime => datetime(integer()?),
+        Logical::Date => date(integer()?),
+        Logical::Time => time(integer()?),
+        Logical::Value => None,
+    }
+}
+
+/// An integer as a parameter; none if it is beyond 64 bits.
+pub(super) fn whole(value: i128) -> Option<Value> {
+    let signed = i64::try_from(value).map(Value::Int).ok();
+    signed.or_else(|| u64::try_from(value).map(Value::UInt).ok())
+}
+
+/// The number that the bytes of a bit column stand for.
+pub(super) fn number_of(bytes: &[u8]) -> Option<Value> {
+    let fold =
+        |number: u64, byte: &u8| (number >> 56 == 0).then_some(number << 8 | u64::from(*byte));
+    bytes.iter().try_fold(0, fold).map(Value::UInt)
+}
+
+fn datetime(micros: i64) -> Option<Value> {
+    // Below every calendar date-time lie those that are none, counted from the smallest integer.
+    let none = i64::MIN + 100_000_000 * DAY;
+    let ((year, month, day), rest) = if micros < none {
+        let packed = i128::from(micros) - i128::from(i64::MIN);
+        let digits = i64::try_from(packed / i128::from(DAY)).ok()?;
+        (digits_of(digits)?, i64::try_from(packed % i128::from(DAY)).ok()?)
+    } else {
+        (date_of(micros.div_euclid(DAY))?, micros.rem_euclid(DAY))
+    };
+    let ([hour, minute, second], micros) = clock(rest)?;
+    Some(Value::Date(year, month, day, hour, minute, second, micros))
+}
+
+fn date(days: i64) -> Option<Value> {
+    let (year, month, day) =
+        if days < i64::MIN + 100_000_000 { digits_of(days - i64::MIN)? } else { date_of(days)? };
+    Some(Value::Date(year, month, day, 0, 0, 0, 0))
+}
+
+fn time(micros: i64) -> Option<Value> {
+    let length = i64::try_from(micros.unsigned_abs()).ok()?;
+    let ([hours, minutes, seconds], rest) = clock(length % DAY)?;
+    let days = u32::try_from(length / DAY).ok().filter(|days| *days < 35)?;
+    Some(Value::Time(micros < 0, days, hours, minutes, seconds, rest))
+}
+
+/// Hours, minutes, seconds and microseconds of a part of a day.
+fn clock(micros: i64) -> Option<([u8; 3], u32)> {
+    let seconds = micros / MICROS;
+    let part = |value: i64| u8::try_from(value).ok();
+    let clock = [part(seconds / 3_600)?, part(seconds / 60 % 60)?, part(seconds % 60)?];
+    Some((clock, u32::try_from(micros % MICROS).ok()?))
+}
+
+/// What makes two cells of a key the same key: numbers by value, everything else by its bytes. The
+/// server compares by collation, which calls more things equal.
+pub(super) fn identity(out: &mut Vec<u8>, column: &Column, logical: Logical, row: usize) {
+    if let Some(integer) = column.integer(row) {
+        out.extend_from_slice(&integer.to_be_bytes());
+    } else if let Buffer::Float64(values) = &column.values {
+        // The server calls both zeros equal.
+        out.extend_from_slice(&(values[row] + 0.0).to_bits().to_be_bytes());
+    } else if let Some(bytes) = column.bytes(row) {
+        let number = (logical == Logical::Decimal)
+            .then(|| std::str::from_utf8(bytes).ok().and_then(|text| Number::parse(text).ok()))
+            .flatten();
+        let number = number.map(|number| number.to_string());
+        let bytes = number.as_ref().map_or(bytes, String::as_bytes);
+        out.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        out.extend_from_slice(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_calendar_counts_from_1970() {
+        assert_eq!(days(1970, 1, 1), Ok(0));
+        assert_eq!(days(1969, 12, 31), Ok(-1));
+        assert_eq!(days(2000, 2, 29), Ok(11_016));
+        assert_eq!(days(9999, 12, 31), Ok(2_932_896));
+        assert_eq!(days(0, 0, 0), Err(0));
+        assert_eq!(days(2024, 0, 0), Err(20_240_000));
+        assert_eq!(days(2023, 2, 29), Err(20_230_229));
+    }
+
+    proptest! {
+        #[test]
+        fn dates_come_back(year in 0u16..=9_999, month in 0u8..=12, day in 0u8..=31) {
+            let mut column = ColumnBuilder::int64(1);
+            let value = Value::Date(year, month, day, 0, 0, 0, 0);
+            push(&mut column, Decode::Date, &value).unwrap();
+            let column = column.finish();
+            prop_assert_eq!(parameter(&column, Logical::Date, false, 0), Some(value));
+        }
+
+        #[test]
+        fn date_times_come_back(
+            year in 0u16..=9_999, month in 0u8..=12, day in 0u8..=31,
+            hour in 0u8..24, minute in 0u8..60, second in 0u8..60, micros in 0u32..1_000_000,
+        ) {
+            let mut column = ColumnBuilder::int64(1);
+            let value = Value::Date(year, month, day, hour, minute, second, micros);
+            push(&mut column, Decode::DateTime, &value).unwrap();
+            let column = column.finish();
+            prop_assert_eq!(parameter(&column, Logical::DateTime, false, 0), Some(value));
+        }
+
+        #[test]
+        fn times_come_back(micros in -3_020_399_000_000i64..=3_020_399_000_000) {
+            let mut column = ColumnBuilder::int64(1);
+            push(&mut column, Decode::Time, &time(micros).unwrap()).unwrap();
+            prop_assert_eq!(column.finish().integer(0), Some(i128::from(micros)));
+        }
+
+        #[test]
+        fn dates_follow_each_other(day in -719_528i64..2_932_896) {
+            let (y, m, d) = date_of(day).unwrap();
+            prop_assert_eq!(days(y, m, d), Ok(day));
+        }
+    }
+
+    #[test]
+    fn what_no_row_can_have_is_no_parameter() {
+        let mut text = ColumnBuilder::bytes(1);
+        text.push_bytes(b"\xff");
+        let text = text.finish();
+        assert_eq!(parameter(&text, Logical::Text, false, 0), None);
+        assert_eq!(parameter(&text, Logical::Integer, false, 0), None);
+        assert_eq!(parameter(&text, Logical::Decimal, false, 0), None);
+        assert_eq!(parameter(&text, Logical::Binary, true, 0), Some(Value::UInt(255)));
+        let mut micros = ColumnBuilder::int64(1);
+        micros.push_i64(i64::MAX);
+        assert_eq!(parameter(&micros.finish(), Logical::DateTime, false, 0), None);
+    }
+}
