@@ -2,10 +2,23 @@
 //!
 //! Owns hooks and their settings. Refuses to judge. Invariant: a hook runs until it has succeeded,
 //! and not once more after its success was recorded.
+//!
+//! A hook that outlives a killed daemon goes on holding the lock of its hook's name. The next daemon
+//! waits for it to end and then, because nobody saw how it ended, runs the hook again, with the same
+//! idempotency key.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::model::{HookJob, Moment};
+
+mod child;
+mod lock;
+mod program;
+
+pub use child::{Ending, HookEnd};
+pub use lock::wait_for_predecessor;
 
 /// A hook of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,3 +38,70 @@ pub struct Settings {
     /// Wait before the second try; doubles up to five minutes.
     pub backoff: Duration,
 }
+
+/// The longest wait between two tries, unless the first is configured longer.
+const BACKOFF_MAX: Duration = Duration::from_secs(300);
+
+/// Runs a hook once, to its end: `payload`, the event, is its standard input.
+///
+/// If another run of the hook goes on, begun by a daemon that was killed, its end is awaited first,
+/// for at most the hook's timeout. Dropping the future leaves the child alone: it goes on, holding the
+/// lock, like that of a killed daemon.
+pub async fn run(
+    settings: &Settings,
+    job: &HookJob,
+    payload: &[u8],
+    idempotency_key: &str,
+    journal: &Path,
+) -> HookEnd {
+    let held = match wait_for_predecessor(settings, journal, settings.timeout).await {
+        Ok(held) => held,
+        Err(ending) => return HookEnd::from(ending),
+    };
+    let environment = environment(settings, job, idempotency_key);
+    let started = program::resolve(settings)
+        .and_then(|program| child::start(settings, &program, &environment, payload, &held));
+    match started {
+        Ok(child) => {
+            held.describe(child.id());
+            let end = child::finish(child, settings.timeout).await;
+            if end.is_known() {
+                // What it left running on purpose does not keep the next run waiting.
+                held.release();
+            }
+            end
+        }
+        Err(why) => HookEnd::from(Ending::NotStarted(why)),
+    }
+}
+
+/// The child's whole environment.
+fn environment(
+    settings: &Settings,
+    job: &HookJob,
+    idempotency_key: &str,
+) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::from([("PATH".to_owned(), program::PATH.to_owned())]);
+    environment.extend(settings.environment.clone());
+    let mut add = |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
+    add("DRIFTD_IDEMPOTENCY_KEY", idempotency_key);
+    add("DRIFTD_HOOK", &job.hook);
+    add("DRIFTD_CRITERION", &job.criterion);
+    if job.test {
+        add("DRIFTD_TEST", "1");
+    }
+    environment
+}
+
+/// When a hook is due again after `tries` that all failed, and whether its deadline is over: no
+/// further try begins within it.
+#[must_use]
+pub fn next_try(settings: &Settings, tries: u32, since: Moment, now: Moment) -> (Moment, bool) {
+    let doublings = tries.saturating_sub(1).min(31);
+    let wait = settings.backoff.saturating_mul(1 << doublings);
+    let due = now.after(wait.min(BACKOFF_MAX.max(settings.backoff)));
+    (due, due >= since.after(settings.deadline))
+}
+
+#[cfg(test)]
+mod tests;

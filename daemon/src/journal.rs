@@ -63,12 +63,13 @@ impl Journal {
     /// If another daemon holds it, if it is not a journal or one of a newer format, if it is damaged,
     /// or if the system refuses.
     pub fn open(settings: &Settings, now: Moment) -> Result<Self, JournalError> {
-        let path = &settings.path;
+        let path = &file::real(&settings.path);
         let lock = file::lock(path)?;
         file::secure(path)?;
         let mut connection = file::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let identity = file::set_up(&mut connection, path, now)?;
-        let settings = settings.clone();
+        file::examine(&connection, path)?;
+        let settings = Settings { path: path.clone(), ..settings.clone() };
         Ok(Self { connection, settings, identity, broken: false, _lock: Some(lock) })
     }
 

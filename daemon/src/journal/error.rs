@@ -98,7 +98,7 @@ pub enum JournalError {
     /// The system refuses.
     #[error(
         "cannot {doing} at `{}`: check that its directory exists, that this user may write to \
-         both, and that the disk is healthy",
+         both, and that the disk has room and is healthy",
         path.display()
     )]
     System {
@@ -112,7 +112,7 @@ pub enum JournalError {
     /// SQLite refuses.
     #[error(
         "cannot {doing} in journal `{}`: check that this user may write to it and its directory, \
-         and that the disk is healthy",
+         and that the disk has room and is healthy",
         path.display()
     )]
     Refused {

@@ -147,6 +147,12 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The path without links: whoever opens the same file must meet the same lock.
+pub(super) fn real(path: &Path) -> PathBuf {
+    // What does not exist yet has no other name; what cannot be resolved fails when it is opened.
+    std::fs::canonicalize(path).unwrap_or_else(|_unresolved| path.to_owned())
+}
+
 fn system(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
     let path = path.to_owned();
     move |source| JournalError::System { path, doing, source }
@@ -303,6 +309,14 @@ pub(super) fn set_up(
     let identity = Identity::random().map_err(system(Path::new("/dev/urandom"), "draw keys"))?;
     create(connection, &identity, now).map_err(sqlite(path, doing))?;
     Ok(identity)
+}
+
+/// Looks for damage in every page, so that none is met weeks later. Reads the whole file once.
+pub(super) fn examine(connection: &Connection, path: &Path) -> Result<(), JournalError> {
+    let found: String = connection
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(sqlite(path, "look for damage"))?;
+    if found == "ok" { Ok(()) } else { Err(JournalError::unreadable(path, found)) }
 }
 
 fn use_wal(connection: &Connection, path: &Path) -> Result<(), JournalError> {

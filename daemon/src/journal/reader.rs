@@ -68,6 +68,7 @@ impl Reader {
     /// # Errors
     /// If there is none, or it is of a newer format, damaged or not readable.
     pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let path = &file::real(path);
         let read_only = Self::open_as(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
         if let Err(JournalError::Refused { .. }) = read_only {
             // After a kill the log's index must be built anew, for which SQLite may want to write.

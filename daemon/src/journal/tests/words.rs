@@ -241,6 +241,7 @@ fn criterion() -> impl Strategy<Value = CriterionState> {
             name,
             trips,
             tripped,
+            armed: Moment(0),
             count,
             at_least,
         },
