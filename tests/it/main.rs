@@ -1,4 +1,6 @@
 //! The integration tests, in one binary.
 
+mod api;
 mod dynamodb;
+mod report;
 mod stores;

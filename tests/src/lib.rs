@@ -8,3 +8,4 @@ pub mod conformance;
 pub mod dynamodb;
 pub mod dynamodb_proxy;
 pub mod mariadb;
+pub mod otlp;

@@ -469,3 +469,6 @@ fn first(names: &[String]) -> &[String] {
 fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_MAX)]
 }
+
+#[cfg(test)]
+mod tests;

@@ -154,21 +154,26 @@ impl Trouble {
 
     /// Tells the log what failed since it was told last, if that is long enough ago.
     pub fn tell(&self, now: Moment) {
-        let mut failures = lock(&self.failures);
-        if failures.told.is_some_and(|told| now.since(told) < QUIET) {
-            return;
-        }
-        let Some((signal, error)) = failures.last.take() else { return };
+        let Some((signal, failures, error)) = self.due(now) else { return };
         tracing::warn!(
             target: "driftd",
             signal = signal.as_str(),
-            failures = failures.count,
+            failures,
             error,
             "the OTLP receiver does not take telemetry; comparing goes on; check that it runs and \
-             that `otlp` or OTEL_EXPORTER_OTLP_ENDPOINT are right"
+             that `telemetry.otlp` or OTEL_EXPORTER_OTLP_ENDPOINT are right"
         );
-        failures.count = 0;
+    }
+
+    /// What is to be told now: the last failure, and how many there were.
+    fn due(&self, now: Moment) -> Option<(Signal, u64, String)> {
+        let mut failures = lock(&self.failures);
+        if failures.told.is_some_and(|told| now.since(told) < QUIET) {
+            return None;
+        }
+        let (signal, error) = failures.last.take()?;
         failures.told = Some(now);
+        Some((signal, std::mem::take(&mut failures.count), error))
     }
 }
 
@@ -242,4 +247,78 @@ impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
 /// What the lock guards is counts and snapshots, whole at every instant, also after a panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_sdk::trace::SpanData;
+
+    use super::*;
+
+    /// A receiver that takes nothing.
+    #[derive(Debug)]
+    struct Dead;
+
+    impl SpanExporter for Dead {
+        async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+            Err(OTelSdkError::InternalFailure("refused".repeat(1_000)))
+        }
+    }
+
+    #[test]
+    fn a_dead_receiver_is_counted_at_once_and_told_every_ten_seconds() {
+        let (dropped, trouble) = (Dropped::default(), Trouble::default());
+        let ticket = Ticket::new(2);
+        let exporter = Watched {
+            inner: Dead,
+            dropped: dropped.clone(),
+            trouble: trouble.clone(),
+            ticket: ticket.clone(),
+        };
+        let fail = || {
+            ticket.queued();
+            ticket.queued();
+            assert!(!ticket.room_for(1));
+            let batch = vec![span(), span()];
+            futures::executor::block_on(exporter.export(batch)).unwrap_err();
+            assert!(ticket.room_for(2), "what failed makes room");
+        };
+        let due = |seconds: i64| {
+            let told = trouble.due(Moment(seconds * 1_000_000));
+            told.map(|(signal, failures, error)| {
+                assert!(error.len() <= ERROR_MAX);
+                (signal, failures)
+            })
+        };
+        assert_eq!(due(99), None);
+        fail();
+        assert_eq!(due(100), Some((Signal::Traces, 1)));
+        fail();
+        fail();
+        assert_eq!(due(101), None);
+        assert_eq!(due(110), Some((Signal::Traces, 2)));
+        assert_eq!(due(120), None, "nothing failed since");
+        let of = |(_, reason, count): &(Signal, Reason, u64)| {
+            (*reason == Reason::Export).then_some(*count)
+        };
+        assert_eq!(dropped.counts().iter().filter_map(of).collect::<Vec<_>>(), [6, 0]);
+    }
+
+    fn span() -> SpanData {
+        SpanData {
+            span_context: opentelemetry::trace::SpanContext::empty_context(),
+            parent_span_id: opentelemetry::trace::SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: opentelemetry::trace::SpanKind::Internal,
+            name: "x".into(),
+            start_time: std::time::SystemTime::UNIX_EPOCH,
+            end_time: std::time::SystemTime::UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: opentelemetry_sdk::trace::SpanEvents::default(),
+            links: opentelemetry_sdk::trace::SpanLinks::default(),
+            status: opentelemetry::trace::Status::Unset,
+            instrumentation_scope: opentelemetry::InstrumentationScope::default(),
+        }
+    }
 }

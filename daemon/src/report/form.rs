@@ -203,7 +203,7 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Number;
+    use crate::model::{Number, Side, StoreKey};
 
     fn key(fields: Vec<Value>) -> Key {
         Key(Value::List(fields).to_cbor().into())
@@ -247,6 +247,8 @@ mod tests {
             assert_eq!(shown.to_lowercase(), format!("[{expected}]").to_lowercase(), "{field:?}");
         }
         assert_eq!(key_json(&Key(Box::from([0xff_u8]))), Json::String("ff".into()));
+        let row = StoreKey(key(vec![Value::Text("USER#1".into())]).0);
+        assert_eq!(key_json(&Key::of_row(Side::Target, &row)).to_string(), r#"["USER#1"]"#);
     }
 
     #[test]

@@ -31,19 +31,21 @@ pub fn init(log: Log) -> Result<(), TryInitError> {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let others = level.min(LevelFilter::WARN);
-    // OpenTelemetry's own lines would repeat a dead receiver every few seconds; `export` tells it.
-    let filter = EnvFilter::builder()
-        .with_default_directive(others.into())
-        .parse_lossy(format!("driftd={level},opentelemetry=off"));
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(level))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     match log.format {
         LogFormat::Text => lines.finish().try_init(),
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
     }
+}
+
+/// driftd from `level` on, what it is built of from warnings on.
+fn filter(level: LevelFilter) -> EnvFilter {
+    let others = level.min(LevelFilter::WARN);
+    // OpenTelemetry's own lines would repeat a dead receiver every few seconds; `export` tells it.
+    EnvFilter::builder().parse_lossy(format!("{others},driftd={level},opentelemetry=off"))
 }
 
 /// Says what happened.
@@ -216,5 +218,124 @@ impl Repeats {
         }
         let before = self.said.insert(key, (now, 0));
         Some(before.map_or(0, |(_, unsaid)| unsaid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::report::tests::{BOUND, SECRET, happenings, identity, open_settings};
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn said(what: &Happening) -> serde_json::Value {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .json()
+            .flatten_event(true)
+            .finish();
+        let identity = identity(&open_settings());
+        tracing::subscriber::with_default(subscriber, || happening(what, &identity));
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text.lines().count(), 1, "{what:?} is one line: {text}");
+        for secret in [SECRET, &BOUND.to_string()] {
+            assert!(!text.contains(secret), "{secret} is in {text}");
+        }
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn whatever_happens_is_one_line_with_level_and_place_and_without_secrets() {
+        for what in happenings() {
+            let line = said(&what);
+            let expected = match what {
+                Happening::Tripped { .. } | Happening::HookFailed(_) => "ERROR",
+                Happening::Confirmed(_)
+                | Happening::Changed { .. }
+                | Happening::Lagging { .. }
+                | Happening::Unread { .. }
+                | Happening::PassCompleted { .. } => "WARN",
+                Happening::Resolved(_)
+                | Happening::Superseded(_)
+                | Happening::Reset(_)
+                | Happening::Tested { .. }
+                | Happening::HookSucceeded(_)
+                | Happening::CaughtUp { .. }
+                | Happening::Readable { .. } => "INFO",
+            };
+            assert_eq!(line["level"], expected, "{line}");
+            assert_eq!(line["event"], events::kind(&what), "{line}");
+            assert_eq!(line["target"], "driftd", "{line}");
+            let place = line.get("pairing").or_else(|| line.get("criterion"));
+            assert!(place.is_some_and(|place| !place.to_string().is_empty()), "{line}");
+            assert!(line["message"].as_str().unwrap().len() > 10, "{line}");
+        }
+        let drift = said(&happenings()[0]);
+        assert_eq!(drift["key_hmac"].as_str().unwrap().len(), 32);
+        assert_eq!(drift["fields"], "email, status");
+    }
+
+    #[test]
+    fn dependencies_speak_from_warnings_on_and_opentelemetry_never() {
+        for (level, expected) in [
+            (LevelFilter::DEBUG, "driftd-debug driftd-info driftd-error hyper-warn hyper-error "),
+            (LevelFilter::INFO, "driftd-info driftd-error hyper-warn hyper-error "),
+            (LevelFilter::ERROR, "driftd-error hyper-error "),
+            (LevelFilter::OFF, ""),
+        ] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_env_filter(filter(level))
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!(target: "driftd::run", "driftd-debug");
+                info!(target: "driftd", "driftd-info");
+                error!(target: "driftd", "driftd-error");
+                info!(target: "hyper::proto", "hyper-info");
+                warn!(target: "hyper::proto", "hyper-warn");
+                error!(target: "hyper", "hyper-error");
+                error!(target: "opentelemetry_sdk", "opentelemetry");
+            });
+            let bytes = lines.0.lock().unwrap().clone();
+            let text = String::from_utf8(bytes).unwrap();
+            let words =
+                text.lines().map(|line| line.split(' ').next_back().unwrap().to_owned() + " ");
+            assert_eq!(words.collect::<String>(), expected, "{level}");
+        }
+    }
+
+    #[test]
+    fn the_same_fault_is_said_every_ten_seconds_with_a_count() {
+        let mut repeats = Repeats::default();
+        let mut tell =
+            |pairing, code, seconds: i64| repeats.tell(pairing, code, Moment(seconds * 1_000_000));
+        assert_eq!(tell("users", "store-timeout", 100), Some(0));
+        assert_eq!(tell("users", "store-timeout", 101), None);
+        assert_eq!(tell("users", "store-timeout", 109), None);
+        assert_eq!(tell("users", "plugin-trap", 109), Some(0));
+        assert_eq!(tell("orders", "store-timeout", 109), Some(0));
+        assert_eq!(tell("users", "store-timeout", 110), Some(2));
+        assert_eq!(tell("users", "store-timeout", 111), None);
+        assert_eq!(tell("users", "store-timeout", 120), Some(1));
     }
 }

@@ -260,7 +260,7 @@ fn route(
     };
     let (place, given) = match (find("ENDPOINT"), configured) {
         (Some((place, value)), _) => (place, value),
-        (None, Some(otlp)) => ("otlp.endpoint".to_owned(), otlp.endpoint.clone()),
+        (None, Some(otlp)) => ("telemetry.otlp.endpoint".to_owned(), otlp.endpoint.clone()),
         // Asked for by name: then OpenTelemetry's defaults hold.
         (None, None) if asked == Some(true) => match protocol {
             OtlpProtocol::Grpc => ("default".to_owned(), "http://localhost:4317".to_owned()),

@@ -42,11 +42,11 @@ const REMEDIES: [(io::ErrorKind, &str); 6] = [
     (io::ErrorKind::QuotaExceeded, "free some space on its file system"),
     (
         io::ErrorKind::PermissionDenied,
-        "let driftd's user write it, or set `events` to another file",
+        "let driftd's user write it, or set `events.sink` to another file",
     ),
-    (io::ErrorKind::NotFound, "create its directory, or set `events` to another file"),
+    (io::ErrorKind::NotFound, "create its directory, or set `events.sink` to another file"),
     (io::ErrorKind::BrokenPipe, "what reads the events has gone: start it again with driftd"),
-    (io::ErrorKind::InvalidInput, "set `events` to a regular file, or to standard output"),
+    (io::ErrorKind::InvalidInput, "set `events.sink` to a regular file, or to standard output"),
 ];
 
 /// An open sink of drift events. Its calls block.
