@@ -91,6 +91,7 @@ async fn read(
     let began = (context.clock)();
     let (batch, kept) = keys::decode(&here.read.schema, &due);
     let fetched = here.store.fetch(&here.read, &batch, Care::Consistent).await;
+    window.add_cost(side, fetched.cost);
     for (positions, error) in &fetched.unread {
         let fault = store_fault(side, error);
         faults

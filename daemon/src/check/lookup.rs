@@ -73,6 +73,7 @@ async fn counterparts(window: &mut Window<'_>, side: Side, page: Page) {
     let began = (context.clock)();
     let there = context.side(other);
     let fetched = there.store.fetch(&there.read, &asked, Care::Ordinary).await;
+    window.add_cost(other, fetched.cost);
     for (positions, error) in &fetched.unread {
         let lost: Vec<usize> = positions.iter().map(|&at| entities[at]).collect();
         window.drop_rows(side, set_page, &lost);

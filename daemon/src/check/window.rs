@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::{Context, keys, plugin_fault};
 use crate::compare::{EntitySet, compare};
 use crate::model::{
-    Batch, Fault, Moment, Outcome, Range, Reading, Side, Span, SpanKind, Standing, StoreKey, Unread,
+    Batch, Cost, Fault, Moment, Outcome, Range, Reading, Side, Span, SpanKind, Standing, StoreKey,
+    Unread,
 };
 use crate::plugin::{Mapped, PluginError, Session};
 use crate::store::Page;
@@ -78,6 +79,11 @@ impl<'a> Window<'a> {
             Side::Source => &mut self.outcome.source,
             Side::Target => &mut self.outcome.target,
         }
+    }
+
+    /// Adds what a read cost beside its pages.
+    pub(super) fn add_cost(&mut self, side: Side, cost: Cost) {
+        self.reading(side).cost.add(cost);
     }
 
     /// Notes what could not be compared.
