@@ -193,11 +193,10 @@ impl PluginError {
     #[must_use]
     pub fn blame(&self) -> String {
         let Self { plugin, digest, function, kind } = self;
-        match kind {
-            PluginErrorKind::Own { code, .. } => {
-                format!("plugin `{plugin}` ({digest}), {function}: failed with `{code}`")
-            }
-            kind => format!("plugin `{plugin}` ({digest}), {function}: {kind}"),
+        if let PluginErrorKind::Own { code, .. } = kind {
+            format!("plugin `{plugin}` ({digest}), {function}: failed with `{code}`")
+        } else {
+            format!("plugin `{plugin}` ({digest}), {function}: {kind}")
         }
     }
 }
