@@ -90,7 +90,7 @@ pub struct LoadError {
 pub enum LoadErrorKind {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
-    Unreadable(#[source] std::io::Error),
+    Unreadable(std::io::Error),
     /// The file is larger than any plugin.
     #[error("the file has {0} bytes; a plugin has at most {FILE_BYTES}")]
     TooLarge(usize),

@@ -221,10 +221,9 @@ fn what_fails_at_start_names_the_function() {
     for (mode, function) in
         [("init:trap", "init"), ("plan:spin", "plan"), ("declare:panic", "declare")]
     {
-        match bind(mode, limits()).unwrap_err() {
-            AttachError::Plugin(error) => assert_eq!(error.function, function, "{error}"),
-            other => panic!("{mode}: {other}"),
-        }
+        let error = bind(mode, limits()).unwrap_err();
+        let AttachError::Plugin(error) = error else { panic!("{mode}: {error}") };
+        assert_eq!(error.function, function, "{error}");
     }
     assert_eq!(
         bind("refuse", limits()).unwrap_err().to_string(),
@@ -234,11 +233,10 @@ fn what_fails_at_start_names_the_function() {
 
 #[test]
 fn plans_that_are_too_wide_or_wrong_are_refused() {
-    let unfit = |mode: &str| match bind(mode, limits()).unwrap_err() {
-        AttachError::Unfit { issues, .. } => {
-            issues.iter().map(ToString::to_string).collect::<Vec<_>>()
-        }
-        other => panic!("{mode}: {other}"),
+    let unfit = |mode: &str| {
+        let error = bind(mode, limits()).unwrap_err();
+        let AttachError::Unfit { issues, .. } = error else { panic!("{mode}: {error}") };
+        issues.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     for (mode, expected) in [
         (
