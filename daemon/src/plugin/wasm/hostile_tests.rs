@@ -320,6 +320,24 @@ fn other_imports_and_versions_are_refused_by_name() {
     );
 }
 
+#[test]
+fn a_core_module_that_imports_wasi_is_refused_by_name() {
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // One type, a function without arguments and results; and an import of it.
+    module.extend_from_slice(&[1, 4, 1, 0x60, 0, 0]);
+    let (from, name) = ("wasi_snapshot_preview1", "sched_yield");
+    let sizes = [from.len(), name.len()].map(|size| u8::try_from(size).unwrap());
+    module.extend_from_slice(&[2, sizes[0] + sizes[1] + 5, 1, sizes[0]]);
+    module.extend_from_slice(from.as_bytes());
+    module.push(sizes[1]);
+    module.extend_from_slice(name.as_bytes());
+    module.extend_from_slice(&[0, 0]);
+    let settings = settings(Vec::leak(module), "", limits());
+    let error = Host::new().load(&settings).map(drop).unwrap_err().to_string();
+    assert!(error.contains("wasi_snapshot_preview1"), "{error}");
+    assert!(error.contains("sched_yield"), "{error}");
+}
+
 /// A component that imports an empty instance called `name`.
 fn importing(name: &str) -> Vec<u8> {
     let length = u8::try_from(name.len()).unwrap();
