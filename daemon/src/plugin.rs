@@ -19,8 +19,8 @@ pub use issue::PlanIssue;
 use template::{KeyTemplate, Locator};
 
 use crate::model::{
-    Batch, EntityDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Side,
-    Standing, Violation,
+    Batch, EntityDef, InvariantDef, Logical, MappingIdentity, MappingPlan, Moment, RelationSchema,
+    Side, Standing, Violation,
 };
 
 /// The compiled `users` plugin, for the demo.
@@ -174,6 +174,11 @@ impl Locators {
     }
 }
 
+/// Types of which a larger value is a later one.
+const fn may_be_version(logical: Logical) -> bool {
+    matches!(logical, Logical::Integer | Logical::Decimal | Logical::Timestamp | Logical::DateTime)
+}
+
 /// A mapping failed as a whole; trouble with one row is in [`Mapped::rejected`].
 #[derive(Debug, thiserror::Error)]
 #[error("plugin `{plugin}` ({digest}), {function}: {kind}")]
@@ -205,7 +210,8 @@ impl PluginError {
 /// How a mapping failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PluginErrorKind {
-    /// A trap: panic, out-of-bounds access, stack overflow.
+    /// A trap: panic, out-of-bounds access, stack overflow. Where, and the plugin's last words, which
+    /// may hold values.
     #[error("trapped: {0}")]
     Trap(String),
     /// Out of fuel: an endless loop, or too little fuel for the rows.
