@@ -202,10 +202,25 @@ impl PluginError {
             PluginErrorKind::Own { code, .. } => {
                 format!("plugin `{plugin}` ({digest}), {function}: failed with `{code}`")
             }
-            kind => format!("plugin `{plugin}` ({digest}), {function}: {kind}"),
+            PluginErrorKind::Trap(what) => {
+                let (trap, words) = what.split_once(LAST_WORDS).unwrap_or((what, ""));
+                // Where a panic happened holds no values; what it says may.
+                let place = words.lines().next().filter(|line| line.starts_with("panicked at "));
+                let place = place.map(|place| format!("; {place}")).unwrap_or_default();
+                format!("plugin `{plugin}` ({digest}), {function}: trapped: {trap}{place}")
+            }
+            PluginErrorKind::Fuel { .. }
+            | PluginErrorKind::Deadline { .. }
+            | PluginErrorKind::Memory { .. }
+            | PluginErrorKind::Malformed(_) => {
+                format!("plugin `{plugin}` ({digest}), {function}: {kind}")
+            }
         }
     }
 }
+
+/// Stands in a trap's message between what trapped and what the guest said just before.
+const LAST_WORDS: &str = "; the plugin's last words: ";
 
 /// How a mapping failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
