@@ -105,6 +105,36 @@ pub struct Signals {
     pub reopen: watch::Receiver<u64>,
 }
 
+impl Signals {
+    /// Those of the process: SIGTERM and SIGINT stop, SIGUSR1 opens the file of drift events again. A
+    /// second SIGINT ends at once.
+    ///
+    /// # Errors
+    /// If the system refuses to hand them over.
+    pub fn of_process() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut user = signal(SignalKind::user_defined1())?;
+        let (stop, stopped) = watch::channel(false);
+        let (reopen, reopened) = watch::channel(0);
+        tasks::detach(async move {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => { stop.send_replace(true); }
+                    _ = interrupt.recv() => {
+                        if stop.send_replace(true) {
+                            std::process::exit(130);
+                        }
+                    }
+                    _ = user.recv() => reopen.send_modify(|count| *count += 1),
+                }
+            }
+        });
+        Ok(Self { stop: stopped, reopen: reopened })
+    }
+}
+
 /// Runs until it is done or stopped. `supplied` are stores and code that do not come from the
 /// configuration; `watch` is called after every decision.
 ///
