@@ -124,7 +124,6 @@ fn fixtures(name: &str) -> Vec<Json> {
 }
 
 /// A column of type `logical` with these cells; times and dates are given as text.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the other columns are integers")]
 fn column<'a>(logical: Logical, cells: impl Iterator<Item = &'a Json>) -> Column {
     let in_bytes = [Logical::Text, Logical::Enum, Logical::Decimal, Logical::Value];
     let mut builder =
