@@ -1,11 +1,14 @@
 //! MariaDB and MySQL: the suite, and what only they must do.
 
+use std::fs;
 use std::num::NonZeroU32;
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use driftd::model::{Batch, Buffer, Column, ColumnBuilder, Extent, Logical, Range, Secret, Value};
-use driftd::store::{self, Care, Read, Store, StoreErrorKind, Timeouts};
+use driftd::store::{self, Care, MysqlSettings, Read, Store, StoreErrorKind, Timeouts, Tls};
 use driftd_tests::conformance::{self, COLUMNS, Fixture, Row};
 use driftd_tests::mariadb::{PASSWORD, Server};
 use futures::StreamExt;
@@ -694,4 +697,83 @@ async fn limits_hold_over_all_reads_of_a_store() {
     let most: Option<(String, u64)> =
         conn.query_first("SHOW GLOBAL STATUS LIKE 'Max_used_connections'").await.unwrap();
     assert!(most.unwrap().1 <= 4, "two connections of the store, and those of the test");
+}
+
+/// Makes an authority and a certificate of it for `name`, in `directory`.
+fn certify(directory: &Path, authority: &str, name: &str) {
+    let path = |file: &str| directory.join(format!("{authority}-{file}")).display().to_string();
+    let openssl = |arguments: &[&str]| {
+        let done = Command::new("openssl").args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let (ca, ca_key) = (path("ca.pem"), path("ca-key.pem"));
+    let new_ca =
+        ["req", "-x509", "-days", "2", "-subj", "/CN=authority", "-out", &ca, "-keyout", &ca_key];
+    openssl(&[&new_ca[..], &key[..]].concat());
+    let (request, extensions) = (path("request.pem"), path("extensions"));
+    fs::write(&extensions, format!("subjectAltName={name}\nbasicConstraints=CA:FALSE\n")).unwrap();
+    let new_key = path("key.pem");
+    let new = ["req", "-new", "-subj", "/CN=server", "-out", &request, "-keyout", &new_key];
+    openssl(&[&new[..], &key[..]].concat());
+    openssl(&[
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        &request,
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-CAcreateserial",
+        "-extfile",
+        &extensions,
+        "-out",
+        &path("cert.pem"),
+    ]);
+}
+
+#[tokio::test]
+async fn tls_is_verified_as_far_as_it_is_asked() {
+    let keys = tempfile::tempdir().unwrap();
+    certify(keys.path(), "right", "IP:127.0.0.1");
+    certify(keys.path(), "other", "DNS:elsewhere.example");
+    for (authority, name_fits) in [("right", true), ("other", false)] {
+        let file = |file: &str| keys.path().join(format!("{authority}-{file}"));
+        let arguments = [
+            format!("--ssl-ca={}", file("ca.pem").display()),
+            format!("--ssl-cert={}", file("cert.pem").display()),
+            format!("--ssl-key={}", file("key.pem").display()),
+        ];
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let server = Server::start_with(&arguments).await;
+        server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        server.exec("ALTER USER driftd@'127.0.0.1' REQUIRE SSL").await;
+        let describe = async |tls: Tls| {
+            let kind = store::Kind::Mysql(MysqlSettings { tls, ..server.mysql() });
+            let settings = store::Settings { kind, ..server.settings("source") };
+            store::open(&settings).await.unwrap().describe("t").await
+        };
+        describe(Tls::Required).await.unwrap();
+        let verified = describe(Tls::VerifiedBy(file("ca.pem"))).await;
+        assert_eq!(verified.is_ok(), name_fits, "{verified:?}");
+        let wrong = if name_fits { "other-ca.pem" } else { "right-ca.pem" };
+        for tls in [Tls::VerifiedBy(keys.path().join(wrong)), Tls::Verified] {
+            let error = describe(tls).await.unwrap_err();
+            assert!(error.to_string().contains("over TLS"), "{error}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains("certificate"), "{cause}");
+        }
+        let error = describe(Tls::Disabled).await.unwrap_err();
+        assert_eq!(error.kind.code(), "store-denied", "{error}");
+        let error = describe(Tls::VerifiedBy(keys.path().join("nowhere.pem"))).await.unwrap_err();
+        assert!(error.to_string().contains("nowhere.pem"), "{error}");
+    }
+    let server = Server::start().await;
+    let kind = store::Kind::Mysql(MysqlSettings { tls: Tls::Required, ..server.mysql() });
+    let settings = store::Settings { kind, ..server.settings("source") };
+    let error = store::open(&settings).await.unwrap().describe("t").await.unwrap_err();
+    assert!(error.to_string().contains("does not offer TLS"), "{error}");
 }
