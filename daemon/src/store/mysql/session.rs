@@ -212,8 +212,9 @@ impl Sessions {
             if trouble.throttled {
                 permit.throttled();
             }
+            let lost = matches!(trouble.kind, Kind::Unreachable(_));
             *last = Some(trouble);
-            if reused {
+            if reused && lost {
                 // What happened to one that lay idle has happened to the others.
                 self.drop_idle();
             } else {
