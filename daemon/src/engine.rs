@@ -85,6 +85,7 @@ pub struct Settings {
 
 /// Everything that can happen.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made a check, and handed on once")]
 pub enum Event {
     /// The run begins, or goes on after a restart.
     Started,
