@@ -115,6 +115,16 @@ async fn mariadb_and_mysql_conform() {
     }
 }
 
+#[tokio::test]
+async fn an_open_range_ends_however_small_its_steps_are() {
+    let server = Server::start().await;
+    let mut settings = server.settings("source");
+    // A limit of rows a second makes steps as small.
+    settings.limits.rows_per_second = NonZeroU32::new(40);
+    let store = store::open(&settings).await.unwrap();
+    conformance::a_scan_ends_while_rows_are_written(&OnServer { server, store }).await;
+}
+
 /// Describes, cuts and scans a whole relation: for each column, its logical type and cells.
 async fn table(store: &dyn Store, relation: &str, columns: &[&str]) -> Vec<(Logical, Column)> {
     let read = read(store, relation, columns).await;
