@@ -181,6 +181,7 @@ pub async fn run(
     journal.tidy(clock.now())?;
     let lock_path = settings.journal.path.clone();
     let run = Run {
+        purpose,
         engine,
         journal,
         report,
@@ -252,6 +253,7 @@ async fn stop_report(report: Report) {
 
 /// A run under way.
 struct Run {
+    purpose: Purpose,
     engine: Engine,
     journal: Journal,
     report: Report,
@@ -329,7 +331,10 @@ impl Run {
             }
         }
         for note in &notes {
-            self.report.note(note);
+            // A single pass prints what it found at its end; its log is for what is in the way.
+            if self.purpose == Purpose::Daemon || !matches!(note, Note::Happened(_)) {
+                self.report.note(note);
+            }
         }
         watch(View { now, statuses: &self.statuses, notes: &notes });
         for job in jobs {

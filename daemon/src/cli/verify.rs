@@ -60,7 +60,7 @@ pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliE
     }
     let terminal = std::io::stderr().is_terminal();
     if !options.verbose {
-        settings.log.level = LogLevel::Error;
+        settings.log.level = LogLevel::Warn;
     }
     // A second start of the log can only be a bug of ours; the first one goes on.
     crate::report::log::init(settings.log).ok();

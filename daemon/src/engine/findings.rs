@@ -53,9 +53,13 @@ impl Pairing {
             }
             let Some(finding) = self.findings.get(&entry.1) else { continue };
             let Subject::Key(key) = &finding.subject else { continue };
+            if self.suspects.contains_key(key) {
+                // Its verdict tells of the finding, too; unless it ends unsettled.
+                self.postpone(entry.1, now);
+                continue;
+            }
             self.finding_due.remove(&entry);
-            let settling = self.suspects.contains_key(key);
-            if !settling && asked.iter().all(|asked| asked.key != *key) {
+            if asked.iter().all(|asked| asked.key != *key) {
                 asked.push(Asked {
                     key: key.clone(),
                     source_at: finding.source_at.clone(),

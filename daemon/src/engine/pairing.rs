@@ -228,10 +228,9 @@ impl Pairing {
         }
         let first_suspect = self.due.first().map(|(due, _)| *due);
         let first_finding = self.finding_due.first().map(|(due, _)| *due);
+        let first_finding = first_finding.filter(|_| step.until == Until::Stopped);
         for due in [first_suspect, first_finding].into_iter().flatten() {
-            if self.looks.len() < LOOKS_MAX || due > step.now {
-                step.wake(due);
-            }
+            step.wake(due);
         }
     }
 

@@ -56,7 +56,7 @@ impl Pairing {
     }
 
     /// What a check says of the follower's progress: the newest version that it holds.
-    pub(super) fn note_progress(&mut self, outcome: &Outcome) {
+    pub(super) fn note_progress(&mut self, now: Moment, outcome: &Outcome) {
         if !self.spec.version_is_time {
             return;
         }
@@ -65,7 +65,8 @@ impl Pairing {
             crate::model::Side::Target => &outcome.target,
         };
         if let Some(newest) = version_moment(reading.newest) {
-            self.lag.moved(newest);
+            // A version in the future says nothing of when it was written.
+            self.lag.moved(newest.min(now));
         }
     }
 
@@ -92,7 +93,11 @@ impl Pairing {
         }
         for sighting in result.sightings {
             match self.suspects.remove(&sighting.key) {
-                Some(suspect) => self.judge(step, suspect, &sighting),
+                Some(suspect) => {
+                    // A look at a finding may judge a suspect that a check saw meanwhile.
+                    self.due.remove(&(suspect.due, suspect.key.clone()));
+                    self.judge(step, suspect, &sighting);
+                }
                 None => self.found_again(step, &sighting),
             }
         }
@@ -101,6 +106,7 @@ impl Pairing {
     fn look_failed(&mut self, step: &mut Step<'_>, key: &Key) {
         match self.suspects.get_mut(key) {
             Some(suspect) => {
+                self.due.remove(&(suspect.due, key.clone()));
                 settle::failed(suspect, step.now, &self.spec.settle);
                 step.decision.commit.suspects.push(suspect.clone());
                 self.due.insert((suspect.due, key.clone()));
