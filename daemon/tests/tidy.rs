@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order of `lib.rs`, and whom each may use. A change that adds an edge changes
@@ -359,6 +360,32 @@ fn every_file_says_what_it_is_and_can_be_read() {
         assert!(text.starts_with("//!"), "{name} does not begin with what it owns");
         assert!(text.lines().count() <= LINES_MAX, "{name} has more than {LINES_MAX} lines");
         assert!(!file.ends_with("mod.rs"), "{name}: modules are foo.rs and foo/");
+    }
+}
+
+#[test]
+fn what_a_reader_looks_for_is_there() {
+    let root = root();
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_default();
+    for name in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "TELEMETRY.md",
+        "LICENSE",
+        "config/README.md",
+        "wit/README.md",
+    ] {
+        assert!(!read(name).trim().is_empty(), "{name} is missing");
+    }
+    for name in [".ci/run", "tests/run"] {
+        let mode = fs::metadata(root.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{name} can be run");
+    }
+    let readme = read("README.md");
+    for command in ["cargo run --release -- demo", "tests/run"] {
+        assert!(readme.lines().any(|line| line == command), "README.md says `{command}`");
     }
 }
 
