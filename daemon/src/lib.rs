@@ -6,6 +6,7 @@
 //! `tests/tidy.rs` holds the table of allowed edges.
 
 // How a run goes.
+pub mod cli;
 pub mod run;
 pub mod api;
 pub mod check;
