@@ -5,7 +5,8 @@
 //! the order in which data meets them, then the words they share. Every `use` points downward;
 //! `tests/tidy.rs` holds the table of allowed edges.
 
-// How a run goes.
+// The commands, and how a run goes.
+pub mod cli;
 pub mod run;
 pub mod api;
 pub mod check;
