@@ -194,7 +194,14 @@ fn introduce(
                 setup::LAG_BUDGET
             ),
         ),
-        ("files", format!("{}{}", place.path().display(), if place.is_kept() { "" } else { " (removed at the end)" })),
+        (
+            "files",
+            format!(
+                "{}{}",
+                place.path().display(),
+                if place.is_kept() { "" } else { " (removed at the end)" }
+            ),
+        ),
     ];
     for (name, text) in lines {
         screen.line(&format!("  {name:<8} {text}"))?;
@@ -231,13 +238,9 @@ impl Stage<'_> {
         let (stop, stopped) = watch::channel(false);
         let (_reopen, reopened) = watch::channel(0);
         let signals = Signals { stop: stopped, reopen: reopened };
-        let mut daemon = Box::pin(run::run(
-            settings,
-            Purpose::Daemon,
-            supplied,
-            signals,
-            |view| board.lock().unwrap_or_else(PoisonError::into_inner).take(view),
-        ));
+        let mut daemon = Box::pin(run::run(settings, Purpose::Daemon, supplied, signals, |view| {
+            board.lock().unwrap_or_else(PoisonError::into_inner).take(view)
+        }));
         let course = Course {
             board: &board,
             clock: self.clock.clone(),

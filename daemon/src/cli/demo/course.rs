@@ -141,7 +141,8 @@ impl Course<'_> {
         self.order(Order::Plant(self.plant, reply))?;
         let faults = answer.await.map_err(|_dropped| DemoError::WriterGone)?;
         let at = self.clock.now();
-        let text = format!("{} faults are planted; driftd is not told", number(faults.len() as u64));
+        let text =
+            format!("{} faults are planted; driftd is not told", number(faults.len() as u64));
         let text = screen.set(Tone::Strong, &text);
         screen.at(at, &text)?;
         Ok(Phase::Planted { faults, at })
@@ -155,9 +156,8 @@ impl Course<'_> {
     /// decided, and a hook that was fired has ended.
     fn is_decided(&self, planted: Moment) -> bool {
         let board = self.board();
-        let decided = board
-            .pass_since(planted)
-            .is_some_and(|pass| board.undecided(pass.number) == 0);
+        let decided =
+            board.pass_since(planted).is_some_and(|pass| board.undecided(pass.number) == 0);
         decided && (board.tripped.is_none() || board.hook.is_some())
     }
 
@@ -171,7 +171,8 @@ impl Course<'_> {
         let board = self.board();
         let unread = board.unread.as_ref().map(|fault| format!("{}; {}", fault.what, fault.remedy));
         let Phase::Planted { at, .. } = phase else {
-            return unread.unwrap_or_else(|| "this machine was too slow for a first pass".to_owned());
+            return unread
+                .unwrap_or_else(|| "this machine was too slow for a first pass".to_owned());
         };
         let Some(pass) = board.pass_since(*at) else {
             return unread
@@ -195,9 +196,7 @@ impl Course<'_> {
 }
 
 /// Why the writer ended.
-pub(super) fn gone(
-    ended: Result<Result<(), DemoError>, tokio::task::JoinError>,
-) -> DemoError {
+pub(super) fn gone(ended: Result<Result<(), DemoError>, tokio::task::JoinError>) -> DemoError {
     match ended {
         Ok(Ok(())) | Err(_) => DemoError::WriterGone,
         Ok(Err(error)) => error,

@@ -21,12 +21,21 @@ pub(super) const MARKED: usize = TENANTS.len() - 1;
 
 const STATUSES: [&str; 3] = ["active", "suspended", "closed"];
 const NAMES: [&str; 12] = [
-    "Ada", "Björn", "Chidi", "Daria", "Emre", "Fatima", "Grete", "Hiro", "Inês", "Jonas", "Kateřina",
+    "Ada",
+    "Björn",
+    "Chidi",
+    "Daria",
+    "Emre",
+    "Fatima",
+    "Grete",
+    "Hiro",
+    "Inês",
+    "Jonas",
+    "Kateřina",
     "Lwazi",
 ];
-const FAMILIES: [&str; 10] = [
-    "Abara", "Berg", "Costa", "Dvořák", "Eriksen", "Fontaine", "Gupta", "Haas", "Ito", "Joubert",
-];
+const FAMILIES: [&str; 10] =
+    ["Abara", "Berg", "Costa", "Dvořák", "Eriksen", "Fontaine", "Gupta", "Haas", "Ito", "Joubert"];
 /// 2020-01-01T00:00:00Z, in microseconds.
 const YEAR_2020: i64 = 1_577_836_800_000_000;
 /// Three years, in microseconds.

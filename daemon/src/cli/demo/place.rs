@@ -34,7 +34,12 @@ impl Place {
             path: keep.unwrap_or_else(|| Path::new(".")).to_owned(),
             source,
         })?;
-        match DirBuilder::new().mode(0o700).recursive(kept).create(&path).and_then(|()| empty(&path)) {
+        match DirBuilder::new()
+            .mode(0o700)
+            .recursive(kept)
+            .create(&path)
+            .and_then(|()| empty(&path))
+        {
             Ok(true) => Ok(Self { path, kept }),
             Ok(false) => Err(DemoError::Occupied(path)),
             Err(source) => Err(DemoError::Place { path, source }),

@@ -165,7 +165,9 @@ impl Screen {
         let ready = |alike: &Alike| alike.untold > 0 && (all || now.since(alike.last) >= GATHER);
         let due = self.alike.iter_mut().filter(|(_, alike)| ready(alike));
         let due: Vec<_> = due
-            .map(|((kind, fields), alike)| (*kind, fields.clone(), std::mem::take(&mut alike.untold)))
+            .map(|((kind, fields), alike)| {
+                (*kind, fields.clone(), std::mem::take(&mut alike.untold))
+            })
             .collect();
         for (kind, fields, untold) in due {
             let kind = self.set(Tone::Bad, &format!("{:<10}", kind.as_str()));
