@@ -97,17 +97,17 @@ fn measure(what: &str, mapper: &Arc<dyn Mapper>, side: Side, rows: &Batch) {
 fn users() -> Batch {
     let mut columns = Vec::new();
     for (name, logical) in COLUMNS {
-        let mut column = match logical {
-            Logical::Text | Logical::Enum | Logical::Decimal => ColumnBuilder::bytes(ROWS),
-            _ => ColumnBuilder::int64(ROWS),
-        };
+        let in_bytes = [Logical::Text, Logical::Enum, Logical::Decimal].contains(&logical);
+        let mut column =
+            if in_bytes { ColumnBuilder::bytes(ROWS) } else { ColumnBuilder::int64(ROWS) };
         for row in 0..ROWS {
             let number = i64::try_from(row).expect("small");
-            match logical {
-                Logical::Decimal => column.push_bytes(format!("{number}.25").as_bytes()),
-                Logical::Text => column.push_bytes(format!("{name} of number {row}").as_bytes()),
-                Logical::Enum => column.push_bytes(b"active"),
-                Logical::Integer => column.push_i64(number),
+            match name {
+                "balance" => column.push_bytes(format!("{number}.25").as_bytes()),
+                "status" => column.push_bytes(b"active"),
+                "id" | "birthday" => column.push_i64(number),
+                "migrated" => column.push_i64(1),
+                _ if in_bytes => column.push_bytes(format!("{name} of number {row}").as_bytes()),
                 _ => column.push_i64(1_704_164_645_123_456 + number),
             }
         }

@@ -127,6 +127,8 @@ impl Connections {
             // One request each: so one limit covers reading it, answering it, and being idle.
             let connection = hyper::server::conn::http1::Builder::new()
                 .keep_alive(false)
+                // A client may say that it has asked all before it has the answer.
+                .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             // A client that went away, or was too slow, is its own affair.
             tokio::time::timeout(CONNECTION_MAX, connection).await.map(Result::ok).ok();

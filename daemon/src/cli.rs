@@ -1,7 +1,170 @@
 //! The commands.
 //!
-//! Owns one file per command. Refuses to compare or to decide. Invariant: what a command says is what
-//! the run or the journal said.
+//! Owns arguments, exit codes and the choice of output. Refuses to compare or to decide. Invariant:
+//! results go to standard output, everything else to standard error; the exit code is 0 for done and
+//! same, 1 for drift, 2 for usage and configuration, 3 for what could not be told.
 
-#[cfg(feature = "demo")]
-pub mod demo;
+mod abort;
+mod config;
+mod drift;
+mod output;
+mod progress;
+mod run;
+mod status;
+mod verify;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{ConfigErrors, Loaded, Settings};
+use crate::journal::JournalError;
+use crate::run::RunError;
+
+use output::Output;
+
+/// Nothing is wrong.
+pub const SAME: u8 = 0;
+/// Drift, a violation, or a row that cannot be mapped; or the command failed.
+pub const DRIFT: u8 = 1;
+/// Usage or configuration.
+pub const CONFIGURATION: u8 = 2;
+/// Something was unread, unsettled or not verifiable.
+pub const UNTOLD: u8 = 3;
+
+/// Watches a live data migration: compares its source and target stores continuously, proves that
+/// lag is not drift, and says which keys drifted.
+#[derive(Debug, Parser)]
+#[command(name = "driftd", version, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done, and same; 1 drift, or the command failed; 2 usage or \
+configuration; 3 something was unread, unsettled or not verifiable.\nSee `driftd help <command>`.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the configuration is.
+#[derive(Clone, Debug, clap::Args)]
+struct ConfigPath {
+    /// The configuration file.
+    #[arg(long, short, value_name = "FILE", default_value = "driftd.toml")]
+    config: PathBuf,
+}
+
+/// Which journal a command speaks of.
+#[derive(Clone, Debug, clap::Args)]
+struct JournalPath {
+    /// The configuration file that names the journal.
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "driftd.toml")]
+    config: PathBuf,
+    /// The journal itself; then no configuration is read.
+    #[arg(long, global = true, value_name = "FILE")]
+    journal: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: pass after pass, until it is stopped.
+    Run(run::Options),
+    /// Compare everything once: one full pass in every needed direction, then exit.
+    Verify(verify::Options),
+    /// Look at configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Say how far each pairing has come; also while the daemon runs.
+    Status(status::Options),
+    /// List confirmed drift; also while the daemon runs.
+    Drift(drift::Options),
+    /// List, reset and test abort criteria; also while the daemon runs.
+    #[command(subcommand)]
+    Abort(abort::Command),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("{0}")]
+    Usage(String),
+    #[error("cannot write the result")]
+    Output(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// The exit code that says what kind of wrong it is.
+    const fn code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::Usage(_) => CONFIGURATION,
+            Self::Run(RunError::Start(error)) => {
+                if error.is_configuration() {
+                    CONFIGURATION
+                } else {
+                    UNTOLD
+                }
+            }
+            Self::Run(_) | Self::Journal(_) | Self::Output(_) => DRIFT,
+        }
+    }
+}
+
+/// Parses the arguments of the process and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let output = Output::new();
+    let result = match arguments.command {
+        Command::Run(options) => block_on(run::run(options)),
+        Command::Verify(options) => block_on(verify::verify(options, &output)),
+        Command::Config(command) => config::config(command, &output),
+        Command::Status(options) => status::status(&options, &output),
+        Command::Drift(options) => drift::drift(options, &output),
+        Command::Abort(command) => abort::abort(command, &output),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        // Who reads our output has gone; there is nobody to tell.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::from(DRIFT)
+        }
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn block_on<F: Future<Output = Result<u8, CliError>>>(future: F) -> Result<u8, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(future);
+    // Checks that were let go may still be reading; they must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Reads the configuration, and says what is worth a word.
+fn load(path: &Path, output: &Output) -> Result<Settings, CliError> {
+    let Loaded { settings, warnings } = crate::config::load(path)?;
+    if !warnings.is_empty() {
+        output.note(&warnings.render(output.display()));
+    }
+    Ok(settings)
+}
+
+impl JournalPath {
+    /// The journal's file.
+    fn resolve(&self) -> Result<PathBuf, CliError> {
+        match &self.journal {
+            Some(journal) => Ok(journal.clone()),
+            None => Ok(crate::config::load_for_journal(&self.config)?.settings.journal.path),
+        }
+    }
+}

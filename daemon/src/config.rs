@@ -49,6 +49,12 @@ pub use summary::check_report;
 /// The commented defaults, as a file.
 pub const EMBEDDED_DEFAULT: &str = include_str!("../../config/default.toml");
 
+/// Reads a duration as the file writes it: `250ms`, `30s`, `36h`. None: it is no duration.
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
+    units::duration(text)
+}
+
 /// A file that was read.
 #[derive(Clone, Debug)]
 pub struct Loaded {

@@ -5,7 +5,7 @@
 //! the order in which data meets them, then the words they share. Every `use` points downward;
 //! `tests/tidy.rs` holds the table of allowed edges.
 
-// The commands, and how a run goes.
+// How a run goes.
 pub mod cli;
 pub mod run;
 pub mod api;

@@ -105,6 +105,36 @@ pub struct Signals {
     pub reopen: watch::Receiver<u64>,
 }
 
+impl Signals {
+    /// Those of the process: SIGTERM and SIGINT stop, SIGUSR1 opens the file of drift events again. A
+    /// second SIGINT ends at once.
+    ///
+    /// # Errors
+    /// If the system refuses to hand them over.
+    pub fn of_process() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut term = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut user = signal(SignalKind::user_defined1())?;
+        let (stop, stopped) = watch::channel(false);
+        let (reopen, reopened) = watch::channel(0);
+        tasks::detach(async move {
+            loop {
+                tokio::select! {
+                    _ = term.recv() => { stop.send_replace(true); }
+                    _ = interrupt.recv() => {
+                        if stop.send_replace(true) {
+                            std::process::exit(130);
+                        }
+                    }
+                    _ = user.recv() => reopen.send_modify(|count| *count += 1),
+                }
+            }
+        });
+        Ok(Self { stop: stopped, reopen: reopened })
+    }
+}
+
 /// Runs until it is done or stopped. `supplied` are stores and code that do not come from the
 /// configuration; `watch` is called after every decision.
 ///
@@ -151,6 +181,7 @@ pub async fn run(
     journal.tidy(clock.now())?;
     let lock_path = settings.journal.path.clone();
     let run = Run {
+        purpose,
         engine,
         journal,
         report,
@@ -222,6 +253,7 @@ async fn stop_report(report: Report) {
 
 /// A run under way.
 struct Run {
+    purpose: Purpose,
     engine: Engine,
     journal: Journal,
     report: Report,
@@ -299,7 +331,10 @@ impl Run {
             }
         }
         for note in &notes {
-            self.report.note(note);
+            // A single pass prints what it found at its end; its log is for what is in the way.
+            if self.purpose == Purpose::Daemon || !matches!(note, Note::Happened(_)) {
+                self.report.note(note);
+            }
         }
         watch(View { now, statuses: &self.statuses, notes: &notes });
         for job in jobs {
@@ -342,10 +377,10 @@ impl Run {
     ) -> Result<Event, RunError> {
         loop {
             if self.clock.now().since(self.commands_at) >= COMMANDS_EVERY {
-                self.commands_at = self.clock.now();
                 if let Some((id, command)) = self.journal.commands()?.into_iter().next() {
                     return Ok(Event::Commanded { id, command });
                 }
+                self.commands_at = self.clock.now();
             }
             let mut until = now.after(COMMANDS_EVERY);
             for moment in [wake, deadline].into_iter().flatten() {

@@ -125,6 +125,12 @@ async fn metrics_and_unknown_paths_are_answered_as_clients_expect() {
     for path in ["/livez", "/readyz", "/metrics", "/status"] {
         assert!(body(&unknown).contains(path), "{unknown}");
     }
+    let mut half = TcpStream::connect(server.address).await.unwrap();
+    half.write_all(b"GET /livez HTTP/1.0\r\n\r\n").await.unwrap();
+    half.shutdown().await.unwrap();
+    let mut answer = String::new();
+    half.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
     let write = ask(server.address, "POST /status").await;
     assert!(write.starts_with("HTTP/1.1 405 "), "{write}");
 }

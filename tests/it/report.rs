@@ -321,6 +321,42 @@ async fn a_confirmation_tells_64_keys_and_how_many_more_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn findings_of_one_check_are_one_trace_if_they_come_together() {
+    let kept = exported(OtlpProtocol::Grpc, settings(), |report| {
+        report.note(&Note::Checked(suspicious(5)));
+        report.note(&Note::Checked(suspicious(6)));
+        let at = |id, check, second: i64| {
+            let confirmed = Moment(second * SECOND);
+            Note::Confirmed(vec![Finding { confirmed, ..finding(id, check) }])
+        };
+        report.note(&at(1, 5, 131));
+        report.note(&at(2, 6, 131));
+        report.note(&at(3, 5, 133));
+        report.observe(&[], Extras::default(), Moment(137 * SECOND));
+        report.note(&at(4, 5, 150));
+        report.note(&Note::Decided { check: 5, drift: true });
+        report.note(&at(5, 5, 151));
+    })
+    .await;
+    let checks = kept.spans_named(name::CHECK);
+    let mut told: Vec<_> = kept
+        .spans_named(name::DRIFT)
+        .iter()
+        .map(|drift| {
+            let first =
+                checks.iter().find(|check| check.span_id == drift.links[0].span_id).unwrap();
+            let keys = kept.spans_named(name::DRIFT_KEY).into_iter();
+            let below = keys.filter(|span| span.parent_span_id == drift.span_id);
+            let findings: Vec<_> = below.map(|span| get(&span, key::FINDING).unwrap()).collect();
+            format!("{}: {}", get(first, key::CHECK).unwrap(), findings.join(" "))
+        })
+        .collect();
+    told.sort_unstable();
+    assert_eq!(told, ["5: 1 3", "5: 4", "5: 5", "6: 2"]);
+    assert_eq!(checks.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_of_another_process_with_the_same_number_is_not_linked() {
     let kept = exported(OtlpProtocol::Grpc, settings(), |report| {
         report.note(&Note::Checked(suspicious(5)));

@@ -18,7 +18,7 @@ use self::convert::Conversion;
 use super::identity::{Origin, identity};
 use super::{
     Binding, Located, Locators, Mapped, Mapper, PairViolation, Pairs, Place, PlanIssue,
-    PluginError, PluginErrorKind, Session,
+    PluginError, PluginErrorKind, Session, may_be_version,
 };
 use crate::model::{
     Batch, ColumnDef, EntityDef, FieldDef, InvariantDef, Logical, MappingIdentity, MappingPlan,
@@ -109,7 +109,7 @@ impl BuiltIn {
             );
             let (Some(at_source), Some(at_target)) = columns else { continue };
             let (to, dynamic) = canonical(field, at_source.logical, at_target.logical);
-            if field.role == Role::Version && !is_version(to) {
+            if field.role == Role::Version && !may_be_version(to) {
                 let what = format!("field `{}` of type {to} cannot be a version", field.name);
                 let help = "declare its type: a number or a time";
                 issues.push(PlanIssue::new(format!("{path}/role"), what).help(help));
@@ -128,6 +128,10 @@ impl BuiltIn {
         if !settings.fields.iter().any(|field| field.role == Role::Key) {
             let issue = PlanIssue::new("/fields", "no field is a key");
             issues.push(issue.help("give the fields that identify an entity the role `key`"));
+        }
+        let versions = settings.fields.iter().filter(|field| field.role == Role::Version);
+        if versions.count() > 1 {
+            issues.push(PlanIssue::new("/fields", "more than one field is a version"));
         }
         source.check_ignored(&mut issues);
         target.check_ignored(&mut issues);
@@ -239,10 +243,6 @@ fn canonical(field: &Field, source: Logical, target: Logical) -> (Logical, bool)
             && field.role == Role::Compared
             && !field.rules.contains(&Rule::AbsentIsNull);
     (to, dynamic)
-}
-
-const fn is_version(logical: Logical) -> bool {
-    matches!(logical, Logical::Integer | Logical::Decimal | Logical::Timestamp | Logical::DateTime)
 }
 
 impl<'a> Draft<'a> {

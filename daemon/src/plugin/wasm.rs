@@ -90,7 +90,7 @@ pub struct LoadError {
 pub enum LoadErrorKind {
     /// The file cannot be read.
     #[error("the file cannot be read: {0}")]
-    Unreadable(#[source] std::io::Error),
+    Unreadable(std::io::Error),
     /// The file is larger than any plugin.
     #[error("the file has {0} bytes; a plugin has at most {FILE_BYTES}")]
     TooLarge(usize),
@@ -98,7 +98,9 @@ pub enum LoadErrorKind {
     #[error("the file is no WebAssembly module or component")]
     NotWasm,
     /// A core module cannot be made a component.
-    #[error("the module cannot be made a component: {0}")]
+    #[error(
+        "the module cannot be made a component: {0}; a plugin is built for wasm32-unknown-unknown and imports nothing but driftd:plugin/host"
+    )]
     Module(String),
     /// The code is not valid, or uses what is switched off.
     #[error("the code cannot be compiled: {0}")]

@@ -96,13 +96,17 @@ pub fn key_hmac(secret: &[u8; 32], pairing: &str, key: &Key) -> String {
     hex(&hasher.finalize().as_bytes()[..16])
 }
 
-/// A key as the JSON array of its fields.
+/// A key as the JSON array of its fields; of a row that the mapping rejects, its store key's.
 #[must_use]
 pub fn key_json(key: &Key) -> Json {
+    let fields = if key.is_of_row() { key.0.get(ROW_HEAD..).unwrap_or_default() } else { &key.0 };
     // What is no canonical value is shown, not hidden: a person looks for this key.
-    Value::decode(&key.0)
+    Value::decode(fields)
         .map_or_else(|_undecodable| Json::String(hex(&key.0)), |value| json(&value))
 }
+
+/// Bytes before the store key in the key of a row: tag, head of the array, side.
+const ROW_HEAD: usize = 5;
 
 /// A canonical value as JSON, for people: bytes in hex, times in ISO 8601, sets as arrays.
 fn json(value: &Value) -> Json {

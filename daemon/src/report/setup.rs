@@ -165,6 +165,9 @@ impl Report {
     pub fn observe(&mut self, status: &[PairingStatus], extras: Extras, now: Moment) {
         self.now = self.now.max(now);
         self.metrics.observe(status, extras, now);
+        if let Some(traces) = &mut self.traces {
+            traces.tick(now);
+        }
         self.trouble.tell(self.now);
     }
 
@@ -177,7 +180,10 @@ impl Report {
 
     /// Exports what is queued and stops. Blocks, but no longer than `timeout`: what a receiver does
     /// not take until then is lost. Call it where blocking is allowed, while the runtime lives.
-    pub fn stop(self, timeout: Duration) {
+    pub fn stop(mut self, timeout: Duration) {
+        if let Some(traces) = &mut self.traces {
+            traces.finish();
+        }
         let (done, stopped) = mpsc::channel();
         let (tracers, meters) = (self.tracers, self.meters);
         // The exporters' own timeouts add up to more; their threads end with the process.

@@ -28,6 +28,10 @@ pub const KEYS_MAX: usize = 64;
 const PARTS_MAX: usize = 256;
 /// Contexts of emitted checks that are remembered for links.
 const REMEMBERED_MAX: usize = 10_000;
+/// For how long the findings of one check are gathered for one trace.
+const GATHER: Duration = Duration::from_secs(5);
+/// Checks whose findings are gathered at once; beyond, none waits.
+const GROUPS_MAX: usize = 1_000;
 
 /// Which traces are kept, and how many.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,8 +56,16 @@ pub struct Traces {
     dropped: Dropped,
     ticket: Ticket,
     held: BTreeMap<u64, CheckNote>,
+    confirmed: BTreeMap<(String, u64), Gathered>,
     emitted: BTreeMap<u64, Emitted>,
     now: Moment,
+}
+
+/// Findings of one check, gathered for one trace.
+#[derive(Debug, Default)]
+struct Gathered {
+    since: Option<Moment>,
+    findings: Vec<Finding>,
 }
 
 /// A check whose trace was emitted.
@@ -89,6 +101,7 @@ impl Traces {
             dropped,
             ticket,
             held: BTreeMap::new(),
+            confirmed: BTreeMap::new(),
             emitted: BTreeMap::new(),
             now: Moment::default(),
         }
@@ -110,32 +123,70 @@ impl Traces {
 
     /// All suspects of a check are decided.
     pub fn decided(&mut self, check: u64, drift: bool) {
+        let of_check: Vec<_> =
+            self.confirmed.keys().filter(|(_, of)| *of == check).cloned().collect();
+        for group in of_check {
+            self.emit_confirmed(&group);
+        }
         if let Some(check) = self.held.remove(&check) {
             self.settle(&check, drift);
         }
     }
 
-    /// Findings were confirmed: a trace for those that one check saw first, linked to it.
+    /// Findings were confirmed. Those that one check saw first become one trace, linked to it; they
+    /// are gathered until their check is decided, but not for long.
     pub fn confirmed(&mut self, findings: &[Finding]) {
-        let mut groups: BTreeMap<(&str, u64), Vec<&Finding>> = BTreeMap::new();
         for finding in findings {
             self.now = self.now.max(finding.confirmed);
-            groups.entry((&finding.pairing, finding.check)).or_default().push(finding);
+            let group = (finding.pairing.clone(), finding.check);
+            let gathered = self.confirmed.entry(group.clone()).or_default();
+            gathered.since.get_or_insert(finding.confirmed);
+            gathered.findings.push(finding.clone());
         }
-        for ((pairing, check), findings) in groups {
-            // Numbers of checks begin anew with each process: one that was held or emitted here saw
-            // these findings only if it began before they were seen.
-            let seen = findings.iter().map(|finding| finding.first_seen).min().unwrap_or_default();
-            let held = self.held.get(&check);
-            if held.is_some_and(|held| held.began <= seen && held.pairing == pairing)
-                && let Some(held) = self.held.remove(&check)
-            {
-                self.settle(&held, true);
-            }
-            let first = self.emitted.get(&check).filter(|emitted| emitted.began <= seen);
-            let link = first.map(|emitted| emitted.context.clone());
-            self.emit_drift(pairing, &findings, link);
+        self.emit_ripe();
+    }
+
+    /// Time went on.
+    pub fn tick(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        self.emit_ripe();
+    }
+
+    /// Emits what was gathered; nothing more will come.
+    pub fn finish(&mut self) {
+        for group in self.confirmed.keys().cloned().collect::<Vec<_>>() {
+            self.emit_confirmed(&group);
         }
+    }
+
+    /// Emits the confirmations that are enough for a trace or have waited long enough.
+    fn emit_ripe(&mut self) {
+        let full = self.confirmed.len() > GROUPS_MAX;
+        let ripe = |gathered: &Gathered| {
+            full || gathered.findings.len() >= KEYS_MAX
+                || gathered.since.is_some_and(|since| self.now.since(since) >= GATHER)
+        };
+        let due = self.confirmed.iter().filter(|(_, gathered)| ripe(gathered));
+        for group in due.map(|(group, _)| group.clone()).collect::<Vec<_>>() {
+            self.emit_confirmed(&group);
+        }
+    }
+
+    fn emit_confirmed(&mut self, group: &(String, u64)) {
+        let Some(Gathered { findings, .. }) = self.confirmed.remove(group) else { return };
+        let (pairing, check) = group;
+        // Numbers of checks begin anew with each process: one that was held or emitted here saw
+        // these findings only if it began before they were seen.
+        let seen = findings.iter().map(|finding| finding.first_seen).min().unwrap_or_default();
+        let held = self.held.get(check);
+        if held.is_some_and(|held| held.began <= seen && held.pairing == *pairing)
+            && let Some(held) = self.held.remove(check)
+        {
+            self.settle(&held, true);
+        }
+        let first = self.emitted.get(check).filter(|emitted| emitted.began <= seen);
+        let link = first.map(|emitted| emitted.context.clone());
+        self.emit_drift(pairing, &findings, link);
     }
 
     /// Keeps a decided check's trace or lets it go.
@@ -230,12 +281,12 @@ impl Traces {
         out
     }
 
-    fn emit_drift(&mut self, pairing: &str, findings: &[&Finding], link: Option<SpanContext>) {
+    fn emit_drift(&mut self, pairing: &str, findings: &[Finding], link: Option<SpanContext>) {
         let told = told(findings);
         if !self.admit(told.len() + 1, true) {
             return;
         }
-        let entities: u64 = findings.iter().map(|finding| finding.entities()).sum();
+        let entities: u64 = findings.iter().map(Finding::entities).sum();
         let named = told.iter().filter(|(_, key)| key.is_some()).count() as u64;
         let began = findings.iter().map(|finding| finding.first_seen).min().unwrap_or_default();
         let ended = findings.iter().map(|finding| finding.confirmed).max().unwrap_or_default();
@@ -371,14 +422,14 @@ pub fn result(check: &CheckNote, drift: bool) -> &'static str {
 }
 
 /// What a confirmation tells one by one: each finding, and of one that is about many its sample too.
-fn told<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, Option<&'a Key>)> {
+fn told(findings: &[Finding]) -> Vec<(&Finding, Option<&Key>)> {
     let all = findings.iter().flat_map(|finding| {
         let (whole, sample) = match &finding.subject {
             Subject::Key(key) => (Some(key), [].as_slice()),
             Subject::Partition { sample, .. } => (None, sample.as_slice()),
         };
         let sample = sample.iter().map(Some);
-        std::iter::once(whole).chain(sample).map(move |key| (*finding, key))
+        std::iter::once(whole).chain(sample).map(move |key| (finding, key))
     });
     all.take(KEYS_MAX).collect()
 }

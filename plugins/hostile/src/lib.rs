@@ -115,8 +115,7 @@ impl mapping::Guest for Hostile {
         let side = || SidePlan { relations: vec![relation()], mapped: true };
         let fields = vec![field("id", "integer", Role::Key), field("name", "text", Role::Compared)];
         let entity = EntityDef { name: "thing".to_owned(), fields };
-        let mut plan =
-            MappingPlan { entities: vec![entity], source: side(), target: side() };
+        let mut plan = MappingPlan { entities: vec![entity], source: side(), target: side() };
         match mode().as_str() {
             "two-relations" => plan.source.relations.push(relation()),
             "no-relation" => plan.target.relations.clear(),
@@ -159,7 +158,9 @@ impl mapping::Guest for Hostile {
             "short-offsets" => text(output).offsets = vec![0],
             "long-offsets" => *text(output).offsets.last_mut().expect("one") = u32::MAX,
             "bad-utf8" => text(output).data.fill(0xff),
-            "wrong-layout" => output.items.columns[1].values = Buffer::Float64(vec![0.0; rows as usize]),
+            "wrong-layout" => {
+                output.items.columns[1].values = Buffer::Float64(vec![0.0; rows as usize])
+            }
             "wrong-columns" => output.items.columns.truncate(1),
             "wrong-rows" => output.items.rows += 1,
             "short-column" => output.items.columns[0].values = Buffer::Int64(vec![]),

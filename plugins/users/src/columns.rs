@@ -3,8 +3,8 @@
 //! Owns the layout of columns, and the few forms of text and CBOR that this plugin meets. Refuses to
 //! know what a user is. Invariant: a built column has a value or a null for every push.
 
-use crate::exports::driftd::plugin::mapping::Batch;
 use crate::driftd::plugin::types::{Buffer, Column, VarBytes};
+use crate::exports::driftd::plugin::mapping::Batch;
 
 /// One bit a row, least significant first; empty means that all are ones.
 pub fn bit(bits: &[u8], row: usize) -> bool {

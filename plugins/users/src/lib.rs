@@ -27,12 +27,27 @@ use mapping::{FieldDef, Input, Mapped, MappingPlan, Note, Output, Role, Standing
 use std::cell::Cell as Shared;
 
 const SOURCE: [&str; 10] = [
-    "id", "tenant", "email", "name", "status", "balance", "birthday", "created_at", "updated_at",
+    "id",
+    "tenant",
+    "email",
+    "name",
+    "status",
+    "balance",
+    "birthday",
+    "created_at",
+    "updated_at",
     "migrated",
 ];
 const TARGET: [&str; 9] = [
-    "pk", "sk", "/profile/mail", "/profile/displayName", "state", "balanceCents", "/profile/born",
-    "createdAt", "ver",
+    "pk",
+    "sk",
+    "/profile/mail",
+    "/profile/displayName",
+    "state",
+    "balanceCents",
+    "/profile/born",
+    "createdAt",
+    "ver",
 ];
 /// Positions among the fields of the entity.
 const STATUS: usize = 4;
@@ -75,7 +90,8 @@ impl mapping::Guest for Users {
         let mut expect = |side: &str, schemas: &[TableSchema], name: &str, types: &[&str]| {
             // A column that is missing altogether is told by the host, with the nearest names.
             let column = schemas.iter().flat_map(|schema| &schema.columns).find(|c| c.name == name);
-            let logical = column.map(|c| c.logical.split('(').next().unwrap_or_default().to_owned());
+            let logical =
+                column.map(|c| c.logical.split('(').next().unwrap_or_default().to_owned());
             if let Some(logical) = logical.filter(|logical| !types.contains(&logical.as_str())) {
                 let wanted = types.join(", ");
                 issues.push(issue(format!(
@@ -85,8 +101,16 @@ impl mapping::Guest for Users {
         };
         let time = &["timestamp", "datetime", "text"];
         let wanted: [&[&str]; 10] = [
-            &["integer"], &["text", "enum"], &["text"], &["text"], &["enum", "text"],
-            &["decimal", "text"], &["date", "text"], time, time, &["integer", "boolean"],
+            &["integer"],
+            &["text", "enum"],
+            &["text"],
+            &["text"],
+            &["enum", "text"],
+            &["decimal", "text"],
+            &["date", "text"],
+            time,
+            time,
+            &["integer", "boolean"],
         ];
         for (name, types) in SOURCE.iter().zip(wanted) {
             expect("source", &source, name, types);
@@ -176,7 +200,8 @@ impl Rows {
         let Ok(columns) = <[Column; SOURCE.len()]>::try_from(columns) else {
             panic!("not the columns of the plan")
         };
-        let [id, tenant, email, name, status, balance, birthday, created, updated, migrated] = columns;
+        let [id, tenant, email, name, status, balance, birthday, created, updated, migrated] =
+            columns;
         let standing = |row| match migrated.int(row) {
             Some(0) | None => Standing::Excluded,
             Some(_) => Standing::Present,
@@ -203,9 +228,9 @@ impl Rows {
         }
         let mut counted = Ints::new(self.count);
         for row in 0..self.count {
-            counted.push(column.bytes(row).and_then(|text| {
-                read(text).or_else(|| self.reject(row, why))
-            }));
+            counted.push(
+                column.bytes(row).and_then(|text| read(text).or_else(|| self.reject(row, why))),
+            );
         }
         counted.column()
     }
@@ -366,11 +391,7 @@ impl invariants::Guest for Users {
         };
         Ok(vec![
             rule("balance-never-negative", "a balance is never negative", Severity::Error),
-            rule(
-                "status-allowed",
-                "a status is active, suspended or closed",
-                Severity::Critical,
-            ),
+            rule("status-allowed", "a status is active, suspended or closed", Severity::Critical),
         ])
     }
 

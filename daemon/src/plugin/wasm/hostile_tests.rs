@@ -221,10 +221,9 @@ fn what_fails_at_start_names_the_function() {
     for (mode, function) in
         [("init:trap", "init"), ("plan:spin", "plan"), ("declare:panic", "declare")]
     {
-        match bind(mode, limits()).unwrap_err() {
-            AttachError::Plugin(error) => assert_eq!(error.function, function, "{error}"),
-            other => panic!("{mode}: {other}"),
-        }
+        let error = bind(mode, limits()).unwrap_err();
+        let AttachError::Plugin(error) = error else { panic!("{mode}: {error}") };
+        assert_eq!(error.function, function, "{error}");
     }
     assert_eq!(
         bind("refuse", limits()).unwrap_err().to_string(),
@@ -234,11 +233,10 @@ fn what_fails_at_start_names_the_function() {
 
 #[test]
 fn plans_that_are_too_wide_or_wrong_are_refused() {
-    let unfit = |mode: &str| match bind(mode, limits()).unwrap_err() {
-        AttachError::Unfit { issues, .. } => {
-            issues.iter().map(ToString::to_string).collect::<Vec<_>>()
-        }
-        other => panic!("{mode}: {other}"),
+    let unfit = |mode: &str| {
+        let error = bind(mode, limits()).unwrap_err();
+        let AttachError::Unfit { issues, .. } = error else { panic!("{mode}: {error}") };
+        issues.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     for (mode, expected) in [
         (
@@ -320,6 +318,24 @@ fn other_imports_and_versions_are_refused_by_name() {
             .contains("it speaks driftd:plugin/host@0.2.0, this driftd speaks driftd:plugin@0.1.0"),
         "{other}"
     );
+}
+
+#[test]
+fn a_core_module_that_imports_wasi_is_refused_by_name() {
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // One type, a function without arguments and results; and an import of it.
+    module.extend_from_slice(&[1, 4, 1, 0x60, 0, 0]);
+    let (from, name) = ("wasi_snapshot_preview1", "sched_yield");
+    let sizes = [from.len(), name.len()].map(|size| u8::try_from(size).unwrap());
+    module.extend_from_slice(&[2, sizes[0] + sizes[1] + 5, 1, sizes[0]]);
+    module.extend_from_slice(from.as_bytes());
+    module.push(sizes[1]);
+    module.extend_from_slice(name.as_bytes());
+    module.extend_from_slice(&[0, 0]);
+    let settings = settings(Vec::leak(module), "", limits());
+    let error = Host::new().load(&settings).map(drop).unwrap_err().to_string();
+    assert!(error.contains("wasi_snapshot_preview1"), "{error}");
+    assert!(error.contains("sched_yield"), "{error}");
 }
 
 /// A component that imports an empty instance called `name`.

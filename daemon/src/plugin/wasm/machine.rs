@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, ResourceLimiter, Store, Trap, WasmBacktrace, WasmBacktraceDetails};
 
-use crate::plugin::{Limits, PluginErrorKind};
+use crate::plugin::{LAST_WORDS, Limits, PluginErrorKind};
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -253,7 +253,7 @@ impl Allowance {
             what = format!("{what}; in {}", frames.join(", called by "));
         }
         if let Some(words) = guest.words.last.take() {
-            what = format!("{what}; the plugin's last words: {words}");
+            what = format!("{what}{LAST_WORDS}{words}");
         }
         PluginErrorKind::Trap(what)
     }

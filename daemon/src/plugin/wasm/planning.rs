@@ -8,7 +8,7 @@ use crate::model::{
     EntityDef, FieldDef, InvariantDef, Logical, MappingPlan, RelationPlan, Role, Rule, Side,
     SidePlan,
 };
-use crate::plugin::{Binding, Place, PlanIssue};
+use crate::plugin::{Binding, Place, PlanIssue, may_be_version};
 
 /// Names longer than this are refused: they travel into every event.
 const NAME_BYTES: usize = 200;
@@ -141,11 +141,6 @@ fn check_entity(entity: ProposedEntity, path: &str, issues: &mut Vec<PlanIssue>)
         issues.push(PlanIssue::new(format!("{path}/fields"), what));
     }
     EntityDef { name: entity.name, fields }
-}
-
-/// Types of which a larger value is a later one.
-pub(in crate::plugin) const fn may_be_version(logical: Logical) -> bool {
-    matches!(logical, Logical::Integer | Logical::Decimal | Logical::Timestamp | Logical::DateTime)
 }
 
 /// The side that a plan is checked for.

@@ -125,12 +125,9 @@ fn fixtures(name: &str) -> Vec<Json> {
 
 /// A column of type `logical` with these cells; times and dates are given as text.
 fn column<'a>(logical: Logical, cells: impl Iterator<Item = &'a Json>) -> Column {
-    let mut builder = match logical {
-        Logical::Text | Logical::Enum | Logical::Decimal | Logical::Value => {
-            ColumnBuilder::bytes(0)
-        }
-        _ => ColumnBuilder::int64(0),
-    };
+    let in_bytes = [Logical::Text, Logical::Enum, Logical::Decimal, Logical::Value];
+    let mut builder =
+        if in_bytes.contains(&logical) { ColumnBuilder::bytes(0) } else { ColumnBuilder::int64(0) };
     for cell in cells {
         let time = || calendar::read_stamp(cell.as_str().unwrap()).unwrap().local;
         match (logical, cell) {

@@ -1,0 +1,250 @@
+//! `driftd drift`.
+//!
+//! Owns the words in which findings are told on the spot, keys included: this is local output.
+//! Refuses to change a finding: it leaves a command for the daemon. Invariant: it works while the
+//! daemon runs, and after it was killed.
+
+use serde_json::json;
+
+use crate::cli::output::{Output, ago, table};
+use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort};
+use crate::journal::{Filter, Reader, readable_key, readable_store_key};
+use crate::model::{Command, DriftKind, Finding, FindingStatus, Moment, Subject};
+use crate::report::form::rfc3339;
+use crate::run::Clock;
+
+/// Options of `drift`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    command: Option<Change>,
+    #[command(flatten)]
+    journal: JournalPath,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(Debug, clap::Args)]
+struct List {
+    /// Also what was resolved or superseded.
+    #[arg(long)]
+    all: bool,
+    /// Only this kind: missing, unexpected, mismatch, stale, duplicate, violation, unmappable.
+    #[arg(long, value_parser = kind)]
+    kind: Option<DriftKind>,
+    /// Only this pairing.
+    #[arg(long, value_name = "NAME")]
+    pairing: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 1_000)]
+    limit: u32,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Change {
+    /// Do not count a finding until a time: it stays open, and is counted apart.
+    Ignore {
+        /// The key as `driftd drift` prints it, or the finding's number with `#` before it.
+        key: String,
+        /// Until when: a time such as 2026-12-31T00:00:00Z, a date, or a duration such as 36h or 7d.
+        #[arg(long)]
+        until: String,
+    },
+}
+
+fn kind(text: &str) -> Result<DriftKind, String> {
+    let names: Vec<&str> = DriftKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    DriftKind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| format!("known kinds are {}", names.join(", ")))
+}
+
+/// Lists findings, or leaves a command.
+pub(super) fn drift(options: Options, output: &Output) -> Result<u8, CliError> {
+    match options.command {
+        Some(Change::Ignore { key, until }) => ignore(&key, &until, &options.journal, output),
+        None => list(&options.list, &options.journal, output),
+    }
+}
+
+fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
+    let reader = Reader::open(&journal.resolve()?)?;
+    let filter = Filter {
+        open: !options.all,
+        kind: options.kind,
+        pairing: options.pairing.clone(),
+        key: None,
+    };
+    let findings = reader.findings(&filter, options.limit, 0)?;
+    let count = reader.count(&filter)?;
+    if journal.json {
+        let findings: Vec<_> = findings.iter().map(json).collect();
+        output.result(&format!("{:#}", json!({ "count": count, "findings": findings })))?;
+        return Ok(SAME);
+    }
+    if findings.is_empty() {
+        output.result("no drift")?;
+        return Ok(SAME);
+    }
+    let shown: Vec<&Finding> = findings.iter().collect();
+    let mut words = text(&shown);
+    let more = count.saturating_sub(findings.len() as u64);
+    if more > 0 {
+        words = format!("{words}... and {more} more; `--limit` shows them\n");
+    }
+    output.result(&words)?;
+    Ok(SAME)
+}
+
+/// A table of findings.
+pub(super) fn text(findings: &[&Finding]) -> String {
+    let now = Clock::new().now();
+    let rows: Vec<Vec<String>> = findings.iter().map(|finding| row(finding, now)).collect();
+    table(&["#", "pairing", "kind", "key", "what", "first seen", "status"], &rows)
+}
+
+fn row(finding: &Finding, now: Moment) -> Vec<String> {
+    let status = match finding.status {
+        FindingStatus::Open if !finding.counts(now) => "ignored".to_owned(),
+        FindingStatus::Open => "open".to_owned(),
+        FindingStatus::Resolved(at) => format!("resolved {}", ago(now, at)),
+        FindingStatus::Superseded(at) => format!("superseded {}", ago(now, at)),
+    };
+    vec![
+        finding.id.to_string(),
+        finding.pairing.clone(),
+        finding.kind.as_str().to_owned(),
+        subject(finding),
+        what(finding),
+        ago(now, finding.first_seen),
+        status,
+    ]
+}
+
+fn subject(finding: &Finding) -> String {
+    match &finding.subject {
+        Subject::Key(key) if key.is_of_row() => {
+            let places = finding.source_at.iter().chain(&finding.target_at);
+            let places: Vec<String> = places.map(readable_store_key).collect();
+            format!("row at {}", places.join(", "))
+        }
+        Subject::Key(key) => readable_key(key),
+        Subject::Partition { partition, entities, sample } => {
+            let sample: Vec<String> = sample.iter().take(3).map(readable_key).collect();
+            format!("{entities} entities in {}, such as {}", partition.extent, sample.join(", "))
+        }
+    }
+}
+
+fn what(finding: &Finding) -> String {
+    let mut words = Vec::new();
+    if !finding.fields.is_empty() {
+        words.push(finding.fields.join(", "));
+    }
+    if !finding.cosmetic.is_empty() {
+        words.push(format!("(only spelling: {})", finding.cosmetic.join(", ")));
+    }
+    if let Some(side) = finding.side {
+        words.push(format!("in the {side}"));
+    }
+    if let Some((id, severity)) = &finding.invariant {
+        words.push(format!("{id} ({})", severity.as_str()));
+    }
+    if let Some(message) = &finding.message {
+        words.push(message.clone());
+    }
+    words.join(" ")
+}
+
+/// A finding as JSON.
+pub(super) fn json(finding: &Finding) -> serde_json::Value {
+    let (key, entities, sample) = match &finding.subject {
+        Subject::Key(key) => (Some(readable_key(key)), 1, None),
+        Subject::Partition { entities, sample, .. } => {
+            (None, *entities, Some(sample.iter().map(readable_key).collect::<Vec<_>>()))
+        }
+    };
+    let places = |at: &[crate::model::StoreKey]| -> Vec<String> {
+        at.iter().map(readable_store_key).collect()
+    };
+    let status = match finding.status {
+        FindingStatus::Open => "open",
+        FindingStatus::Resolved(_) => "resolved",
+        FindingStatus::Superseded(_) => "superseded",
+    };
+    json!({
+        "finding": finding.id,
+        "pairing": finding.pairing,
+        "kind": finding.kind.as_str(),
+        "key": key,
+        "entities": entities,
+        "sample": sample,
+        "side": finding.side.map(|side| side.to_string()),
+        "fields": finding.fields,
+        "cosmetic": finding.cosmetic,
+        "invariant": finding.invariant.as_ref().map(|(id, _)| id),
+        "severity": finding.invariant.as_ref().map(|(_, severity)| severity.as_str()),
+        "message": finding.message,
+        "labels": finding.labels,
+        "source_at": places(&finding.source_at),
+        "target_at": places(&finding.target_at),
+        "first_seen": rfc3339(finding.first_seen),
+        "confirmed": rfc3339(finding.confirmed),
+        "last_seen": rfc3339(finding.last_seen),
+        "looks": finding.looks,
+        "status": status,
+        "ignored_until": finding.ignored_until.map(rfc3339),
+    })
+}
+
+fn ignore(key: &str, until: &str, journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
+    let path = journal.resolve()?;
+    let reader = Reader::open(&path)?;
+    let now = Clock::new().now();
+    let until = moment(until, now)?;
+    let findings: Vec<u64> = match key.strip_prefix('#') {
+        Some(number) => {
+            let number = number.parse();
+            let number = number.map_err(|_odd| CliError::Usage(format!("`{key}` is no number")))?;
+            vec![number]
+        }
+        None => {
+            let filter = Filter { open: true, key: Some(key.to_owned()), ..Filter::default() };
+            let found = reader.findings(&filter, 100, 0)?;
+            found.into_iter().map(|finding| finding.id).collect()
+        }
+    };
+    if findings.is_empty() {
+        output.note(&format!("there is no open finding of key {key}; `driftd drift` lists them"));
+        return Ok(DRIFT);
+    }
+    let mut code = SAME;
+    for finding in findings {
+        code = code.max(abort::leave(
+            &path,
+            &Command::Ignore { finding, until },
+            journal.json,
+            output,
+        )?);
+    }
+    Ok(code)
+}
+
+/// A time, a date, or a duration from now.
+fn moment(text: &str, now: Moment) -> Result<Moment, CliError> {
+    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+        return Ok(Moment(timestamp.as_microsecond()));
+    }
+    let date = text.parse::<jiff::civil::Date>();
+    if let Ok(Ok(zoned)) = date.map(|date| date.to_zoned(jiff::tz::TimeZone::UTC)) {
+        return Ok(Moment(zoned.timestamp().as_microsecond()));
+    }
+    if let Some(duration) = crate::config::duration(text) {
+        return Ok(now.after(duration));
+    }
+    let what = format!(
+        "`{text}` is no time; write 2026-12-31T00:00:00Z, 2026-12-31, or a duration such as 36h or 7d"
+    );
+    Err(CliError::Usage(what))
+}

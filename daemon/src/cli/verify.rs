@@ -1,0 +1,180 @@
+//! `driftd verify`.
+//!
+//! Owns the summary of one pass and its exit code. Refuses to judge: it adds up what the engine
+//! decided. Invariant: 0 only if everything was read, compared, settled and same, in every direction;
+//! drift (1) wins over what could not be told (3).
+
+use std::io::IsTerminal;
+
+use crate::cli::output::{Output, table};
+use crate::cli::progress::Progress;
+use crate::cli::{CliError, ConfigPath, DRIFT, SAME, UNTOLD, drift, load};
+use crate::model::{Finding, Moment, PairingStatus};
+use crate::report::{LogLevel, status};
+use crate::run::{Clock, Ended, Purpose, Signals, Supplied};
+
+/// Findings that are printed one by one, unless all are asked for.
+const SHOWN: usize = 100;
+
+/// Options of `verify`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 verified same; 1 drift, a violation or an unmappable row; 3 \
+something was unread, unsettled or not verifiable; 2 usage or configuration. 1 wins over 3. Excluded \
+rows change nothing."
+)]
+pub(super) struct Options {
+    #[command(flatten)]
+    path: ConfigPath,
+    /// Only these pairings.
+    #[arg(long, value_name = "NAME")]
+    pairing: Vec<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Print every finding, not only the first hundred.
+    #[arg(long)]
+    all: bool,
+    /// Log as configured, not only what is wrong.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Compares everything once.
+pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliError> {
+    let mut settings = load(&options.path.config, output)?;
+    let known: Vec<String> = settings.pairings.iter().map(|pairing| pairing.name.clone()).collect();
+    if let Some(unknown) = options.pairing.iter().find(|name| !known.contains(name)) {
+        let known = known.join(", ");
+        return Err(CliError::Usage(format!(
+            "there is no pairing `{unknown}`; there are: {known}"
+        )));
+    }
+    if !options.pairing.is_empty() {
+        settings.pairings.retain(|pairing| options.pairing.contains(&pairing.name));
+    }
+    if settings.pairings.is_empty() {
+        let what =
+            "the configuration has no pairing to compare; config/examples has complete files";
+        return Err(CliError::Usage(what.to_owned()));
+    }
+    let terminal = std::io::stderr().is_terminal();
+    if !options.verbose {
+        settings.log.level = LogLevel::Warn;
+    }
+    // A second start of the log can only be a bug of ours; the first one goes on.
+    crate::report::log::init(settings.log).ok();
+    let signals = Signals::of_process()?;
+    let mut progress = Progress::default();
+    let mut faults = std::collections::BTreeMap::new();
+    let ended = crate::run::run(settings, Purpose::Verify, Supplied::default(), signals, |view| {
+        if terminal {
+            progress.show(view.statuses);
+        }
+        for note in view.notes {
+            if let crate::model::Note::Unread { pairing, fault, .. } = note {
+                let seen = faults
+                    .entry((pairing.clone(), fault.code))
+                    .or_insert_with(|| (fault.clone(), 0u64));
+                seen.1 += 1;
+            }
+        }
+    })
+    .await?;
+    progress.clear();
+    for ((pairing, code), (fault, count)) in &faults {
+        output.note(&format!(
+            "unread: pairing `{pairing}`, {count} times: {} ({code}); {}",
+            fault.what, fault.remedy
+        ));
+    }
+    let code = code(&ended);
+    let now = Clock::new().now();
+    if options.json {
+        output.result(&json(&ended, code, now))?;
+    } else {
+        output.result(&text(&ended, code, options.all))?;
+    }
+    Ok(code)
+}
+
+/// The exit code of a pass.
+fn code(ended: &Ended) -> u8 {
+    let drift = ended.findings.iter().any(|finding| finding.entities() > 0);
+    let complete = ended.statuses.iter().all(|status| {
+        status.passes > 0
+            && status.last_pass_unread == 0
+            && status.last_pass_unsettled == 0
+            && status.not_verifiable.is_none()
+    });
+    match (drift, complete && !ended.statuses.is_empty()) {
+        (true, _) => DRIFT,
+        (false, true) => SAME,
+        (false, false) => UNTOLD,
+    }
+}
+
+fn verdict(code: u8) -> &'static str {
+    match code {
+        SAME => "verified same",
+        DRIFT => "drift",
+        _ => "not verified: something was unread, unsettled or not verifiable",
+    }
+}
+
+fn json(ended: &Ended, code: u8, now: Moment) -> String {
+    // What renders the status writes nothing but JSON.
+    let statuses: serde_json::Value =
+        serde_json::from_str(&status::render(&ended.statuses, now)).unwrap_or_default();
+    let findings: Vec<_> = ended.findings.iter().map(drift::json).collect();
+    let result = serde_json::json!({
+        "verdict": verdict(code),
+        "exit_code": code,
+        "pairings": statuses["pairings"],
+        "findings": findings,
+    });
+    format!("{result:#}")
+}
+
+fn text(ended: &Ended, code: u8, all: bool) -> String {
+    let mut text = String::new();
+    let limit = if all { usize::MAX } else { SHOWN };
+    let shown: Vec<&Finding> = ended.findings.iter().take(limit).collect();
+    if !shown.is_empty() {
+        text = drift::text(&shown);
+        if ended.findings.len() > shown.len() {
+            let more = ended.findings.len() - shown.len();
+            text = format!("{text}... and {more} more; `--all` shows them\n");
+        }
+        text.push('\n');
+    }
+    let rows: Vec<Vec<String>> = ended.statuses.iter().map(row).collect();
+    let head = ["pairing", "compared", "same", "excluded", "drift", "unsettled", "unread"];
+    text.push_str(&table(&head, &rows));
+    for status in &ended.statuses {
+        for (side, name) in &status.unmapped {
+            text = format!(
+                "{text}note: pairing `{}`: attribute `{name}` of the {side} is neither mapped nor \
+                 ignored\n",
+                status.pairing
+            );
+        }
+        if let Some(why) = &status.not_verifiable {
+            text = format!("{text}pairing `{}`: not verifiable: {why}\n", status.pairing);
+        }
+    }
+    format!("{text}\n{}\n", verdict(code))
+}
+
+fn row(status: &PairingStatus) -> Vec<String> {
+    let drift: u64 = status.open.values().sum();
+    vec![
+        status.pairing.clone(),
+        status.compared.to_string(),
+        status.same.to_string(),
+        status.excluded.to_string(),
+        drift.to_string(),
+        status.last_pass_unsettled.to_string(),
+        format!("{} partitions", status.last_pass_unread),
+    ]
+}
