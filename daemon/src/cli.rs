@@ -6,6 +6,8 @@
 
 mod abort;
 mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod drift;
 mod output;
 mod progress;
@@ -72,6 +74,9 @@ enum Command {
     Run(run::Options),
     /// Compare everything once: one full pass in every needed direction, then exit.
     Verify(verify::Options),
+    /// Show driftd at work on stores of its own, with planted faults; no server needed.
+    #[cfg(feature = "demo")]
+    Demo(demo::Options),
     /// Look at configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -97,6 +102,9 @@ enum CliError {
     Usage(String),
     #[error("cannot write the result")]
     Output(#[from] std::io::Error),
+    #[cfg(feature = "demo")]
+    #[error(transparent)]
+    Demo(#[from] demo::DemoError),
 }
 
 impl CliError {
@@ -112,6 +120,8 @@ impl CliError {
                 }
             }
             Self::Run(_) | Self::Journal(_) | Self::Output(_) => DRIFT,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => DRIFT,
         }
     }
 }
@@ -124,6 +134,11 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(options) => block_on(run::run(options)),
         Command::Verify(options) => block_on(verify::verify(options, &output)),
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => block_on(async move {
+            let same = demo::demo(&options).await?;
+            Ok(if same { SAME } else { DRIFT })
+        }),
         Command::Config(command) => config::config(command, &output),
         Command::Status(options) => status::status(&options, &output),
         Command::Drift(options) => drift::drift(options, &output),
