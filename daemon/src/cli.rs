@@ -87,6 +87,9 @@ enum Command {
     /// List, reset and test abort criteria; also while the daemon runs.
     #[command(subcommand)]
     Abort(abort::Command),
+    /// Show a live migration with faults planted in it, and what driftd finds; needs no server.
+    #[cfg(feature = "demo")]
+    Demo(demo::Options),
 }
 
 /// Why a command failed.
@@ -100,6 +103,9 @@ enum CliError {
     Journal(#[from] JournalError),
     #[error("{0}")]
     Usage(String),
+    #[cfg(feature = "demo")]
+    #[error(transparent)]
+    Demo(demo::DemoError),
     #[error("cannot write the result")]
     Output(#[from] std::io::Error),
     #[cfg(feature = "demo")]
@@ -119,10 +125,24 @@ impl CliError {
                     UNTOLD
                 }
             }
+            #[cfg(feature = "demo")]
+            Self::Demo(error) if error.is_usage() => CONFIGURATION,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => DRIFT,
             Self::Run(_) | Self::Journal(_) | Self::Output(_) => DRIFT,
             #[cfg(feature = "demo")]
             Self::Demo(_) => DRIFT,
         }
+    }
+}
+
+#[cfg(feature = "demo")]
+impl From<demo::DemoError> for CliError {
+    fn from(error: demo::DemoError) -> Self {
+        if let demo::DemoError::Output(error) = error {
+            return Self::Output(error);
+        }
+        Self::Demo(error)
     }
 }
 
@@ -143,6 +163,11 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::status(&options, &output),
         Command::Drift(options) => drift::drift(options, &output),
         Command::Abort(command) => abort::abort(command, &output),
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => block_on(async move {
+            let agrees = demo::demo(&options).await?;
+            Ok(if agrees { SAME } else { DRIFT })
+        }),
     };
     match result {
         Ok(code) => ExitCode::from(code),

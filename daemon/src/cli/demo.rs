@@ -33,7 +33,7 @@ use tokio::task::JoinSet;
 use crate::config::{self, ConfigErrors, Settings};
 use crate::plugin;
 use crate::report::form::rfc3339;
-use crate::run::{self, Clock, Purpose, RunError, Signals, Supplied};
+use crate::run::{self, Clock, Purpose, RunError, Signals, StartError, Supplied};
 
 use board::Board;
 use course::{Course, Finish};
@@ -48,7 +48,7 @@ use writer::{Plant, Tally, Writer};
 pub struct Options {
     /// How many users migrate.
     #[arg(long, value_name = "COUNT", default_value_t = 20_000)]
-    #[arg(value_parser = clap::value_parser!(u32).range(1_000..=1_000_000))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1_000..=200_000))]
     pub users: u32,
     /// What chance begins with: the users, their changes, and where faults are planted.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
@@ -108,6 +108,14 @@ pub enum DemoError {
     /// What is shown cannot be written.
     #[error("cannot write to the terminal")]
     Output(#[from] io::Error),
+}
+
+impl DemoError {
+    /// Whether another option would have served.
+    #[must_use]
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Place { .. } | Self::Occupied(_))
+    }
 }
 
 /// Shows the demo. True: the daemon found what was planted, no more and no less, and the hook of the
@@ -255,8 +263,11 @@ impl Stage<'_> {
             shown = Box::pin(self.course(course, &board, &tally)) => shown,
         };
         stop.send_replace(true);
-        daemon.await?;
-        shown
+        match daemon.await {
+            // It may still have been connecting.
+            Ok(_) | Err(RunError::Start(StartError::Stopped)) => shown,
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The course, the summary, and holding on. An interruption ends it before its end.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::model::{Fault, Finding, FindingStatus, Happening, Moment, Note, PairingStatus};
+use crate::model::{Fault, Finding, Happening, Moment, Note, PairingStatus};
 use crate::run::View;
 
 /// The board on which the daemon's decisions are written down.
@@ -50,7 +50,7 @@ pub(super) struct Hook {
 #[derive(Clone, Debug)]
 pub(super) enum News {
     Passed(Pass),
-    Happened(Moment, Happening),
+    Happened(Moment, Box<Happening>),
 }
 
 impl Board {
@@ -103,17 +103,12 @@ impl Board {
             | Happening::Unread { .. }
             | Happening::Readable { .. } => {}
         }
-        self.news.push_back(News::Happened(now, what.clone()));
+        self.news.push_back(News::Happened(now, Box::new(what.clone())));
     }
 
     /// What is new.
     pub(super) fn news(&mut self) -> VecDeque<News> {
         std::mem::take(&mut self.news)
-    }
-
-    /// Findings that stand.
-    pub(super) fn open(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.values().filter(|finding| finding.status == FindingStatus::Open)
     }
 
     /// The first complete pass that began after `moment` and read everything.

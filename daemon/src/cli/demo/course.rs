@@ -13,13 +13,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::DemoError;
-use super::board::Board;
+use super::board::{Board, News};
 use super::screen::{Screen, Tone, number};
 use super::verdict::{Planted, Verdict};
 use super::writer::{Order, Plant, Tally};
 use crate::model::Moment;
 use crate::run::Clock;
 
+/// How long the demo at least shows a migration without faults.
+const CALM: Duration = Duration::from_secs(5);
 /// How often the board is looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the demo shows that a slow pipeline is no drift.
@@ -39,17 +41,19 @@ pub(super) struct Course<'a> {
 /// How it ended.
 #[derive(Debug)]
 pub(super) struct Finish {
-    pub(super) planted: Vec<Planted>,
     pub(super) verdict: Verdict,
     /// Why it did not come to its end, if it did not.
     pub(super) cut_short: Option<String>,
     pub(super) at: Moment,
 }
 
+/// How far it is.
+#[derive(Clone, Debug)]
 enum Phase {
     Calm,
     Slow { until: Moment },
     Planted { faults: Vec<Planted>, at: Moment },
+    Held,
 }
 
 impl Phase {
@@ -58,6 +62,7 @@ impl Phase {
             Self::Calm => "a calm pass",
             Self::Slow { .. } => "a slow pipeline",
             Self::Planted { .. } => "faults are planted",
+            Self::Held => "held",
         }
     }
 }
@@ -69,25 +74,23 @@ impl Course<'_> {
         let end = screen.begun().after(self.deadline);
         loop {
             self.clock.sleep_until(self.clock.now().after(TICK)).await;
-            self.watch(screen, phase.words())?;
+            self.watch(screen, &phase)?;
             let now = self.clock.now();
             phase = match phase {
-                Phase::Calm if self.board().passes.iter().any(|pass| pass.unread == 0) => {
-                    self.calm_is_over(screen, now)?
-                }
+                Phase::Calm if self.has_been_calm(screen, now) => self.calm_is_over(screen, now)?,
                 Phase::Slow { until } if until <= now => self.plant(screen).await?,
                 Phase::Planted { faults, at } if self.is_decided(at) => {
-                    return Ok(self.finish(faults, None));
+                    return Ok(self.finish(&faults, None));
                 }
-                other => other,
+                Phase::Calm | Phase::Slow { .. } | Phase::Planted { .. } | Phase::Held => phase,
             };
             if now >= end {
                 let why = self.unfinished(&phase);
                 let faults = match phase {
                     Phase::Planted { faults, .. } => faults,
-                    Phase::Calm | Phase::Slow { .. } => Vec::new(),
+                    Phase::Calm | Phase::Slow { .. } | Phase::Held => Vec::new(),
                 };
-                return Ok(self.finish(faults, Some(why)));
+                return Ok(self.finish(&faults, Some(why)));
             }
         }
     }
@@ -96,7 +99,7 @@ impl Course<'_> {
     pub(super) async fn hold(&mut self, screen: &mut Screen) -> Result<(), DemoError> {
         loop {
             self.clock.sleep_until(self.clock.now().after(TICK)).await;
-            self.watch(screen, "held")?;
+            self.watch(screen, &Phase::Held)?;
         }
     }
 
@@ -105,29 +108,50 @@ impl Course<'_> {
     }
 
     /// Tells what is new, and sees that the writer is well.
-    fn watch(&mut self, screen: &mut Screen, doing: &str) -> Result<(), DemoError> {
-        let (news, status) = {
+    fn watch(&mut self, screen: &mut Screen, phase: &Phase) -> Result<(), DemoError> {
+        let (news, status, told) = {
             let mut board = self.board();
-            (board.news(), board.status.clone())
+            let told = match phase {
+                Phase::Planted { at, .. } => board.pass_since(*at),
+                Phase::Calm | Phase::Slow { .. } | Phase::Held => None,
+            };
+            (board.news(), board.status.clone(), told)
         };
         let now = self.clock.now();
         for news in news {
-            screen.tell(now, &news)?;
+            match &news {
+                // Of all passes only those are told that mean something to whoever watches.
+                News::Passed(pass) => {
+                    let awaited = told.is_some_and(|told| told.number == pass.number);
+                    if pass.number == 1 || awaited || pass.unread > 0 {
+                        screen.passed(now, pass, awaited)?;
+                    }
+                }
+                News::Happened(at, what) => screen.tell(*at, what)?,
+            }
         }
         screen.count_alike(now, false)?;
-        screen.progress(&status, doing);
+        screen.progress(&status, phase.words());
         match self.writing.try_join_next() {
             Some(ended) => Err(gone(ended)),
             None => Ok(()),
         }
     }
 
+    /// Whether there was time to see that a migration without faults is told to be without.
+    fn has_been_calm(&self, screen: &Screen, now: Moment) -> bool {
+        let board = self.board();
+        let whole = board.passes.iter().any(|pass| pass.unread == 0);
+        let seen = board.status.acquitted > 0 || now.since(screen.begun()) >= CALM * 2;
+        whole && seen && now.since(screen.begun()) >= CALM
+    }
+
     fn calm_is_over(&self, screen: &mut Screen, now: Moment) -> Result<Phase, DemoError> {
         self.order(Order::SlowDown)?;
         let acquitted = number(self.board().status.acquitted);
         let text = format!(
-            "no drift so far; {acquitted} users differed because their change was in flight, and \
-             agreed when looked at again"
+            "no drift: {acquitted} users differed while their change was in flight, and agreed at a \
+             later look"
         );
         screen.at(now, &text)?;
         let text = "the pipeline turns slow: for a while changes take 4 s to arrive";
@@ -161,9 +185,9 @@ impl Course<'_> {
         decided && (board.tripped.is_none() || board.hook.is_some())
     }
 
-    fn finish(&self, planted: Vec<Planted>, cut_short: Option<String>) -> Finish {
-        let verdict = Verdict::new(&planted, self.board().findings.values());
-        Finish { planted, verdict, cut_short, at: self.clock.now() }
+    fn finish(&self, planted: &[Planted], cut_short: Option<String>) -> Finish {
+        let verdict = Verdict::new(planted, self.board().findings.values());
+        Finish { verdict, cut_short, at: self.clock.now() }
     }
 
     /// Why the deadline came first.

@@ -11,13 +11,13 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value as Json;
 
-use super::board::{News, Pass};
-use crate::model::{DriftKind, Finding, Happening, Key, Moment, PairingStatus, Subject, Value};
+use super::board::Pass;
+use crate::model::{DriftKind, Finding, Happening, Key, Moment, PairingStatus, StoreKey, Subject};
 use crate::report::form::key_json;
 use crate::run::Clock;
 
 /// Findings alike that are told one by one.
-const TOLD: u64 = 4;
+const TOLD: u64 = 3;
 /// How long findings alike are gathered before they are counted aloud.
 const GATHER: Duration = Duration::from_millis(1_500);
 
@@ -120,28 +120,29 @@ impl Screen {
         }
     }
 
-    /// Tells what is new.
-    pub(super) fn tell(&mut self, now: Moment, news: &News) -> io::Result<()> {
-        match news {
-            News::Passed(pass) => self.passed(now, pass),
-            News::Happened(at, Happening::Confirmed(finding)) => self.confirmed(*at, finding),
-            News::Happened(at, what) => match happening(what) {
-                Some((tone, text)) => {
-                    let text = self.set(tone, &text);
-                    self.at(*at, &text)
-                }
-                None => Ok(()),
-            },
+    /// Tells what happened.
+    pub(super) fn tell(&mut self, at: Moment, what: &Happening) -> io::Result<()> {
+        if let Happening::Confirmed(finding) = what {
+            return self.confirmed(at, finding);
         }
+        let Some((tone, text)) = happening(what) else { return Ok(()) };
+        let text = self.set(tone, &text);
+        self.at(at, &text)
     }
 
-    fn passed(&mut self, now: Moment, pass: &Pass) -> io::Result<()> {
+    /// Tells that a pass is complete; `awaited`: it began after planting.
+    pub(super) fn passed(&mut self, now: Moment, pass: &Pass, awaited: bool) -> io::Result<()> {
+        let which = if awaited { ", which began after planting," } else { "" };
         let unread = match pass.unread {
             0 => "both sides were read whole".to_owned(),
             unread => format!("{unread} partitions could not be read"),
         };
-        let compared = number(pass.compared);
-        self.at(now, &format!("pass {} done: {compared} comparisons; {unread}", pass.number))
+        let text = format!(
+            "pass {}{which} is complete: {} comparisons, {unread}",
+            pass.number,
+            number(pass.compared)
+        );
+        self.at(now, &text)
     }
 
     fn confirmed(&mut self, at: Moment, finding: &Finding) -> io::Result<()> {
@@ -154,7 +155,7 @@ impl Screen {
         alike.told += 1;
         let kind = self.set(Tone::Bad, &format!("{:<10}", finding.kind.as_str()));
         let age = finding.confirmed.since(finding.first_seen).as_secs_f32();
-        let age = format!("(for {age:.1} s, {} looks)", finding.looks);
+        let age = format!("(for {age:.1} s, at {} looks)", finding.looks);
         let age = self.set(Tone::Quiet, &age);
         self.at(at, &format!("{kind} {} {age}", sentence(finding)))
     }
@@ -200,10 +201,10 @@ fn happening(what: &Happening) -> Option<(Tone, String)> {
         Happening::Tripped { criterion, hooks, .. } => (
             Tone::Bad,
             format!(
-                "ABORT: criterion `{}` tripped at {} of {}; hook `{}` is run",
+                "ABORT: criterion `{}` tripped, {} findings of {} allowed; hook `{}` is run",
                 criterion.name,
                 criterion.count,
-                criterion.at_least,
+                criterion.at_least.saturating_sub(1),
                 hooks.join("`, `")
             ),
         ),
@@ -247,7 +248,7 @@ fn sentence(finding: &Finding) -> String {
         DriftKind::Mismatch => format!("{who} differs in {fields}"),
         DriftKind::Stale => format!("{who}: the target holds an older {fields}"),
         DriftKind::Duplicate => {
-            let places = finding.target_at.iter().map(|at| place(&at.0));
+            let places = finding.target_at.iter().map(place);
             format!("{who} lies twice in the target: {}", places.collect::<Vec<_>>().join(" and "))
         }
         DriftKind::Violation => {
@@ -277,25 +278,17 @@ fn subject(finding: &Finding) -> String {
 
 /// The user, or the item, that a key stands for.
 pub(super) fn who(key: &Key) -> String {
-    match key_json(key) {
-        Json::Array(fields) if fields.len() == 1 => format!("user {}", fields[0]),
-        Json::Array(fields) => format!("item {}", words(&fields)),
-        other => format!("user {other}"),
+    let json = key_json(key);
+    match json.as_array() {
+        Some(fields) if key.is_of_row() => format!("item {}", words(fields)),
+        Some(fields) => format!("user {}", words(fields)),
+        None => format!("user {json}"),
     }
 }
 
 /// A store key for people.
-fn place(key: &[u8]) -> String {
-    match Value::decode(key) {
-        Ok(Value::List(fields)) => {
-            let text = |field: &Value| match field {
-                Value::Text(text) => text.clone(),
-                other => format!("{other:?}"),
-            };
-            fields.iter().map(text).collect::<Vec<_>>().join("/")
-        }
-        Ok(_) | Err(_) => "?".to_owned(),
-    }
+fn place(at: &StoreKey) -> String {
+    key_json(&Key(at.0.clone())).as_array().map(|fields| words(fields)).unwrap_or_default()
 }
 
 fn words(fields: &[Json]) -> String {

@@ -154,7 +154,7 @@ impl Summary<'_> {
         }
         if let (Some(count), Some(event)) = (self.board.tripped, &self.event) {
             screen.line(&format!(
-                "  abort       `{}` tripped at {count}; hook `{}` ran and was handed {}",
+                "  abort       `{}` tripped at {count} findings; hook `{}` ran, once, and was handed {}",
                 setup::CRITERION,
                 setup::HOOK,
                 event["type"].as_str().unwrap_or("no event")
