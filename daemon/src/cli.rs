@@ -74,7 +74,7 @@ enum Command {
     Run(run::Options),
     /// Compare everything once: one full pass in every needed direction, then exit.
     Verify(verify::Options),
-    /// Show driftd at work on stores of its own, with planted faults; no server needed.
+    /// Show a live migration with faults planted in it, and what driftd finds; needs no server.
     #[cfg(feature = "demo")]
     Demo(demo::Options),
     /// Look at configuration.
@@ -87,9 +87,6 @@ enum Command {
     /// List, reset and test abort criteria; also while the daemon runs.
     #[command(subcommand)]
     Abort(abort::Command),
-    /// Show a live migration with faults planted in it, and what driftd finds; needs no server.
-    #[cfg(feature = "demo")]
-    Demo(demo::Options),
 }
 
 /// Why a command failed.
@@ -108,9 +105,6 @@ enum CliError {
     Demo(demo::DemoError),
     #[error("cannot write the result")]
     Output(#[from] std::io::Error),
-    #[cfg(feature = "demo")]
-    #[error(transparent)]
-    Demo(#[from] demo::DemoError),
 }
 
 impl CliError {
@@ -130,8 +124,6 @@ impl CliError {
             #[cfg(feature = "demo")]
             Self::Demo(_) => DRIFT,
             Self::Run(_) | Self::Journal(_) | Self::Output(_) => DRIFT,
-            #[cfg(feature = "demo")]
-            Self::Demo(_) => DRIFT,
         }
     }
 }
@@ -163,11 +155,6 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::status(&options, &output),
         Command::Drift(options) => drift::drift(options, &output),
         Command::Abort(command) => abort::abort(command, &output),
-        #[cfg(feature = "demo")]
-        Command::Demo(options) => block_on(async move {
-            let agrees = demo::demo(&options).await?;
-            Ok(if agrees { SAME } else { DRIFT })
-        }),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -28,12 +28,7 @@ fn expect(sim: &Sim, setting: &Setting, verdict: judge::Verdict) {
         let log = sim.record.log.iter().filter(|line| !line.ends_with("tick"));
         let log: Vec<&str> = log.map(String::as_str).collect();
         let tail = &log[log.len().saturating_sub(60)..];
-        panic!(
-            "seed {} {:?}: {what}\n{}",
-            setting.seed,
-            setting.pairing.shape,
-            tail.join("\n")
-        );
+        panic!("seed {} {:?}: {what}\n{}", setting.seed, setting.pairing.shape, tail.join("\n"));
     }
 }
 

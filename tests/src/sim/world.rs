@@ -94,7 +94,12 @@ pub struct World {
 impl World {
     /// A world in which both sides hold the same.
     #[must_use]
-    pub fn new(seed: u64, knobs: Knobs, (shape, leader): (Shape, Side), handles: [Handle; 2]) -> Self {
+    pub fn new(
+        seed: u64,
+        knobs: Knobs,
+        (shape, leader): (Shape, Side),
+        handles: [Handle; 2],
+    ) -> Self {
         let mut world = Self {
             rng: ChaCha8Rng::seed_from_u64(seed),
             shape,
@@ -274,8 +279,7 @@ impl World {
     /// Lets time pass until `until`.
     pub fn advance(&mut self, until: Moment) {
         loop {
-            let carried =
-                self.pipeline.front().filter(|_| !self.stopped).map(|change| change.due);
+            let carried = self.pipeline.front().filter(|_| !self.stopped).map(|change| change.due);
             let next = [
                 carried,
                 self.write_at,
