@@ -59,12 +59,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long a difference must stand still: the lag budget or the settle time, or twice the lag
-    /// that was observed of late, if that is longer, but never beyond four times the configured.
+    /// How long a difference must stand still: the lag budget or the settle time, or half as much
+    /// again as the lag that was observed of late, if that is longer, but never beyond twice the
+    /// configured.
     #[must_use]
     pub fn window(&self, observed: Duration) -> Duration {
         let configured = self.lag_budget.max(self.settle);
-        configured.max(observed * 2).min(configured * 4)
+        configured.max(observed + observed / 2).min(configured * 2)
     }
 }
 
@@ -163,7 +164,8 @@ pub fn looked(
         // apart is ours, and must not count as the follower's lag.
         let since =
             suspect.leader_changed.map_or(suspect.first_seen, |at| at.max(suspect.first_seen));
-        return Verdict::Acquitted { lag: suspect.last_look.since(since), healed };
+        let (lag, at_most) = (suspect.last_look.since(since), now.since(since));
+        return Verdict::Acquitted { lag, at_most, healed };
     }
     verdict::advance(&mut suspect, sighting, sides, now);
     let ripe = verdict::ripe(&suspect, now, settings.window(observed));

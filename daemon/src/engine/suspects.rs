@@ -177,9 +177,9 @@ impl Pairing {
             paused: self.lag.paused(now, &self.spec.settle),
         };
         match settle::looked(suspect, sighting, sides, &circumstances) {
-            Verdict::Acquitted { lag, healed } => {
+            Verdict::Acquitted { lag, at_most, healed } => {
                 if healed {
-                    self.lag.healed(now, lag, &self.spec.settle);
+                    self.lag.healed(now, lag, at_most, &self.spec.settle);
                 }
                 self.status.acquitted += 1;
                 self.decided(step, check, key, false);

@@ -14,13 +14,18 @@ use crate::settle::Settings;
 /// not of single keys.
 const STALL_KEYS: usize = 10;
 
+/// How long the lag of bursts is remembered, at least; at most twice as long.
+const PERIOD: Duration = Duration::from_secs(5 * 60);
+
 /// What is known of the follower's lag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag {
     /// When the follower was last known to apply something.
     progress: Moment,
-    /// The lag of suspects that healed of late; decays.
-    recent: Duration,
+    /// The longest that suspects may have lagged in this period and in the one before.
+    recent: [Duration; 2],
+    /// When this period began.
+    period: Moment,
     /// The last lag observed.
     last: Duration,
     /// Until when late healing counts as lagging.
@@ -52,19 +57,23 @@ impl Lag {
     pub const fn new(now: Moment, since: Option<Moment>) -> Self {
         Self {
             progress: now,
-            recent: Duration::ZERO,
+            recent: [Duration::ZERO; 2],
+            period: now,
             last: Duration::ZERO,
             late_until: None,
             since,
         }
     }
 
-    /// A suspect healed after it was seen to differ for `lag`.
-    pub fn healed(&mut self, now: Moment, lag: Duration, settings: &Settings) {
+    /// A suspect healed. It surely lagged for `lag`, and `at_most` for so long.
+    pub fn healed(&mut self, now: Moment, lag: Duration, at_most: Duration, settings: &Settings) {
         self.moved(now);
         self.last = lag;
-        // Follows a rise at once and a fall slowly.
-        self.recent = lag.max(self.recent - self.recent / 8);
+        if now.since(self.period) >= PERIOD {
+            self.recent = [Duration::ZERO, self.recent[0]];
+            self.period = now;
+        }
+        self.recent[0] = self.recent[0].max(at_most);
         if lag > settings.lag_budget {
             self.late_until = Some(now.after(settings.lag_budget));
         }
@@ -75,10 +84,10 @@ impl Lag {
         self.progress = self.progress.max(at);
     }
 
-    /// The follower's recent lag.
+    /// The follower's recent lag, in bursts, too: the longest in the last minutes.
     #[must_use]
-    pub const fn recent(&self) -> Duration {
-        self.recent
+    pub fn recent(&self) -> Duration {
+        self.recent[0].max(self.recent[1])
     }
 
     /// The last lag observed.

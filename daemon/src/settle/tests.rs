@@ -67,7 +67,7 @@ fn judge(looks: &[&str], paused: bool) -> String {
         let (now, seen) = sighting(look);
         let circumstances = LookedAt { now, settings: &settings, observed: Duration::ZERO, paused };
         match looked(suspect, &seen, (&seen.source, &seen.target), &circumstances) {
-            Verdict::Acquitted { lag, healed } => {
+            Verdict::Acquitted { lag, healed, .. } => {
                 let by = if healed { "follower" } else { "leader" };
                 return format!("acquitted after {} s by the {by}", lag.as_secs());
             }
@@ -157,21 +157,37 @@ fn a_pipeline_that_stopped_is_one_incident() {
     assert_eq!(lag.weigh(at(113), many(), &settings), None, "one incident");
     assert!(lag.paused(at(113), &settings));
     assert!(!lag.paused(at(112 + 30 * 60), &settings), "a pause ends");
-    lag.healed(at(120), Duration::from_secs(9), &settings);
+    lag.healed(at(120), Duration::from_secs(9), Duration::from_secs(12), &settings);
+    assert_eq!(lag.recent(), Duration::from_secs(12));
     assert_eq!(
         lag.weigh(at(121), many(), &settings),
         Some(LagChange::Closed { lasted: Duration::from_secs(9) })
     );
     assert!(!lag.paused(at(121), &settings));
-    lag.healed(at(200), Duration::from_secs(11), &settings);
+    lag.healed(at(200), Duration::from_secs(11), Duration::from_secs(11), &settings);
     assert!(matches!(lag.weigh(at(200), few(), &settings), Some(LagChange::Opened { .. })));
     assert!(matches!(lag.weigh(at(211), few(), &settings), Some(LagChange::Closed { .. })));
 }
 
 #[test]
+fn bursts_are_remembered_for_minutes() {
+    let settings = Settings::default();
+    let mut lag = Lag::new(at(0), None);
+    let mut heal = |seconds: i64, lagged: u64| {
+        let lagged = Duration::from_secs(lagged);
+        lag.healed(at(seconds), lagged, lagged, &settings);
+        lag.recent().as_secs()
+    };
+    assert_eq!(heal(10, 20), 20);
+    assert_eq!(heal(20, 2), 20, "a quick one does not hide the burst");
+    assert_eq!(heal(310, 2), 20);
+    assert_eq!(heal(620, 3), 3);
+}
+
+#[test]
 fn the_window_follows_lag_but_cannot_run_away() {
     let settings = Settings::default();
-    for (observed, expected) in [(0, 30), (10, 30), (20, 40), (60, 120), (1_000, 120)] {
+    for (observed, expected) in [(0, 30), (10, 30), (20, 30), (30, 45), (60, 60), (1_000, 60)] {
         let window = settings.window(Duration::from_secs(observed));
         assert_eq!(window, Duration::from_secs(expected), "{observed}");
     }

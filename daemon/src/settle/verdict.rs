@@ -16,6 +16,8 @@ pub enum Verdict {
     Acquitted {
         /// From the leader's last change that was seen to the last look at which they differed.
         lag: Duration,
+        /// From there to the look at which they agreed.
+        at_most: Duration,
         /// Whether the follower changed.
         healed: bool,
     },
