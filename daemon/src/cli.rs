@@ -74,6 +74,9 @@ enum Command {
     Run(run::Options),
     /// Compare everything once: one full pass in every needed direction, then exit.
     Verify(verify::Options),
+    /// Show a live migration with faults planted in it, and what driftd finds; needs no server.
+    #[cfg(feature = "demo")]
+    Demo(demo::Options),
     /// Look at configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -84,9 +87,6 @@ enum Command {
     /// List, reset and test abort criteria; also while the daemon runs.
     #[command(subcommand)]
     Abort(abort::Command),
-    /// Show a live migration with faults planted in it, and what driftd finds; needs no server.
-    #[cfg(feature = "demo")]
-    Demo(demo::Options),
 }
 
 /// Why a command failed.
@@ -146,15 +146,15 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(options) => block_on(run::run(options)),
         Command::Verify(options) => block_on(verify::verify(options, &output)),
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => block_on(async move {
+            let same = demo::demo(&options).await?;
+            Ok(if same { SAME } else { DRIFT })
+        }),
         Command::Config(command) => config::config(command, &output),
         Command::Status(options) => status::status(&options, &output),
         Command::Drift(options) => drift::drift(options, &output),
         Command::Abort(command) => abort::abort(command, &output),
-        #[cfg(feature = "demo")]
-        Command::Demo(options) => block_on(async move {
-            let agrees = demo::demo(&options).await?;
-            Ok(if agrees { SAME } else { DRIFT })
-        }),
     };
     match result {
         Ok(code) => ExitCode::from(code),
