@@ -232,6 +232,7 @@ async fn serve(
     let (Some(address), Purpose::Daemon) = (settings.listen, purpose) else { return Ok(()) };
     let listener =
         TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let address = listener.local_addr().unwrap_or(address);
     tracing::info!(target: "driftd", %address, "health and metrics are served");
     let shared = Arc::clone(shared);
     tasks::detach(async move {

@@ -9,3 +9,4 @@ pub mod dynamodb;
 pub mod dynamodb_proxy;
 pub mod mariadb;
 pub mod otlp;
+pub mod scenario;
