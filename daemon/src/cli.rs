@@ -56,13 +56,13 @@ struct ConfigPath {
 #[derive(Clone, Debug, clap::Args)]
 struct JournalPath {
     /// The configuration file that names the journal.
-    #[arg(long, short, value_name = "FILE", default_value = "driftd.toml")]
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "driftd.toml")]
     config: PathBuf,
     /// The journal itself; then no configuration is read.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     journal: Option<PathBuf>,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 

@@ -378,10 +378,10 @@ impl Run {
     ) -> Result<Event, RunError> {
         loop {
             if self.clock.now().since(self.commands_at) >= COMMANDS_EVERY {
-                self.commands_at = self.clock.now();
                 if let Some((id, command)) = self.journal.commands()?.into_iter().next() {
                     return Ok(Event::Commanded { id, command });
                 }
+                self.commands_at = self.clock.now();
             }
             let mut until = now.after(COMMANDS_EVERY);
             for moment in [wake, deadline].into_iter().flatten() {

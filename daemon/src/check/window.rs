@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{Context, keys, plugin_fault};
-use crate::compare::{EntitySet, compare};
+use crate::compare::{EntitySet, Stands, compare};
 use crate::model::{
     Batch, Cost, Fault, Moment, Outcome, Range, Reading, Side, Span, SpanKind, Standing, StoreKey,
     Unread,
@@ -141,7 +141,8 @@ impl<'a> Window<'a> {
         self.note_newest(side, &entities, &standing);
         let set = self.sets.of_mut(side);
         let page = set.page_count();
-        let faults = set.add(&self.context.canon, entities, entity_keys, &standing, &misplaced);
+        let stands = Stands { standing: &standing, misplaced: &misplaced };
+        let faults = set.add(&self.context.canon, entities, entity_keys, stands);
         for (row, fault) in faults {
             let keys = self.sets.of(side).page(page).1.clone();
             self.reject(side, &keys, row, fault.to_string());

@@ -10,7 +10,8 @@ use crate::engine::crowds::Crowding;
 use crate::engine::passes::Phase;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    Asked, Cost, Finding, Happening, Key, Moment, PairingStatus, Partition, Saved, Side, Suspect,
+    Asked, Cost, Finding, Happening, Key, Moment, PairingStatus, Partition, Saved, Side, StoreKey,
+    Suspect,
 };
 use crate::settle::Lag;
 
@@ -48,6 +49,9 @@ pub(super) struct Pairing {
     pub(super) findings: BTreeMap<u64, Finding>,
     /// Open findings of single keys.
     pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
+    /// Rows that the mapping rejects, and the key under which each is followed: a scan knows such a
+    /// row by its place alone, a lookup by the entity that should lie there.
+    pub(super) rejected: BTreeMap<(Side, StoreKey), Key>,
     /// When findings that are not in flight are due.
     pub(super) finding_due: BTreeSet<(Moment, u64)>,
     pub(super) crowds: Vec<Crowding>,
@@ -115,6 +119,7 @@ impl Pairing {
             due: BTreeSet::new(),
             findings: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            rejected: BTreeMap::new(),
             finding_due: BTreeSet::new(),
             undecided: BTreeMap::new(),
             failures: 0,
@@ -125,6 +130,7 @@ impl Pairing {
         };
         for suspect in suspects {
             pairing.due.insert((suspect.due, suspect.key.clone()));
+            pairing.follow_rejected(&suspect);
             pairing.suspects.insert(suspect.key.clone(), suspect);
         }
         for finding in findings {
@@ -228,10 +234,9 @@ impl Pairing {
         }
         let first_suspect = self.due.first().map(|(due, _)| *due);
         let first_finding = self.finding_due.first().map(|(due, _)| *due);
+        let first_finding = first_finding.filter(|_| step.until == Until::Stopped);
         for due in [first_suspect, first_finding].into_iter().flatten() {
-            if self.looks.len() < LOOKS_MAX || due > step.now {
-                step.wake(due);
-            }
+            step.wake(due);
         }
     }
 

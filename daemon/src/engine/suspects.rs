@@ -26,12 +26,59 @@ impl Pairing {
         let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check };
         let sides = self.sides(&sighting);
         let mut suspect = settle::suspect(&origin, &sighting, sides, step.now, &self.spec.settle);
-        if self.is_known(step.now, &suspect) {
+        if self.is_known(step.now, &suspect) || !self.follow_rejected(&suspect) {
             return;
         }
+        self.add_known_places(&mut suspect);
         suspect.leader_changed = self.written(&suspect.leader, step.now);
         self.undecided.entry(check).or_insert((0, false)).0 += 1;
         self.enqueue(step, suspect);
+    }
+
+    /// Where open findings saw the key is looked at, too: a row at another place is not forgotten
+    /// because this check had no reason to look there.
+    fn add_known_places(&self, suspect: &mut Suspect) {
+        for id in self.by_key.get(&suspect.key).into_iter().flatten() {
+            let Some(finding) = self.findings.get(id) else { continue };
+            for (known, places) in [
+                (&finding.source_at, &mut suspect.source_at),
+                (&finding.target_at, &mut suspect.target_at),
+            ] {
+                let new: Vec<_> = known.iter().filter(|at| !places.contains(at)).cloned().collect();
+                places.extend(new);
+            }
+        }
+    }
+
+    /// Notes which rejected rows are followed under this suspect's key. False: all of them are
+    /// followed under another.
+    pub(super) fn follow_rejected(&mut self, suspect: &Suspect) -> bool {
+        let leads = self.spec.leads;
+        let sides = [(leads.leader(), &suspect.leader), (leads.follower(), &suspect.follower)];
+        let mut mine = true;
+        for (side, state) in sides {
+            if !matches!(state, State::Unmappable(_)) {
+                continue;
+            }
+            let places = match side {
+                crate::model::Side::Source => &suspect.source_at,
+                crate::model::Side::Target => &suspect.target_at,
+            };
+            for at in places {
+                let key =
+                    self.rejected.entry((side, at.clone())).or_insert_with(|| suspect.key.clone());
+                mine = *key == suspect.key;
+            }
+        }
+        mine
+    }
+
+    /// The rows of this key are rejected no longer, or nobody follows them.
+    pub(super) fn forget_rejected(&mut self, key: &Key) {
+        let followed = self.suspects.contains_key(key) || self.by_key.contains_key(key);
+        if !followed && !self.rejected.is_empty() {
+            self.rejected.retain(|_, known| known != key);
+        }
     }
 
     fn enqueue(&mut self, step: &mut Step<'_>, suspect: Suspect) {
@@ -56,7 +103,7 @@ impl Pairing {
     }
 
     /// What a check says of the follower's progress: the newest version that it holds.
-    pub(super) fn note_progress(&mut self, outcome: &Outcome) {
+    pub(super) fn note_progress(&mut self, now: Moment, outcome: &Outcome) {
         if !self.spec.version_is_time {
             return;
         }
@@ -65,7 +112,8 @@ impl Pairing {
             crate::model::Side::Target => &outcome.target,
         };
         if let Some(newest) = version_moment(reading.newest) {
-            self.lag.moved(newest);
+            // A version in the future says nothing of when it was written.
+            self.lag.moved(newest.min(now));
         }
     }
 
@@ -92,7 +140,11 @@ impl Pairing {
         }
         for sighting in result.sightings {
             match self.suspects.remove(&sighting.key) {
-                Some(suspect) => self.judge(step, suspect, &sighting),
+                Some(suspect) => {
+                    // A look at a finding may judge a suspect that a check saw meanwhile.
+                    self.due.remove(&(suspect.due, suspect.key.clone()));
+                    self.judge(step, suspect, &sighting);
+                }
                 None => self.found_again(step, &sighting),
             }
         }
@@ -101,6 +153,7 @@ impl Pairing {
     fn look_failed(&mut self, step: &mut Step<'_>, key: &Key) {
         match self.suspects.get_mut(key) {
             Some(suspect) => {
+                self.due.remove(&(suspect.due, key.clone()));
                 settle::failed(suspect, step.now, &self.spec.settle);
                 step.decision.commit.suspects.push(suspect.clone());
                 self.due.insert((suspect.due, key.clone()));
@@ -150,6 +203,7 @@ impl Pairing {
 
     /// A suspect is decided; with the last one of its check, the check is.
     fn decided(&mut self, step: &mut Step<'_>, check: u64, key: Key, drift: bool) {
+        self.forget_rejected(&key);
         step.decision.commit.decided.push((self.spec.name.clone(), key));
         self.status_changed = true;
         if let Some((left, any)) = self.undecided.get_mut(&check) {
