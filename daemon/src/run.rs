@@ -162,7 +162,11 @@ pub async fn run(
     let (ended, over) = watch::channel(false);
     serve(&settings, purpose, &shared, over).await?;
 
-    let started = start::start(&settings, supplied, &secrets, &clock, &signals).await;
+    let started = {
+        let shared = &*shared;
+        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared };
+        start::start(&settings, supplied, &secrets, waiting).await
+    };
     let (contexts, specs) = match started {
         Ok(started) => started,
         Err(error) => {
