@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "waits for another process, within a limit")]
 
 mod daemon;
+mod disk;
 mod events;
 pub mod users;
 
@@ -20,10 +21,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub use daemon::{Daemon, Page};
+pub use disk::SmallDisk;
 pub use events::Events;
 
 /// How long anything may take on a machine that does much else.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(100);
 /// How often it is asked.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
@@ -85,6 +87,31 @@ impl Scenario {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(_missing) => String::new(),
         }
+    }
+
+    /// Waits until these findings, and perhaps others, are open.
+    pub async fn found(&self, expected: &[&str]) {
+        until_some(&format!("{expected:?} are found"), async || {
+            let found = names(&self.findings(false).await);
+            expected.iter().all(|fault| found.iter().any(|name| name == fault)).then_some(())
+        })
+        .await;
+    }
+
+    /// Waits until nothing is open any more.
+    pub async fn clean(&self) {
+        until_some("every finding is resolved", async || {
+            self.findings(false).await.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// Waits for `count` events of a type in the file of drift events.
+    pub async fn events_of(&self, kind: &str, count: usize) {
+        until_some(&format!("there are {count} events of {kind}"), async || {
+            (self.events().of(kind).len() >= count).then_some(())
+        })
+        .await;
     }
 
     /// Replaces a text of the configuration, which must be there.
@@ -193,7 +220,8 @@ impl Finding {
     /// Its kind and key, such as `missing 7`.
     #[must_use]
     pub fn name(&self) -> String {
-        let key = self.0["key"].as_str().unwrap_or("?");
+        let place = || self.0["target_at"][0].as_str().or(self.0["source_at"][0].as_str());
+        let key = self.0["key"].as_str().or_else(place).unwrap();
         format!("{} {key}", self.0["kind"].as_str().unwrap())
     }
 

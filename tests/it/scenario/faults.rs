@@ -6,7 +6,7 @@ use driftd_tests::scenario::users::{Shop, User};
 use driftd_tests::scenario::{Scenario, names, until_some};
 use serde_json::json;
 
-use super::PROGRAM;
+use super::scenario;
 
 /// Users that the writer changes; those behind them are for the faults.
 const WRITTEN: i64 = 120;
@@ -20,10 +20,9 @@ pub(super) async fn plant(shop: &Shop) -> Vec<&'static str> {
     shop.put_target(&User { cents: 1, ..user(132) }).await;
     shop.put_source(&user(133).changed()).await;
     shop.put_target(&User { tenant: "zebra-9".to_owned(), ..user(134) }).await;
-    for negative in [User { cents: -5, ..user(135) }] {
-        shop.put_source(&negative).await;
-        shop.put_target(&negative).await;
-    }
+    let negative = User { cents: -5, ..user(135) };
+    shop.put_source(&negative).await;
+    shop.put_target(&negative).await;
     let mut item = user(136).item();
     item["balanceCents"] = json!({ "S": "much" });
     shop.put_item(item).await;
@@ -39,7 +38,7 @@ pub(super) async fn plant(shop: &Shop) -> Vec<&'static str> {
 }
 
 /// Makes both sides agree again.
-async fn repair(shop: &Shop) {
+pub(super) async fn repair(shop: &Shop) {
     let user = User::new;
     for id in [131, 132, 133, 135, 136] {
         shop.put_source(&user(id)).await;
@@ -67,11 +66,10 @@ hooks = ["flip"]
 command = ["/bin/sh", "-c", "cat >> event.json; echo \"$DRIFTD_IDEMPOTENCY_KEY $DRIFTD_CRITERION\" >> runs"]
 "#;
 
-fn with_hook(shop: &Shop) -> Scenario {
-    let scenario = Scenario::new(PROGRAM, &shop.config(ABORT));
+pub(super) fn with_hook(shop: &Shop) -> Scenario {
+    let scenario = scenario(&shop.config(ABORT));
     let directory = format!("directory = \"{}\"\n", scenario.directory().display());
     scenario.change("[hooks.flip]\n", &format!("[hooks.flip]\n{directory}"));
-    scenario.write("password", driftd_tests::mariadb::PASSWORD);
     scenario
 }
 
@@ -93,11 +91,7 @@ async fn faults_of_every_kind_are_found_under_a_writer_and_resolved_when_repaire
     assert_eq!(names(&scenario.findings(true).await), Vec::<String>::new());
 
     let planted = plant(&shop).await;
-    until_some("everything planted is found", async || {
-        let found = names(&scenario.findings(false).await);
-        planted.iter().all(|fault| found.iter().any(|name| name == fault)).then_some(())
-    })
-    .await;
+    scenario.found(&planted).await;
     scenario.passes("users", 8).await;
     assert_eq!(names(&scenario.findings(true).await), planted, "{}", daemon.log());
 
@@ -123,10 +117,7 @@ async fn faults_of_every_kind_are_found_under_a_writer_and_resolved_when_repaire
     }
 
     repair(&shop).await;
-    until_some("everything repaired is resolved", async || {
-        scenario.findings(false).await.is_empty().then_some(())
-    })
-    .await;
+    scenario.clean().await;
     assert!(writer.stop().await > 20, "the writer hardly wrote");
     scenario.passes("users", 1).await;
     assert_eq!(names(&scenario.findings(true).await), planted, "{}", daemon.log());

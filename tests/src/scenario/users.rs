@@ -69,6 +69,14 @@ impl User {
         Self { version, cents: self.cents + 7, ..self.clone() }
     }
 
+    /// Itself, changed at this moment.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the source writes the time")]
+    pub fn changed_now(&self) -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Self { version: i64::try_from(now.as_secs()).unwrap() - EPOCH, ..self.changed() }
+    }
+
     /// The statement that makes the source hold it.
     #[must_use]
     pub fn sql(&self) -> String {
@@ -201,6 +209,17 @@ target = {{ store = "items", relation = "{ITEMS}", key = {{ pk = "TENANT#{{tenan
         )
     }
 
+    /// Adds to the source two tables `things` and `copies` of three rows each, alike.
+    pub async fn add_things(&self) {
+        for table in ["things", "copies"] {
+            self.source
+                .exec(&format!("CREATE TABLE {table} (id BIGINT PRIMARY KEY, name VARCHAR(40))"))
+                .await;
+            let rows = "(1, 'one'), (2, 'two'), (3, 'three')";
+            self.source.exec(&format!("INSERT INTO {table} VALUES {rows}")).await;
+        }
+    }
+
     /// A configuration of both stores, without a pairing.
     #[must_use]
     pub fn stores(&self) -> String {
@@ -300,11 +319,8 @@ async fn write(
             let (user, present) = users.get_mut(&id).unwrap();
             *user = user.changed();
             *present = !*present || random.random_range(0..5) > 0;
-            let statement = if *present {
-                user.sql()
-            } else {
-                format!("DELETE FROM {USERS} WHERE id = {id}")
-            };
+            let statement =
+                if *present { user.sql() } else { format!("DELETE FROM {USERS} WHERE id = {id}") };
             conn.query_drop(statement).await.unwrap();
             burst.push((user.clone(), *present));
             changes += 1;
