@@ -27,6 +27,8 @@ pub struct Lag {
     late_until: Option<Moment>,
     /// Since when condemning pauses.
     since: Option<Moment>,
+    /// Whether the follower stood still when it was last weighed.
+    stalled: bool,
 }
 
 /// A lag incident begins or ends.
@@ -56,6 +58,7 @@ impl Lag {
             last: Duration::ZERO,
             late_until: None,
             since,
+            stalled: false,
         }
     }
 
@@ -66,8 +69,13 @@ impl Lag {
         // Follows a rise at once and a fall slowly.
         self.recent = lag.max(self.recent - self.recent / 8);
         if lag > settings.lag_budget {
-            self.late_until = Some(now.after(settings.lag_budget));
+            self.late(now, settings);
         }
+    }
+
+    /// What comes late counts as lagging until every suspect was looked at again.
+    fn late(&mut self, now: Moment, settings: &Settings) {
+        self.late_until = Some(now.after(settings.lag_budget.max(settings.wait_max)));
     }
 
     /// The follower was seen to change, or to hold something written at `at`.
@@ -115,6 +123,11 @@ impl Lag {
         }
         let stalled = oldest
             .filter(|oldest| waiting >= STALL_KEYS && now.since(*oldest) > settings.lag_budget);
+        if self.stalled && stalled.is_none() {
+            // It moves again, and has yet to catch up: the same incident goes on.
+            self.late(now, settings);
+        }
+        self.stalled = stalled.is_some();
         let late = self.late_until.is_some_and(|until| now < until);
         match (stalled, late, self.since) {
             (None, false, Some(since)) => {
