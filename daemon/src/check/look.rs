@@ -34,13 +34,6 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     locate(&mut window, leads.follower(), asked, &mut places, &mut faults);
     // The follower may hold an entity whose leader's place was not known before.
     read(&mut window, leads.leader(), &mut places, &mut faults).await;
-    let pages = |side| (0..window.sets.of(side).page_count()).collect::<Vec<usize>>();
-    let (leader, follower) = (pages(leads.leader()), pages(leads.follower()));
-    if let Err(error) = window.misplace_strays(&leader, &follower) {
-        let fault = plugin_fault(Some(leads.follower()), &error);
-        let all = places.read.of(leads.follower()).iter();
-        faults.of_mut(leads.follower()).extend(all.map(|at| (at.clone(), fault.clone())));
-    }
     let mut looked = sighted(&mut window, asked, &places, &faults);
     steady(context, as_of, &mut looked).await;
     look.spans = std::mem::take(&mut window.outcome.spans);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{Context, keys, plugin_fault};
-use crate::compare::{EntitySet, Standpoint, Stands, compare};
+use crate::compare::{EntitySet, Stands, compare};
 use crate::model::{
     Batch, Cost, Fault, Moment, Outcome, Range, Reading, Side, Span, SpanKind, Standing, StoreKey,
     Unread,
@@ -189,47 +189,6 @@ impl<'a> Window<'a> {
             }
         }
         Ok(misplaced)
-    }
-
-    /// Finds rows of the follower that lie where the mapping would not look for the leader's entity of
-    /// their key. Alone they may seem right: a field that is not compared can be part of the place.
-    pub(super) fn misplace_strays(
-        &mut self,
-        leader_pages: &[usize],
-        follower_pages: &[usize],
-    ) -> Result<(), PluginError> {
-        let (leader, follower) = (self.context.leads.leader(), self.context.leads.follower());
-        if !self.context.side(follower).locatable {
-            return Ok(());
-        }
-        let schema = &self.context.side(follower).read.schema;
-        let is_present =
-            |set: &EntitySet, at: usize| set.entries()[at].standpoint == Standpoint::Present;
-        let mut right: BTreeMap<&[u8], BTreeSet<StoreKey>> = BTreeMap::new();
-        for &page in leader_pages {
-            let set = self.sets.of(leader);
-            let entries: Vec<usize> = set.of_page(page).filter(|&at| is_present(set, at)).collect();
-            let rows: Vec<usize> = entries.iter().map(|&at| set.entries()[at].row).collect();
-            let located = self.session.locate(follower, &set.page(page).0.take(&rows))?;
-            for (row, &entity) in located.from_entity.iter().enumerate() {
-                let at = keys::encode(schema, &located.keys, row);
-                right.entry(set.key(entries[entity])).or_default().insert(at);
-            }
-        }
-        let set = self.sets.of(follower);
-        let strays: Vec<usize> = follower_pages
-            .iter()
-            .flat_map(|&page| set.of_page(page))
-            .filter(|&at| is_present(set, at))
-            .filter(|&at| {
-                right.get(set.key(at)).is_some_and(|places| {
-                    let entry = &set.entries()[at];
-                    !places.contains(&keys::encode(schema, set.page(entry.page).1, entry.row))
-                })
-            })
-            .collect();
-        self.sets.of_mut(follower).misplace(&strays);
-        Ok(())
     }
 
     /// As [`Window::absorb`]; a page that cannot be mapped leaves a hole in the range.

@@ -4,7 +4,6 @@
 //! entry, and the checksum covers exactly the entries that are present.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use crate::compare::canonical::{Canon, CellError};
 use crate::model::{Batch, Checksum, Digest, Standing, VarBytes};
@@ -156,25 +155,14 @@ impl EntitySet {
 
     /// The rows of a page that are there, misplaced or not, in the order of the page.
     pub fn present_rows(&self, page: usize) -> impl Iterator<Item = usize> {
-        self.entries[self.of_page(page)].iter().filter_map(|entry| {
-            matches!(entry.standpoint, Standpoint::Present | Standpoint::Misplaced)
-                .then_some(entry.row)
-        })
-    }
-
-    /// The numbers of a page's entries.
-    #[must_use]
-    pub fn of_page(&self, page: usize) -> Range<usize> {
         // Pages are added one after the other, so a page's entries are together.
-        let before = |page| self.entries.partition_point(|entry| entry.page < page);
-        before(page)..before(page + 1)
-    }
-
-    /// From now on, these entries lie where the mapping would not look for them.
-    pub fn misplace(&mut self, entries: &[usize]) {
-        for &at in entries {
-            self.entries[at].standpoint = Standpoint::Misplaced;
-        }
+        let start = self.entries.partition_point(|entry| entry.page < page);
+        self.entries[start..].iter().take_while(move |entry| entry.page == page).filter_map(
+            |entry| {
+                matches!(entry.standpoint, Standpoint::Present | Standpoint::Misplaced)
+                    .then_some(entry.row)
+            },
+        )
     }
 
     /// Keeps only the entries for which `keep` holds, given the store keys of the entry's page and
