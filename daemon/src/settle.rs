@@ -159,7 +159,11 @@ pub fn looked(
     let LookedAt { now, settings, observed, paused } = *look;
     if sighting.agrees() && sighting.steady {
         let healed = *sides.1 != suspect.follower;
-        return Verdict::Acquitted { lag: now.since(suspect.first_seen), healed };
+        // When it healed is not known, only that at the last look it had not; how long looks are
+        // apart is ours, and must not count as the follower's lag.
+        let since =
+            suspect.leader_changed.map_or(suspect.first_seen, |at| at.max(suspect.first_seen));
+        return Verdict::Acquitted { lag: suspect.last_look.since(since), healed };
     }
     verdict::advance(&mut suspect, sighting, sides, now);
     let ripe = verdict::ripe(&suspect, now, settings.window(observed));

@@ -10,3 +10,4 @@ pub mod dynamodb_proxy;
 pub mod mariadb;
 pub mod otlp;
 pub mod scenario;
+pub mod sim;

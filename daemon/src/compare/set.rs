@@ -165,6 +165,21 @@ impl EntitySet {
         )
     }
 
+    /// The entries of a page, by number.
+    #[must_use]
+    pub fn page_entries(&self, page: usize) -> std::ops::Range<usize> {
+        // Pages are added one after the other, so a page's entries are together.
+        let start = self.entries.partition_point(|entry| entry.page < page);
+        start..start + self.entries[start..].partition_point(|entry| entry.page == page)
+    }
+
+    /// An entry that is there turned out to lie where the mapping would not look for it.
+    pub fn misplace(&mut self, entry: usize) {
+        if self.entries[entry].standpoint == Standpoint::Present {
+            self.entries[entry].standpoint = Standpoint::Misplaced;
+        }
+    }
+
     /// Keeps only the entries for which `keep` holds, given the store keys of the entry's page and
     /// its row there.
     pub fn retain(&mut self, mut keep: impl FnMut(&Batch, usize) -> bool) {

@@ -11,10 +11,10 @@ use crate::settle::{LOOKS_MIN, WITNESSES_MAX};
 /// What is to become of a suspect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Both sides agree. `lag` is how long they were seen to differ; `healed`: the follower came to
-    /// it, rather than the leader.
+    /// Both sides agree. `lag` is for how long the follower surely lagged; `healed`: the follower came
+    /// to it, rather than the leader.
     Acquitted {
-        /// How long they were seen to differ.
+        /// From the leader's last change that was seen to the last look at which they differed.
         lag: Duration,
         /// Whether the follower changed.
         healed: bool,
