@@ -127,6 +127,10 @@ impl Pairing {
         } else {
             self.failures = 0;
         }
+        // Before anything is judged: the moment at which the first may be condemned is the moment at
+        // which a standstill shows.
+        self.weighed = Moment::default();
+        self.weigh_lag(step);
         self.status.unread += result.unread.len() as u64;
         if let Some((_, fault)) = result.unread.first() {
             step.decision.notes.push(Note::Unread {

@@ -32,6 +32,8 @@ pub struct Lag {
     late_until: Option<Moment>,
     /// Since when condemning pauses.
     since: Option<Moment>,
+    /// Whether the follower stood still when it was last weighed.
+    stalled: bool,
 }
 
 /// A lag incident begins or ends.
@@ -62,6 +64,7 @@ impl Lag {
             last: Duration::ZERO,
             late_until: None,
             since,
+            stalled: false,
         }
     }
 
@@ -75,8 +78,13 @@ impl Lag {
         }
         self.recent[0] = self.recent[0].max(at_most);
         if lag > settings.lag_budget {
-            self.late_until = Some(now.after(settings.lag_budget));
+            self.late(now, settings);
         }
+    }
+
+    /// What comes late counts as lagging until every suspect was looked at again.
+    fn late(&mut self, now: Moment, settings: &Settings) {
+        self.late_until = Some(now.after(settings.lag_budget.max(settings.wait_max)));
     }
 
     /// The follower was seen to change, or to hold something written at `at`.
@@ -124,6 +132,11 @@ impl Lag {
         }
         let stalled = oldest
             .filter(|oldest| waiting >= STALL_KEYS && now.since(*oldest) > settings.lag_budget);
+        if self.stalled && stalled.is_none() {
+            // It moves again, and has yet to catch up: the same incident goes on.
+            self.late(now, settings);
+        }
+        self.stalled = stalled.is_some();
         let late = self.late_until.is_some_and(|until| now < until);
         match (stalled, late, self.since) {
             (None, false, Some(since)) => {

@@ -147,7 +147,8 @@ fn nothing_is_condemned_while_the_follower_lags_as_a_whole() {
 
 #[test]
 fn a_pipeline_that_stopped_is_one_incident() {
-    let settings = Settings { lag_budget: Duration::from_secs(10), ..Settings::default() };
+    let ten = Duration::from_secs(10);
+    let settings = Settings { lag_budget: ten, wait_max: ten, ..Settings::default() };
     let mut lag = Lag::new(at(100), None);
     let few = || (0..9).map(|n| at(101 + n));
     let many = || (0..10).map(|n| at(101 + n));
@@ -157,14 +158,20 @@ fn a_pipeline_that_stopped_is_one_incident() {
     assert_eq!(lag.weigh(at(113), many(), &settings), None, "one incident");
     assert!(lag.paused(at(113), &settings));
     assert!(!lag.paused(at(112 + 30 * 60), &settings), "a pause ends");
-    lag.healed(at(120), Duration::from_secs(9), Duration::from_secs(12), &settings);
-    assert_eq!(lag.recent(), Duration::from_secs(12));
+    let heal = |lag: &mut Lag, seconds: i64, certain: u64| {
+        let certain = Duration::from_secs(certain);
+        lag.healed(at(seconds), certain, certain, &settings);
+    };
+    heal(&mut lag, 120, 9);
+    assert_eq!(lag.weigh(at(121), many(), &settings), None, "it moves, and has yet to catch up");
+    heal(&mut lag, 125, 14);
+    assert_eq!(lag.weigh(at(134), few(), &settings), None, "what heals late is the same incident");
     assert_eq!(
-        lag.weigh(at(121), many(), &settings),
-        Some(LagChange::Closed { lasted: Duration::from_secs(9) })
+        lag.weigh(at(135), few(), &settings),
+        Some(LagChange::Closed { lasted: Duration::from_secs(23) })
     );
-    assert!(!lag.paused(at(121), &settings));
-    lag.healed(at(200), Duration::from_secs(11), Duration::from_secs(11), &settings);
+    assert!(!lag.paused(at(135), &settings));
+    heal(&mut lag, 200, 11);
     assert!(matches!(lag.weigh(at(200), few(), &settings), Some(LagChange::Opened { .. })));
     assert!(matches!(lag.weigh(at(211), few(), &settings), Some(LagChange::Closed { .. })));
 }
