@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::model::Moment;
-use crate::settle::Settings;
+use crate::settle::{Healed, Settings};
 
 /// Leader changes that wait for the follower, from which on a standstill is one of the pipeline and
 /// not of single keys.
@@ -27,6 +27,8 @@ pub struct Lag {
     late_until: Option<Moment>,
     /// Since when condemning pauses.
     since: Option<Moment>,
+    /// Since when nothing says any more that it should.
+    clear: Option<Moment>,
 }
 
 /// A lag incident begins or ends.
@@ -47,25 +49,33 @@ pub enum LagChange {
 }
 
 impl Lag {
-    /// Nothing is known yet.
+    /// The follower is taken to have applied everything so far.
     #[must_use]
-    pub const fn new(now: Moment, since: Option<Moment>) -> Self {
+    pub const fn new(now: Moment) -> Self {
         Self {
             progress: now,
             recent: Duration::ZERO,
             last: Duration::ZERO,
             late_until: None,
-            since,
+            since: None,
+            clear: None,
         }
     }
 
-    /// A suspect healed after it was seen to differ for `lag`.
-    pub fn healed(&mut self, now: Moment, lag: Duration, settings: &Settings) {
-        self.moved(now);
-        self.last = lag;
+    /// After a restart with suspects: until the follower is seen to move, nothing says that it has
+    /// since they were written. `since` is when an incident began that was open.
+    #[must_use]
+    pub const fn resumed(since: Option<Moment>) -> Self {
+        Self { since, ..Self::new(Moment(i64::MIN)) }
+    }
+
+    /// A suspect healed.
+    pub fn healed(&mut self, now: Moment, healed: &Healed, settings: &Settings) {
+        self.last = healed.about;
         // Follows a rise at once and a fall slowly.
-        self.recent = lag.max(self.recent - self.recent / 8);
-        if lag > settings.lag_budget {
+        self.recent = healed.about.max(self.recent - self.recent / 8);
+        // What was late long ago, and healed nobody knows when, says nothing of now.
+        if healed.least > settings.lag_budget && now.since(healed.late_at) <= settings.lag_budget {
             self.late_until = Some(now.after(settings.lag_budget));
         }
     }
@@ -116,10 +126,18 @@ impl Lag {
         let stalled = oldest
             .filter(|oldest| waiting >= STALL_KEYS && now.since(*oldest) > settings.lag_budget);
         let late = self.late_until.is_some_and(|until| now < until);
+        if stalled.is_some() || late {
+            self.clear = None;
+        }
         match (stalled, late, self.since) {
             (None, false, Some(since)) => {
-                self.since = None;
-                Some(LagChange::Closed { lasted: now.since(since) })
+                // A backlog that is being worked off comes and goes: that is still the one incident.
+                let clear = *self.clear.get_or_insert(now);
+                if now.since(clear) < settings.lag_budget {
+                    return None;
+                }
+                (self.since, self.clear) = (None, None);
+                Some(LagChange::Closed { lasted: clear.since(since) })
             }
             (Some(oldest), _, None) => {
                 self.since = Some(now);
