@@ -163,14 +163,18 @@ fn a_lost_field_of_a_hot_row_is_found_and_a_row_that_toggles_is_not_drift() {
         let mut sim = Sim::new(setting.clone());
         sim.run_for(seconds(5));
         sim.world().lose_email(1);
-        sim.world().toggle(6);
-        sim.world().toggle(11);
+        // Without versions nothing tells a row that toggles from one that stands still.
+        if setting.pairing.versioned {
+            sim.world().toggle(6);
+            sim.world().toggle(11);
+        }
         assert!(sim.run_pass(seconds(200)), "passes complete");
         sim.run_for(seconds(200));
         expect(&sim, &setting, judge::sound(&sim.record));
         let told: Vec<_> = judge::told(&sim.record).into_values().collect();
-        let lost = told.iter().filter(|finding| finding.fields == ["email"]).count();
-        assert_eq!((lost, told.len()), (1, 1), "seed {}: {told:?}", setting.seed);
+        let told: Vec<_> = told.iter().map(|found| (found.kind, &found.fields[..])).collect();
+        let fields = ["email".to_owned()];
+        assert_eq!(told, [(DriftKind::Mismatch, &fields[..])], "seed {}", setting.seed);
     }
 }
 

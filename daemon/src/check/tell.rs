@@ -354,7 +354,7 @@ impl Window<'_> {
         let pairs: Vec<(usize, usize)> =
             comparison.pairs.iter().copied().chain(differing).collect();
         let began = (self.context.clock)();
-        for chunk in pairs.chunks(PAIRS_MAX) {
+        for (number, chunk) in pairs.chunks(PAIRS_MAX).enumerate() {
             match self.check_pairs(chunk) {
                 Ok(found) => {
                     self.outcome.invariants.pairs += chunk.len() as u64;
@@ -364,6 +364,9 @@ impl Window<'_> {
                 }
                 Err(error) => {
                     let fault = plugin_fault(None, &error);
+                    // What is alike and not checked is unread, and not the same, too.
+                    let alike = comparison.pairs.len().saturating_sub(number * PAIRS_MAX);
+                    self.outcome.same -= alike.min(chunk.len()) as u64;
                     let scope = format!("invariants of {} pairs", chunk.len());
                     self.unread(scope, Some(chunk.len() as u64), fault);
                 }

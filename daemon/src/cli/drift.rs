@@ -160,6 +160,8 @@ fn what(finding: &Finding) -> String {
 /// A finding as JSON.
 pub(super) fn json(finding: &Finding) -> serde_json::Value {
     let (key, entities, sample) = match &finding.subject {
+        // Of a row that the mapping rejects only its place is known.
+        Subject::Key(key) if key.is_of_row() => (None, 1, None),
         Subject::Key(key) => (Some(readable_key(key)), 1, None),
         Subject::Partition { entities, sample, .. } => {
             (None, *entities, Some(sample.iter().map(readable_key).collect::<Vec<_>>()))
