@@ -155,12 +155,8 @@ impl<'a> Window<'a> {
     }
 
     fn note_newest(&mut self, side: Side, entities: &Batch, standing: &[Standing]) {
-        let canon = &self.context.canon;
-        if !canon.version_is_time() {
-            return;
-        }
         let present = (0..entities.rows).filter(|&row| standing[row] == Standing::Present);
-        let newest = present.filter_map(|row| canon.version(entities, row)).max();
+        let newest = self.context.canon.newest(entities, present);
         let reading = self.reading(side);
         reading.newest = reading.newest.max(newest);
     }
