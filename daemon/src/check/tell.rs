@@ -421,11 +421,24 @@ fn spread(all: Vec<Entries>, room: usize) -> Vec<Entries> {
 /// is the shape of a batch if the set itself is empty.
 fn gather(set: &EntitySet, entries: &[Option<usize>], layout: Option<&Batch>) -> Batch {
     let Some(shape) = set.layout().or(layout) else { return Batch::default() };
+    // Most often whole pages are wanted, row after row: those are copied in one piece.
+    let places: Vec<_> = entries
+        .iter()
+        .map(|entry| entry.map(|entry| (set.entries()[entry].page, set.entries()[entry].row)))
+        .collect();
+    let runs: Vec<_> = places
+        .chunk_by(|one, next| match (one, next) {
+            (Some(one), Some(next)) => one.0 == next.0 && one.1 + 1 == next.1,
+            (None, _) | (_, None) => false,
+        })
+        .collect();
     let column = |at: usize, shape: &Column| {
         let mut builder = ColumnBuilder::like(&shape.values, entries.len());
-        for entry in entries {
-            match entry.map(|entry| &set.entries()[entry]) {
-                Some(entry) => builder.push_from(&set.page(entry.page).0.columns[at], entry.row),
+        for run in &runs {
+            match run[0] {
+                Some((page, row)) => {
+                    builder.extend_from(&set.page(page).0.columns[at], row..row + run.len());
+                }
                 None => builder.push_null(),
             }
         }

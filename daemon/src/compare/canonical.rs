@@ -7,8 +7,8 @@
 use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{
-    Batch, Buffer, Column, Digest, EntityDef, Facets, Key, Logical, Number, Role, Rule, Value,
-    Version, cbor,
+    Batch, Buffer, Column, Digest, EntityDef, Facets, Key, Logical, Moment, Number, Role, Rule,
+    Value, Version, cbor,
 };
 
 /// A cell has no canonical value. Names the field and what is wrong, never the value.
@@ -170,10 +170,8 @@ impl Canon {
                 present += 1;
             }
         }
-        if present <= 23 {
-            let mut head = Vec::new();
-            cbor::array(&mut head, present);
-            scratch[0] = head[0];
+        if let Some(head) = u8::try_from(present).ok().filter(|present| *present <= 23) {
+            scratch[0] = 0x80 | head;
             Ok(self.hash(scratch))
         } else {
             let mut whole = Vec::with_capacity(scratch.len() + 4);
@@ -226,6 +224,22 @@ impl Canon {
             _ => Number::from(column.integer(row)?),
         };
         Some(Version(number))
+    }
+
+    /// The newest of the versions that `rows` declare, where versions are points in time; those
+    /// after `now` are passed over.
+    #[must_use]
+    pub fn newest(
+        &self,
+        entities: &Batch,
+        rows: impl Iterator<Item = usize>,
+        now: Moment,
+    ) -> Option<Version> {
+        let at = self.version.filter(|_| self.version_is_time())?;
+        let column = &entities.columns[at];
+        // Numbers are made of the newest alone: making one of each row costs more than digesting it.
+        let past = rows.filter_map(|row| column.integer(row)).filter(|at| *at <= i128::from(now.0));
+        past.max().map(|micros| Version(Number::from(micros)))
     }
 
     /// Whether versions are points in time, in microseconds since the Unix epoch.
@@ -336,6 +350,7 @@ impl Field {
     }
 
     /// Appends the canonical bytes of a cell; nothing for an absent one.
+    #[inline]
     fn encode(&self, column: &Column, row: usize, out: &mut Vec<u8>) -> Result<Cell, CellError> {
         let mut cell = if column.is_valid(row) {
             let start = out.len();
@@ -430,6 +445,7 @@ impl Field {
         Ok(())
     }
 
+    #[inline]
     fn text(&self, text: &str, out: &mut Vec<u8>) {
         let trimmed = if self.rules.trim_end { text.trim_end_matches(' ') } else { text };
         if self.rules.nfc && !trimmed.is_ascii() {
@@ -443,18 +459,22 @@ impl Field {
         self.wrong(format!("a column layout that is not that of `{}`", self.logical))
     }
 
+    #[inline]
     fn integer(&self, column: &Column, row: usize) -> Result<i128, CellError> {
         column.integer(row).ok_or_else(|| self.layout())
     }
 
+    #[inline]
     fn small(&self, column: &Column, row: usize) -> Result<i64, CellError> {
         i64::try_from(self.integer(column, row)?).map_err(|_wide| self.layout())
     }
 
+    #[inline]
     fn bytes<'a>(&self, column: &'a Column, row: usize) -> Result<&'a [u8], CellError> {
         column.bytes(row).ok_or_else(|| self.layout())
     }
 
+    #[inline]
     fn str<'a>(&self, column: &'a Column, row: usize) -> Result<&'a str, CellError> {
         std::str::from_utf8(self.bytes(column, row)?)
             .map_err(|_utf8| self.wrong("text that is not UTF-8"))

@@ -44,12 +44,15 @@ pub struct Comparison {
 #[must_use]
 pub fn compare(canon: &Canon, source: &EntitySet, target: &EntitySet, pairs: bool) -> Comparison {
     let settled = source.checksum() == target.checksum()
-        && !pairs
         && !canon.is_tolerant()
         && source.is_plain()
         && target.is_plain();
     if settled {
-        return Comparison { same: source.checksum().count, ..Comparison::default() };
+        let same = source.checksum().count;
+        // Both are in the order of their keys, so alike ones are at the same place.
+        let all = if pairs { source.entries().len() } else { 0 };
+        let pairs = (0..all).map(|at| (at, at)).collect();
+        return Comparison { same, pairs, ..Comparison::default() };
     }
     let (source_order, target_order) = (source.sorted(), target.sorted());
     let (mut s, mut t) = (0, 0);
@@ -142,4 +145,51 @@ fn alike(canon: &Canon, source: &EntitySet, one: usize, target: &EntitySet, two:
             || canon
                 .differing((source.page(one.page).0, one.row), (target.page(two.page).0, two.row))
                 .is_ok_and(|(fields, _)| fields.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::set::Stands;
+    use crate::model::{Batch, ColumnBuilder, EntityDef, FieldDef, Logical, Role, Standing};
+
+    fn canon() -> Canon {
+        let field = FieldDef {
+            name: "id".to_owned(),
+            logical: Logical::Integer,
+            role: Role::Key,
+            rules: Vec::new(),
+        };
+        Canon::new(&EntityDef { name: "user".to_owned(), fields: vec![field] }, [7; 32]).unwrap()
+    }
+
+    fn set(canon: &Canon, ids: &[i64]) -> EntitySet {
+        let mut column = ColumnBuilder::int64(ids.len());
+        ids.iter().for_each(|id| column.push_i64(*id));
+        let batch = Batch { rows: ids.len(), columns: vec![column.finish()] };
+        let mut set = EntitySet::default();
+        let standing = vec![Standing::Present; ids.len()];
+        assert_eq!(
+            set.add(canon, batch.clone(), batch, Stands { standing: &standing, misplaced: &[] }),
+            []
+        );
+        set
+    }
+
+    #[test]
+    fn pairs_are_the_same_whether_checksums_settle_it_or_not() {
+        let canon = canon();
+        let source = set(&canon, &[1, 2, 3, 4]);
+        for (ids, target) in [
+            ([1, 2, 3, 4], vec![(0, 0), (1, 1), (2, 2), (3, 3)]),
+            // Out of order, so that it is sorted and gone through.
+            ([4, 2, 1, 3], vec![(0, 2), (1, 1), (2, 3), (3, 0)]),
+        ] {
+            let found = compare(&canon, &source, &set(&canon, &ids), true);
+            let expected = Comparison { same: 4, pairs: target, ..Comparison::default() };
+            assert_eq!(found, expected, "{ids:?}");
+        }
+        let unasked = compare(&canon, &source, &source, false);
+        assert_eq!(unasked, Comparison { same: 4, ..Comparison::default() });
+    }
 }

@@ -6,12 +6,15 @@
 //! a batch has as many values as the batch has rows, and [`VarBytes`] offsets start at 0, never fall
 //! and end at the length of the data.
 
+use std::ops::Range;
+
 /// One bit a row, least significant first. Empty means that every bit is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bitmap(pub Vec<u8>);
 
 impl Bitmap {
     /// Whether bit `row` is one. Bits beyond the end of a non-empty map are zero.
+    #[inline]
     #[must_use]
     pub fn get(&self, row: usize) -> bool {
         self.0.is_empty() || self.0.get(row / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1)
@@ -64,6 +67,7 @@ impl VarBytes {
     ///
     /// # Panics
     /// If there is no such value.
+    #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> &[u8] {
         &self.data[self.offsets[index] as usize..self.offsets[index + 1] as usize]
@@ -73,15 +77,27 @@ impl VarBytes {
     ///
     /// # Panics
     /// If the arena would exceed 4 GiB; pages are bounded far below that.
+    #[inline]
     pub fn push(&mut self, value: &[u8]) {
         self.data.extend_from_slice(value);
         self.close();
+    }
+
+    /// Appends values `rows` of another arena.
+    fn extend_from(&mut self, other: &Self, rows: Range<usize>) {
+        let offsets = &other.offsets[rows.start..=rows.end];
+        let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
+        let base = u32::try_from(self.data.len()).expect("a page is far below 4 GiB");
+        self.data.extend_from_slice(&other.data[first as usize..last as usize]);
+        u32::try_from(self.data.len()).expect("a page is far below 4 GiB");
+        self.offsets.extend(offsets[1..].iter().map(|offset| offset - first + base));
     }
 
     /// Ends a value that was written to `data` directly.
     ///
     /// # Panics
     /// If the arena exceeds 4 GiB; pages are bounded far below that.
+    #[inline]
     pub fn close(&mut self) {
         self.offsets.push(u32::try_from(self.data.len()).expect("a page is far below 4 GiB"));
     }
@@ -131,12 +147,14 @@ pub struct Column {
 
 impl Column {
     /// Whether row `row` holds a value.
+    #[inline]
     #[must_use]
     pub fn is_valid(&self, row: usize) -> bool {
         self.validity.get(row)
     }
 
     /// The bytes of row `row`, if this is a column of bytes and the row holds a value.
+    #[inline]
     #[must_use]
     pub fn bytes(&self, row: usize) -> Option<&[u8]> {
         match &self.values {
@@ -146,6 +164,7 @@ impl Column {
     }
 
     /// The integer of row `row`, if this is a column of integers and the row holds a value.
+    #[inline]
     #[must_use]
     pub fn integer(&self, row: usize) -> Option<i128> {
         match &self.values {
@@ -179,8 +198,8 @@ impl Batch {
                 .iter()
                 .map(|column| {
                     let mut builder = ColumnBuilder::like(&column.values, indices.len());
-                    for &index in indices {
-                        builder.push_from(column, index);
+                    for run in runs(indices) {
+                        builder.extend_from(column, run);
                     }
                     builder.finish()
                 })
@@ -204,14 +223,19 @@ impl Batch {
             .zip(&other.columns)
             .map(|(column, more)| {
                 let mut builder = ColumnBuilder::resume(column);
-                for row in 0..other.rows {
-                    builder.push_from(more, row);
-                }
+                builder.extend_from(more, 0..other.rows);
                 builder.finish()
             })
             .collect();
         self.rows += other.rows;
     }
+}
+
+/// `indices` as ranges of successive ones, in the same order.
+fn runs(indices: &[usize]) -> impl Iterator<Item = Range<usize>> {
+    indices
+        .chunk_by(|one, next| one.checked_add(1) == Some(*next))
+        .filter_map(|run| Some(*run.first()?..run.last()? + 1))
 }
 
 /// Builds a column value by value. Nulls cost nothing until the first one.
@@ -288,6 +312,7 @@ impl ColumnBuilder {
     ///
     /// # Panics
     /// If the column has another layout, which is a bug of the caller. So do the other pushes.
+    #[inline]
     pub fn push_i64(&mut self, value: i64) {
         match &mut self.values {
             Buffer::Int64(values) => values.push(value),
@@ -297,6 +322,7 @@ impl ColumnBuilder {
     }
 
     /// Appends an unsigned integer.
+    #[inline]
     pub fn push_u64(&mut self, value: u64) {
         match &mut self.values {
             Buffer::UInt64(values) => values.push(value),
@@ -306,6 +332,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a double.
+    #[inline]
     pub fn push_f64(&mut self, value: f64) {
         match &mut self.values {
             Buffer::Float64(values) => values.push(value),
@@ -315,11 +342,13 @@ impl ColumnBuilder {
     }
 
     /// Appends bytes.
+    #[inline]
     pub fn push_bytes(&mut self, value: &[u8]) {
         self.write_bytes(|data| data.extend_from_slice(value));
     }
 
     /// Appends the bytes that `write` adds to the end of the arena.
+    #[inline]
     pub fn write_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         match &mut self.values {
             Buffer::Bytes(values) => {
@@ -332,6 +361,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a null; in a column of logical type `value`, an absent cell.
+    #[inline]
     pub fn push_null(&mut self) {
         match &mut self.values {
             Buffer::Int64(values) => values.push(0),
@@ -343,6 +373,7 @@ impl ColumnBuilder {
     }
 
     /// Appends row `row` of `column`, which has the same layout.
+    #[inline]
     pub fn push_from(&mut self, column: &Column, row: usize) {
         if !column.is_valid(row) {
             self.push_null();
@@ -356,12 +387,36 @@ impl ColumnBuilder {
         }
     }
 
+    /// Appends rows `rows` of `column`, which has the same layout.
+    ///
+    /// # Panics
+    /// If the column has no such rows.
+    pub fn extend_from(&mut self, column: &Column, rows: Range<usize>) {
+        match (&mut self.values, &column.values) {
+            (Buffer::Int64(to), Buffer::Int64(from)) => to.extend_from_slice(&from[rows.clone()]),
+            (Buffer::UInt64(to), Buffer::UInt64(from)) => to.extend_from_slice(&from[rows.clone()]),
+            (Buffer::Float64(to), Buffer::Float64(from)) => {
+                to.extend_from_slice(&from[rows.clone()]);
+            }
+            (Buffer::Bytes(to), Buffer::Bytes(from)) => to.extend_from(from, rows.clone()),
+            _ => self.wrong("other rows"),
+        }
+        if self.validity.is_empty() && column.validity.0.is_empty() {
+            self.rows += rows.len();
+            return;
+        }
+        for row in rows {
+            self.note(column.is_valid(row));
+        }
+    }
+
     /// The column.
     #[must_use]
     pub fn finish(self) -> Column {
         Column { validity: Bitmap(self.validity), values: self.values }
     }
 
+    #[inline]
     fn note(&mut self, valid: bool) {
         if !valid && self.validity.is_empty() {
             // All ones so far; the bits beyond the last row stay zero.
@@ -382,6 +437,7 @@ impl ColumnBuilder {
         self.rows += 1;
     }
 
+    #[cold]
     fn wrong(&self, pushed: &str) -> ! {
         panic!("pushed {pushed} to a column of another layout: {:?}", self.values)
     }
@@ -394,6 +450,38 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn rows_in_bulk_are_rows_one_by_one(
+            cells in prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 1..40),
+            numbers in prop::collection::vec(prop::option::of(any::<i64>()), 40),
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..60),
+            from in any::<prop::sample::Index>(),
+        ) {
+            let rows = cells.len();
+            let (mut bytes, mut integers) = (ColumnBuilder::bytes(0), ColumnBuilder::int64(0));
+            for (cell, number) in cells.iter().zip(&numbers) {
+                match cell {
+                    Some(cell) => bytes.push_bytes(cell),
+                    None => bytes.push_null(),
+                }
+                match number {
+                    Some(number) => integers.push_i64(*number),
+                    None => integers.push_null(),
+                }
+            }
+            let columns = vec![bytes.finish(), integers.finish()];
+            let batch = Batch { rows, columns };
+            let mut indices: Vec<_> = picks.iter().map(|pick| pick.index(rows)).collect();
+            indices.extend(from.index(rows)..rows);
+            prop_assert_eq!(runs(&indices).flatten().collect::<Vec<_>>(), indices.clone());
+            let taken = batch.take(&indices);
+            for (column, taken) in batch.columns.iter().zip(&taken.columns) {
+                let mut builder = ColumnBuilder::like(&column.values, 0);
+                indices.iter().for_each(|&index| builder.push_from(column, index));
+                prop_assert_eq!(taken, &builder.finish());
+            }
+        }
+
         #[test]
         fn a_built_column_gives_back_what_was_pushed(cells in prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 0..40)) {
             let mut builder = ColumnBuilder::bytes(0);

@@ -107,6 +107,9 @@ impl Number {
         if mantissa == 0 {
             return Ok(Self { mantissa: 0, exponent: 0 });
         }
+        if let Ok(small) = i64::try_from(mantissa) {
+            return Self::small(small, exponent).ok_or(NumberError::Exponent);
+        }
         let (mut mantissa, mut exponent) = (mantissa, exponent);
         while mantissa % 10 == 0 {
             mantissa /= 10;
@@ -118,11 +121,50 @@ impl Number {
         Ok(Self { mantissa, exponent })
     }
 
+    /// As [`Number::new`], in 64 bits, which is several times as fast; none: the exponent overflows.
+    fn small(mut mantissa: i64, mut exponent: i32) -> Option<Self> {
+        if mantissa == 0 {
+            return Some(Self { mantissa: 0, exponent: 0 });
+        }
+        while mantissa % 10 == 0 {
+            mantissa /= 10;
+            exponent = exponent.checked_add(1)?;
+        }
+        Some(Self { mantissa: i128::from(mantissa), exponent })
+    }
+
     /// Reads `-12.50`, `1E-7`, `+3`.
     ///
     /// # Errors
     /// If the text is no decimal number, or one that does not fit.
     pub fn parse(text: &str) -> Result<Self, NumberError> {
+        Self::parse_short(text.as_bytes()).map_or_else(|| Self::parse_any(text), Ok)
+    }
+
+    /// The plain form of at most 18 digits, which nearly every number has; none: it has another.
+    fn parse_short(text: &[u8]) -> Option<Self> {
+        let (negative, digits) = match text {
+            [b'-', digits @ ..] => (true, digits),
+            digits => (false, digits),
+        };
+        if digits.len() > 18 || digits.is_empty() || digits == b"." {
+            return None;
+        }
+        let mut mantissa: i64 = 0;
+        let mut point = None;
+        for (at, byte) in digits.iter().enumerate() {
+            match byte {
+                b'0'..=b'9' => mantissa = mantissa * 10 + i64::from(byte - b'0'),
+                b'.' if point.is_none() => point = Some(at),
+                _ => return None,
+            }
+        }
+        let fraction = point.map_or(0, |at| digits.len() - at - 1);
+        let exponent = -i32::try_from(fraction).ok()?;
+        Self::small(if negative { -mantissa } else { mantissa }, exponent)
+    }
+
+    fn parse_any(text: &str) -> Result<Self, NumberError> {
         let (digits, exponent) = match text.split_once(['e', 'E']) {
             Some((digits, exponent)) => {
                 let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
@@ -181,6 +223,9 @@ impl Number {
     #[must_use]
     pub fn to_integer(self) -> Option<i128> {
         let exponent = u32::try_from(self.exponent).ok()?;
+        if exponent == 0 {
+            return Some(self.mantissa);
+        }
         10i128.checked_pow(exponent)?.checked_mul(self.mantissa)
     }
 
@@ -299,6 +344,7 @@ pub mod cbor {
     pub(super) const TAG_NO_CALENDAR: u64 = 55043;
 
     /// The head of an item: its major type and argument, in the shortest form.
+    #[inline]
     pub(super) fn head(out: &mut Vec<u8>, major: u8, argument: u64) {
         let major = major << 5;
         let bytes = argument.to_be_bytes();
@@ -331,6 +377,7 @@ pub mod cbor {
     }
 
     /// Null.
+    #[inline]
     pub fn null(out: &mut Vec<u8>) {
         out.push(NULL);
     }
@@ -341,6 +388,7 @@ pub mod cbor {
     }
 
     /// A text.
+    #[inline]
     pub fn text(out: &mut Vec<u8>, value: &str) {
         head(out, TEXT, value.len() as u64);
         out.extend_from_slice(value.as_bytes());
@@ -353,25 +401,32 @@ pub mod cbor {
     }
 
     /// An integer of at most 64 bits, signed or not.
+    #[inline]
     pub fn integer(out: &mut Vec<u8>, value: i128) {
-        match (u64::try_from(value), u64::try_from(-1 - value)) {
-            (Ok(value), _) => head(out, 0, value),
-            (_, Ok(value)) => head(out, NEGATIVE, value),
-            _ => {
-                let (tag, magnitude) = if value < 0 {
-                    (TAG_BIG_NEGATIVE, (-1 - value).unsigned_abs())
-                } else {
-                    (TAG_BIG, value.unsigned_abs())
-                };
-                head(out, TAG, tag);
-                let magnitude = magnitude.to_be_bytes();
-                let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
-                bytes(out, &magnitude[zeros..]);
-            }
+        if let Ok(value) = u64::try_from(value) {
+            head(out, 0, value);
+        } else if let Ok(value) = u64::try_from(-1 - value) {
+            head(out, NEGATIVE, value);
+        } else {
+            big(out, value);
         }
     }
 
+    /// An integer of more than 64 bits.
+    fn big(out: &mut Vec<u8>, value: i128) {
+        let (tag, magnitude) = if value < 0 {
+            (TAG_BIG_NEGATIVE, (-1 - value).unsigned_abs())
+        } else {
+            (TAG_BIG, value.unsigned_abs())
+        };
+        head(out, TAG, tag);
+        let magnitude = magnitude.to_be_bytes();
+        let zeros = magnitude.iter().take_while(|byte| **byte == 0).count();
+        bytes(out, &magnitude[zeros..]);
+    }
+
     /// A number.
+    #[inline]
     pub fn number(out: &mut Vec<u8>, value: Number) {
         if let Some(whole) = value.to_integer() {
             return integer(out, whole);
@@ -445,6 +500,7 @@ pub mod cbor {
     }
 
     /// An instant, in microseconds since the Unix epoch.
+    #[inline]
     pub fn timestamp(out: &mut Vec<u8>, micros: i64) {
         if micros <= NO_CALENDAR_MICROS {
             return datetime(out, micros);
@@ -461,6 +517,7 @@ pub mod cbor {
     }
 
     /// A local date-time.
+    #[inline]
     pub fn datetime(out: &mut Vec<u8>, micros: i64) {
         if micros <= NO_CALENDAR_MICROS {
             let packed = i128::from(micros) - i128::from(i64::MIN);
@@ -475,6 +532,7 @@ pub mod cbor {
     }
 
     /// A date.
+    #[inline]
     pub fn date(out: &mut Vec<u8>, days: i64) {
         if days <= NO_CALENDAR_DAYS {
             head(out, TAG, TAG_NO_CALENDAR);
