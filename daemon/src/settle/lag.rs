@@ -49,11 +49,12 @@ pub enum LagChange {
 }
 
 impl Lag {
-    /// Nothing is known yet.
+    /// Nothing is known yet, but for an incident that was open before a restart: what waited for the
+    /// follower then still does, until it is seen to move.
     #[must_use]
     pub const fn new(now: Moment, since: Option<Moment>) -> Self {
         Self {
-            progress: now,
+            progress: if since.is_some() { Moment(0) } else { now },
             recent: Duration::ZERO,
             last: Duration::ZERO,
             late_until: None,
@@ -69,13 +70,12 @@ impl Lag {
         // Follows a rise at once and a fall slowly.
         self.recent = lag.max(self.recent - self.recent / 8);
         if lag > settings.lag_budget {
-            self.late(now, settings);
+            self.late(now.after(settings.lag_budget));
         }
     }
 
-    /// What comes late counts as lagging until every suspect was looked at again.
-    fn late(&mut self, now: Moment, settings: &Settings) {
-        self.late_until = Some(now.after(settings.lag_budget.max(settings.wait_max)));
+    fn late(&mut self, until: Moment) {
+        self.late_until = self.late_until.max(Some(until));
     }
 
     /// The follower was seen to change, or to hold something written at `at`.
@@ -124,8 +124,9 @@ impl Lag {
         let stalled = oldest
             .filter(|oldest| waiting >= STALL_KEYS && now.since(*oldest) > settings.lag_budget);
         if self.stalled && stalled.is_none() {
-            // It moves again, and has yet to catch up: the same incident goes on.
-            self.late(now, settings);
+            // It moves again, and has yet to catch up: the same incident goes on until every suspect
+            // was looked at once more.
+            self.late(now.after(settings.lag_budget.max(settings.wait_max)));
         }
         self.stalled = stalled.is_some();
         let late = self.late_until.is_some_and(|until| now < until);

@@ -173,6 +173,16 @@ fn a_pipeline_that_stopped_is_one_incident() {
 }
 
 #[test]
+fn a_restart_does_not_end_an_incident() {
+    let settings = Settings::default();
+    let waiting = || (0..10).map(|n| at(101 + n));
+    let mut lag = Lag::new(at(200), Some(at(150)));
+    assert_eq!(lag.weigh(at(201), waiting(), &settings), None);
+    assert!(lag.paused(at(201), &settings));
+    assert!(!Lag::new(at(200), None).paused(at(201), &settings));
+}
+
+#[test]
 fn the_window_follows_lag_but_cannot_run_away() {
     let settings = Settings::default();
     for (observed, expected) in [(0, 30), (10, 30), (20, 40), (60, 120), (1_000, 120)] {
