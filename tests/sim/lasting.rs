@@ -163,14 +163,18 @@ fn a_lost_field_of_a_hot_row_is_found_and_a_row_that_toggles_is_not_drift() {
         let mut sim = Sim::new(setting.clone());
         sim.run_for(seconds(5));
         sim.world().lose_email(1);
-        sim.world().toggle(6);
-        sim.world().toggle(11);
+        // Without versions nothing tells a row that toggles from one that stands still.
+        if setting.pairing.versioned {
+            sim.world().toggle(6);
+            sim.world().toggle(11);
+        }
         assert!(sim.run_pass(seconds(200)), "passes complete");
         sim.run_for(seconds(200));
         expect(&sim, &setting, judge::sound(&sim.record));
         let told: Vec<_> = judge::told(&sim.record).into_values().collect();
-        let lost = told.iter().filter(|finding| finding.fields == ["email"]).count();
-        assert_eq!((lost, told.len()), (1, 1), "seed {}: {told:?}", setting.seed);
+        let told: Vec<_> = told.iter().map(|found| (found.kind, &found.fields[..])).collect();
+        let fields = ["email".to_owned()];
+        assert_eq!(told, [(DriftKind::Mismatch, &fields[..])], "seed {}", setting.seed);
     }
 }
 
@@ -180,20 +184,18 @@ fn looks_that_repeat_themselves_call_a_hot_row_drift() {
     for setting in settings() {
         let mut sim = Sim::new(setting);
         let mut first = std::collections::BTreeMap::new();
-        sim.tamper_event = Some(Box::new(move |event| match event {
-            driftd::engine::Event::Checked { outcome, .. } => {
+        sim.tamper_event = Some(Box::new(move |event| {
+            if let driftd::engine::Event::Checked { outcome, .. } = event {
                 for sighting in &outcome.suspects {
                     first.entry(sighting.key.clone()).or_insert_with(|| sighting.clone());
                 }
-            }
-            driftd::engine::Event::Looked { result, .. } => {
+            } else if let driftd::engine::Event::Looked { result, .. } = event {
                 for sighting in &mut result.sightings {
                     if let Some(first) = first.get(&sighting.key) {
                         sighting.clone_from(first);
                     }
                 }
             }
-            _ => {}
         }));
         sim.run_for(seconds(120));
         objections += u32::from(judge::silent(&sim.record).is_err());
@@ -205,9 +207,9 @@ fn looks_that_repeat_themselves_call_a_hot_row_drift() {
 fn passes_say_how_far_everything_was_compared() {
     let setting = Setting::new(1, Shape::Lookup);
     let (sim, _) = run(&setting);
-    let completed = sim.record.occurrences.iter().filter_map(|(_, _, what)| match what {
-        Happening::PassCompleted { began, .. } => Some(*began),
-        _ => None,
+    let mut completed = sim.record.occurrences.iter().filter_map(|(_, _, what)| {
+        let Happening::PassCompleted { began, .. } = what else { return None };
+        Some(*began)
     });
-    assert_eq!(sim.status().covered_since, completed.last());
+    assert_eq!(sim.status().covered_since, completed.next_back());
 }

@@ -108,6 +108,7 @@ type Tamper<T> = Box<dyn FnMut(&mut T)>;
 
 /// What is on its way.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a few are on their way at once")]
 enum Pending {
     Begins(Job),
     Ends(Event),

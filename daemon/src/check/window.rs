@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::{Context, keys, plugin_fault};
 use crate::compare::{EntitySet, Standpoint, Stands, compare};
 use crate::model::{
-    Batch, Cost, Fault, Moment, Outcome, Range, Reading, Side, Span, SpanKind, Standing, StoreKey,
-    Unread,
+    Batch, Cost, Fault, Moment, Number, Outcome, Range, Reading, Side, Span, SpanKind, Standing,
+    StoreKey, Unread, Version,
 };
 use crate::plugin::{Mapped, PluginError, Session};
 use crate::store::Page;
@@ -161,7 +161,10 @@ impl<'a> Window<'a> {
             return;
         }
         let present = (0..entities.rows).filter(|&row| standing[row] == Standing::Present);
-        let newest = present.filter_map(|row| canon.version(entities, row)).max();
+        // A version in the future says nothing of when it was written, and must not hide the others.
+        let now = Version(Number::from((self.context.clock)().0));
+        let versions = present.filter_map(|row| canon.version(entities, row));
+        let newest = versions.filter(|version| *version <= now).max();
         let reading = self.reading(side);
         reading.newest = reading.newest.max(newest);
     }

@@ -32,7 +32,6 @@ use tokio::task::JoinSet;
 
 use crate::config::{self, ConfigErrors, Settings};
 use crate::plugin;
-use crate::report::form::rfc3339;
 use crate::run::{self, Clock, Purpose, RunError, Signals, StartError, Supplied};
 
 use board::Board;
@@ -285,8 +284,11 @@ impl Stage<'_> {
         self.screen.count_alike(finish.at, true)?;
         let shown = self.summarise(&finish, board, tally)?;
         if self.options.hold {
-            let until = format!("held since {}; Ctrl-C ends it", rfc3339(finish.at));
-            self.screen.line(&until)?;
+            let config = self.place.file(setup::CONFIG);
+            self.screen.line(&format!(
+                "\nIt goes on until Ctrl-C. Meanwhile: driftd drift --config {}",
+                config.display()
+            ))?;
             tokio::select! {
                 held = course.hold(self.screen) => held?,
                 caught = &mut interrupted => caught?,

@@ -40,8 +40,10 @@ pub(super) struct Pairing {
     pub(super) phase: Phase,
     /// Checks in flight.
     pub(super) checks: BTreeMap<u64, (Partition, Purpose)>,
-    /// Looks in flight, and their keys.
-    pub(super) looks: BTreeMap<u64, Vec<Key>>,
+    /// Looks in flight: when they began, and their keys.
+    pub(super) looks: BTreeMap<u64, (Moment, Vec<Key>)>,
+    /// Keys of looks in flight.
+    pub(super) flying: BTreeSet<Key>,
     /// Suspects, in flight or not.
     pub(super) suspects: BTreeMap<Key, Suspect>,
     /// When suspects that are not in flight are due.
@@ -108,13 +110,18 @@ impl Pairing {
         let mut pairing = Self {
             phase: Phase::resume(pass, &spec, now),
             crowds: crowds.collect(),
-            lag: Lag::new(now, status.lagging_since),
+            lag: if suspects.is_empty() && status.lagging_since.is_none() {
+                Lag::new(now)
+            } else {
+                Lag::resumed(status.lagging_since)
+            },
             weighed: now,
             spec,
             status,
             status_changed: true,
             checks: BTreeMap::new(),
             looks: BTreeMap::new(),
+            flying: BTreeSet::new(),
             suspects: BTreeMap::new(),
             due: BTreeSet::new(),
             findings: BTreeMap::new(),
@@ -197,7 +204,7 @@ impl Pairing {
         self.start_crowds(step, index);
         self.start_rechecks(step, index);
         self.go_on_with_pass(step, index);
-        if !self.suspects.is_empty() {
+        if !self.suspects.is_empty() || self.lag.since().is_some() {
             // Lag is weighed at least once a second while somebody waits for the verdict.
             step.wake(step.now.after(std::time::Duration::from_secs(1)));
         }
@@ -211,7 +218,13 @@ impl Pairing {
                 match self.due.first() {
                     Some((due, _)) if *due <= step.now => {
                         let Some((_, key)) = self.due.pop_first() else { break };
-                        if let Some(suspect) = self.suspects.get(&key) {
+                        if let Some(suspect) = self.suspects.get_mut(&key) {
+                            if self.flying.contains(&key) {
+                                // A look at a finding of this key began before a check saw it.
+                                suspect.due = step.now.after(self.spec.settle.first_wait);
+                                self.due.insert((suspect.due, key));
+                                continue;
+                            }
                             asked.push(Asked {
                                 key,
                                 source_at: suspect.source_at.clone(),
@@ -229,7 +242,9 @@ impl Pairing {
                 break;
             }
             let look = step.numbers.job();
-            self.looks.insert(look, asked.iter().map(|asked| asked.key.clone()).collect());
+            let keys: Vec<Key> = asked.iter().map(|asked| asked.key.clone()).collect();
+            self.flying.extend(keys.iter().cloned());
+            self.looks.insert(look, (step.now, keys));
             step.decision.jobs.push(Job::Look { look, pairing: index, asked });
         }
         let first_suspect = self.due.first().map(|(due, _)| *due);

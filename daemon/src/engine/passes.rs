@@ -218,7 +218,7 @@ impl Pairing {
         self.note_progress(step.now, &outcome);
         self.note_check(step, check, began, (partition, &outcome));
         match purpose {
-            Purpose::Crowd => return self.crowd_checked(step, partition, check, outcome),
+            Purpose::Crowd => return self.crowd_checked(step, partition, (check, began), outcome),
             Purpose::Recheck(finding) => {
                 step.decision.notes.push(Note::Decided { check, drift: false });
                 return self.rechecked(step, finding, &outcome);

@@ -111,15 +111,33 @@ impl Pairing {
             crate::model::Side::Source => &outcome.source,
             crate::model::Side::Target => &outcome.target,
         };
-        if let Some(newest) = version_moment(reading.newest) {
-            // A version in the future says nothing of when it was written.
-            self.lag.moved(newest.min(now));
+        if let Some(newest) = version_moment(reading.newest).filter(|newest| *newest <= now) {
+            self.lag.moved(newest);
+        }
+    }
+
+    /// The follower was seen to hold something new.
+    fn follower_moved(&mut self, now: Moment, follower: &State) {
+        let applied = match follower {
+            // What it holds now may have been written long ago.
+            State::Present(facets) if self.spec.version_is_time => version_moment(facets.version),
+            State::Present(_)
+            | State::Absent
+            | State::Excluded
+            | State::Duplicate(_)
+            | State::Unmappable(_) => Some(now),
+        };
+        if let Some(applied) = applied.filter(|applied| *applied <= now) {
+            self.lag.moved(applied);
         }
     }
 
     /// A look ended.
     pub(super) fn looked(&mut self, step: &mut Step<'_>, look: u64, result: Look) {
-        let Some(_keys) = self.looks.remove(&look) else { return };
+        let Some((began, keys)) = self.looks.remove(&look) else { return };
+        for key in &keys {
+            self.flying.remove(key);
+        }
         self.count_costs(result.source_cost, result.target_cost);
         let nothing = result.sightings.is_empty() && !result.unread.is_empty();
         if nothing {
@@ -127,10 +145,6 @@ impl Pairing {
         } else {
             self.failures = 0;
         }
-        // Before anything is judged: the moment at which the first may be condemned is the moment at
-        // which a standstill shows.
-        self.weighed = Moment::default();
-        self.weigh_lag(step);
         self.status.unread += result.unread.len() as u64;
         if let Some((_, fault)) = result.unread.first() {
             step.decision.notes.push(Note::Unread {
@@ -142,12 +156,24 @@ impl Pairing {
         for (key, _) in &result.unread {
             self.look_failed(step, key);
         }
+        for sighting in &result.sightings {
+            let follower = self.sides(sighting).1;
+            if self.suspects.get(&sighting.key).is_some_and(|known| known.follower != *follower) {
+                self.follower_moved(step.now, follower);
+            }
+        }
+        // What this look says of the follower as a whole comes before what it says of single keys.
+        self.weigh_lag_now(step);
         for sighting in result.sightings {
             match self.suspects.remove(&sighting.key) {
+                // A check saw the key meanwhile; what was read before that says nothing of it.
+                Some(suspect) if began < suspect.last_look => {
+                    self.postpone_findings(step, &suspect.key);
+                    self.suspects.insert(suspect.key.clone(), suspect);
+                }
                 Some(suspect) => {
-                    // A look at a finding may judge a suspect that a check saw meanwhile.
                     self.due.remove(&(suspect.due, suspect.key.clone()));
-                    self.judge(step, suspect, &sighting);
+                    self.judge(step, suspect, &sighting, began);
                 }
                 None => self.found_again(step, &sighting),
             }
@@ -166,24 +192,28 @@ impl Pairing {
         }
     }
 
-    fn judge(&mut self, step: &mut Step<'_>, suspect: Suspect, sighting: &Sighting) {
+    fn judge(
+        &mut self,
+        step: &mut Step<'_>,
+        suspect: Suspect,
+        sighting: &Sighting,
+        began: Moment,
+    ) {
         let now = step.now;
         let sides = self.sides(sighting);
-        if *sides.1 != suspect.follower {
-            self.lag.moved(now);
-        }
         let check = suspect.check;
         let key = suspect.key.clone();
         let circumstances = LookedAt {
+            began,
             now,
             settings: &self.spec.settle,
             observed: self.lag.recent(),
             paused: self.lag.paused(now, &self.spec.settle),
         };
         match settle::looked(suspect, sighting, sides, &circumstances) {
-            Verdict::Acquitted { lag, healed } => {
-                if healed {
-                    self.lag.healed(now, lag, &self.spec.settle);
+            Verdict::Acquitted { healed } => {
+                if let Some(healed) = healed {
+                    self.lag.healed(now, &healed, &self.spec.settle);
                 }
                 self.status.acquitted += 1;
                 self.decided(step, check, key, false);
@@ -225,9 +255,13 @@ impl Pairing {
     pub(super) fn weigh_lag(&mut self, step: &mut Step<'_>) {
         let second = std::time::Duration::from_secs(1);
         let quiet = self.suspects.is_empty() && self.lag.since().is_none();
-        if quiet || step.now.since(self.weighed) < second {
-            return;
+        if !quiet && step.now.since(self.weighed) >= second {
+            self.weigh_lag_now(step);
         }
+    }
+
+    /// Weighs the evidence of lag.
+    pub(super) fn weigh_lag_now(&mut self, step: &mut Step<'_>) {
         self.weighed = step.now;
         let changes = self.suspects.values().filter_map(|suspect| suspect.leader_changed);
         let pairing = self.spec.name.clone();

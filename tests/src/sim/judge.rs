@@ -168,7 +168,17 @@ pub fn sound(record: &Record) -> Verdict {
             Happening::Changed { finding, .. } if closed.contains(&finding.id) => {
                 return Err(format!("event {number} changes the closed {}", finding.id));
             }
-            _ => {}
+            Happening::Changed { .. }
+            | Happening::Tripped { .. }
+            | Happening::Reset(_)
+            | Happening::Tested { .. }
+            | Happening::HookSucceeded(_)
+            | Happening::HookFailed(_)
+            | Happening::Lagging { .. }
+            | Happening::CaughtUp { .. }
+            | Happening::Unread { .. }
+            | Happening::Readable { .. }
+            | Happening::PassCompleted { .. } => {}
         }
     }
     for (began, job, hook) in &record.runs {

@@ -299,7 +299,9 @@ impl World {
                 self.write_at = self.knobs.write_every.map(|mean| self.soon(mean));
             } else if self.hot_at == Some(at) {
                 let id = self.rng.random_range(0..self.knobs.hot);
-                let entity = self.fresh(id, self.now);
+                // One of its fields stands still.
+                let email = self.entity(id).email;
+                let entity = Entity { email, ..self.fresh(id, self.now) };
                 self.write(entity);
                 self.hot_at = Some(self.soon(self.knobs.hot_every));
             } else if self.toggle_at == Some(at) {
@@ -344,7 +346,7 @@ impl World {
 
     fn toggle_all(&mut self) {
         for id in self.toggled.clone() {
-            let mut entity = self.entity(id);
+            let Some(mut entity) = self.entities.get(&id).cloned() else { continue };
             entity.name = if entity.name == "A" { "B" } else { "A" }.to_owned();
             entity.updated = self.now;
             self.write(entity);
@@ -362,7 +364,7 @@ impl World {
         } else if Self::is_quiet(id) || self.toggled.contains(&id) {
             // It is left alone.
         } else if draw < 18 {
-            if self.entities.contains_key(&id) {
+            if id >= self.knobs.hot && self.entities.contains_key(&id) {
                 self.delete(id);
             }
         } else {

@@ -106,10 +106,8 @@ impl Screen {
         bar.set_length(status.partitions.max(1));
         bar.set_position(status.done);
         bar.set_message(format!(
-            "{doing} | pass {}: {} compared in all, {} differ now, {drift} confirmed as drift",
-            status.pass,
-            number(status.compared),
-            status.suspects,
+            "{doing}; pass {}, {} differ now, {drift} are drift",
+            status.pass, status.suspects,
         ));
     }
 
@@ -182,7 +180,7 @@ impl Screen {
 
 fn bar() -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template("{spinner} [{bar:20}] {msg}") {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} [{bar:20}] {wide_msg}") {
         bar.set_style(style.progress_chars("=> "));
     }
     bar

@@ -26,6 +26,8 @@ pub(super) const LAG_BUDGET: u32 = 6;
 /// The configuration, for files in `directory` and the API at `endpoint`.
 pub(super) fn text(directory: &Path, endpoint: &str, seed: u64) -> String {
     let quoted = |text: String| toml::Value::String(text).to_string();
+    let tee = ["/usr/bin/tee", "/bin/tee"].into_iter().find(|tee| Path::new(tee).exists());
+    let tee = tee.unwrap_or("tee");
     let output = quoted(directory.join(HOOK_OUTPUT).display().to_string());
     let endpoint = quoted(endpoint.to_owned());
     let seed = seed & (u64::MAX >> 1);
@@ -88,7 +90,7 @@ hooks = ["{HOOK}"]
 
 # Yours would turn the reads back to the source. This one writes down the event that it is handed.
 [hooks.{HOOK}]
-command = ["tee", {output}]
+command = ["{tee}", {output}]
 
 [telemetry]
 service = "driftd-demo"

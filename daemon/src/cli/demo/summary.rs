@@ -170,12 +170,9 @@ impl Summary<'_> {
         if let Some(kept) = self.kept {
             let config = kept.join(setup::CONFIG);
             screen.line(&format!("  kept        {}", kept.display()))?;
-            screen.line(&format!(
-                "              look around: driftd drift --config {0}\n              \
-                 {1}driftd status --config {0}",
-                config.display(),
-                " ".repeat(13)
-            ))?;
+            let config = config.display();
+            screen.line(&format!("              driftd drift --config {config}"))?;
+            screen.line(&format!("              driftd status --config {config}"))?;
         }
         Ok(())
     }
