@@ -90,12 +90,20 @@ impl Scenario {
     }
 
     /// Waits until these findings, and perhaps others, are open.
+    ///
+    /// # Panics
+    /// If they are not within [`PATIENCE`].
     pub async fn found(&self, expected: &[&str]) {
-        until_some(&format!("{expected:?} are found"), async || {
+        let begun = Instant::now();
+        loop {
             let found = names(&self.findings(false).await);
-            expected.iter().all(|fault| found.iter().any(|name| name == fault)).then_some(())
-        })
-        .await;
+            if expected.iter().all(|fault| found.iter().any(|name| name == fault)) {
+                return;
+            }
+            let waits = begun.elapsed() < PATIENCE;
+            assert!(waits, "waited in vain for {expected:?}; open are {found:?}");
+            tokio::time::sleep(ASK_EVERY).await;
+        }
     }
 
     /// Waits until nothing is open any more.

@@ -38,14 +38,14 @@ pub struct User {
     pub state: usize,
     /// Compared.
     pub cents: i64,
-    /// The version: seconds after the first.
+    /// The version: microseconds after the first.
     pub version: i64,
     /// Whether it is in scope.
     pub migrated: bool,
 }
 
-/// 2024-01-02T03:04:05Z in seconds.
-const EPOCH: i64 = 1_704_164_645;
+/// 2024-01-02T03:04:05Z in microseconds.
+const EPOCH: i64 = 1_704_164_645_000_000;
 
 impl User {
     /// The user of this id, as it was first made.
@@ -74,7 +74,7 @@ impl User {
     #[expect(clippy::disallowed_methods, reason = "the source writes the time")]
     pub fn changed_now(&self) -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        Self { version: i64::try_from(now.as_secs()).unwrap() - EPOCH, ..self.changed() }
+        Self { version: i64::try_from(now.as_micros()).unwrap() - EPOCH, ..self.changed() }
     }
 
     /// The statement that makes the source hold it.
@@ -86,7 +86,9 @@ impl User {
         format!(
             "REPLACE INTO {USERS} VALUES ({id}, '{tenant}', '{email}', '{MARK} {id}', {state}, \
              {sign}{whole}.{rest:02}, '1990-02-28', '2024-01-02 03:04:05', \
-             FROM_UNIXTIME({EPOCH} + {version}), {})",
+             FROM_UNIXTIME({}.{:06}), {})",
+            (EPOCH + version) / 1_000_000,
+            (EPOCH + version) % 1_000_000,
             u8::from(*migrated)
         )
     }
@@ -107,7 +109,7 @@ impl User {
             "state": { "N": state.to_string() },
             "balanceCents": { "N": cents.to_string() },
             "createdAt": { "S": "2024-01-02T03:04:05Z" },
-            "ver": { "N": ((EPOCH + version) * 1_000_000).to_string() },
+            "ver": { "N": (EPOCH + version).to_string() },
         })
     }
 
