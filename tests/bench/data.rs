@@ -112,7 +112,7 @@ fn user(id: u64) -> Value {
         "mail": { "S": format!("user{id}@example.org") },
         "displayName": { "S": format!("The Name Of User {id}") },
     });
-    if id % 10 != 0 {
+    if !id.is_multiple_of(10) {
         let (year, month, day) = civil(BIRTHDAYS + id % 10_000);
         profile["born"] = json!({ "S": format!("{year:04}-{month:02}-{day:02}") });
     }

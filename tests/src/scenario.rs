@@ -228,7 +228,7 @@ impl Finding {
     /// Its kind and key, such as `missing 7`.
     #[must_use]
     pub fn name(&self) -> String {
-        let place = || self.0["target_at"][0].as_str().or(self.0["source_at"][0].as_str());
+        let place = || self.0["target_at"][0].as_str().or_else(|| self.0["source_at"][0].as_str());
         let key = self.0["key"].as_str().or_else(place).unwrap();
         format!("{} {key}", self.0["kind"].as_str().unwrap())
     }

@@ -75,10 +75,13 @@ fn judge(looks: &[&str], paused: bool) -> String {
         };
         match looked(suspect, &seen, (&seen.source, &seen.target), &circumstances) {
             Verdict::Acquitted { healed } => {
-                return healed.map_or("acquitted by the leader".to_owned(), |healed| {
-                    let Healed { about, least, .. } = healed;
-                    format!("acquitted, {} to {} s", least.as_secs(), about.as_secs())
-                });
+                return healed.map_or_else(
+                    || "acquitted by the leader".to_owned(),
+                    |healed| {
+                        let Healed { about, least, .. } = healed;
+                        format!("acquitted, {} to {} s", least.as_secs(), about.as_secs())
+                    },
+                );
             }
             Verdict::Condemned { charges, .. } => {
                 let words = charges.iter().map(|charge| match &charge.what {
