@@ -1,5 +1,4 @@
 //! The whole daemon, as a process, against private servers.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod control;
 mod disk;

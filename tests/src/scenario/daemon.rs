@@ -109,19 +109,16 @@ impl Daemon {
     /// # Panics
     /// If it ends before.
     pub async fn ready(&mut self) {
-        loop {
-            let page = until_some("readyz answers, or the daemon has ended", async || {
-                let ended = self.log().contains("error: ");
-                match self.page("/readyz").await {
-                    Some(page) if page.code == 200 => Some(Some(page)),
-                    _ if ended => Some(None),
-                    _ => None,
-                }
-            })
-            .await;
-            assert!(page.is_some(), "the daemon did not start:\n{}", self.log());
-            return;
-        }
+        let page = until_some("readyz answers, or the daemon has ended", async || {
+            let ended = self.log().contains("error: ");
+            match self.page("/readyz").await {
+                Some(page) if page.code == 200 => Some(Some(page)),
+                _ if ended => Some(None),
+                _ => None,
+            }
+        })
+        .await;
+        assert!(page.is_some(), "the daemon did not start:\n{}", self.log());
     }
 
     /// Sends a signal.
