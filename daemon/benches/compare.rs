@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use driftd::compare::{Canon, EntitySet, compare};
+use driftd::compare::{Canon, EntitySet, Stands, compare};
 use driftd::model::{
     Batch, Column, ColumnBuilder, EntityDef, FieldDef, Logical, Role, Standing, cbor,
 };
@@ -58,7 +58,8 @@ fn measure(what: &str, logicals: &[Logical; 10], columns: Vec<Column>) {
             let page = (entities.clone(), keys.clone());
             let mut set = EntitySet::default();
             let began = Instant::now();
-            let faults = set.add(&canon, page.0, page.1, &standing, &[]);
+            let faults =
+                set.add(&canon, page.0, page.1, Stands { standing: &standing, misplaced: &[] });
             adding.push(began.elapsed().as_nanos());
             assert_eq!(faults, []);
             set

@@ -1,6 +1,6 @@
 //! One look at one partition, and one more look at some keys.
 //!
-//! Owns [`check`] and [`look`]: read, map, compare, and tell what was seen. Refuses to keep anything
+//! Owns [`check`] and [`look()`]: read, map, compare, and tell what was seen. Refuses to keep anything
 //! between calls, and to know of schedules, journals or reports. Invariant: what could not be read,
 //! mapped or compared is in the outcome's `unread`; it is never counted as same, and it does not erase
 //! what the rest showed.

@@ -6,6 +6,8 @@
 
 mod abort;
 mod config;
+#[cfg(feature = "demo")]
+pub mod demo;
 mod drift;
 mod output;
 mod progress;
@@ -56,13 +58,13 @@ struct ConfigPath {
 #[derive(Clone, Debug, clap::Args)]
 struct JournalPath {
     /// The configuration file that names the journal.
-    #[arg(long, short, value_name = "FILE", default_value = "driftd.toml")]
+    #[arg(long, short, global = true, value_name = "FILE", default_value = "driftd.toml")]
     config: PathBuf,
     /// The journal itself; then no configuration is read.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     journal: Option<PathBuf>,
     /// Print JSON.
-    #[arg(long)]
+    #[arg(long, global = true)]
     json: bool,
 }
 
@@ -72,6 +74,9 @@ enum Command {
     Run(run::Options),
     /// Compare everything once: one full pass in every needed direction, then exit.
     Verify(verify::Options),
+    /// Show a live migration with faults planted in it, and what driftd finds; needs no server.
+    #[cfg(feature = "demo")]
+    Demo(demo::Options),
     /// Look at configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -95,6 +100,9 @@ enum CliError {
     Journal(#[from] JournalError),
     #[error("{0}")]
     Usage(String),
+    #[cfg(feature = "demo")]
+    #[error(transparent)]
+    Demo(demo::DemoError),
     #[error("cannot write the result")]
     Output(#[from] std::io::Error),
 }
@@ -111,8 +119,22 @@ impl CliError {
                     UNTOLD
                 }
             }
+            #[cfg(feature = "demo")]
+            Self::Demo(error) if error.is_usage() => CONFIGURATION,
+            #[cfg(feature = "demo")]
+            Self::Demo(_) => DRIFT,
             Self::Run(_) | Self::Journal(_) | Self::Output(_) => DRIFT,
         }
+    }
+}
+
+#[cfg(feature = "demo")]
+impl From<demo::DemoError> for CliError {
+    fn from(error: demo::DemoError) -> Self {
+        if let demo::DemoError::Output(error) = error {
+            return Self::Output(error);
+        }
+        Self::Demo(error)
     }
 }
 
@@ -124,6 +146,11 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(options) => block_on(run::run(options)),
         Command::Verify(options) => block_on(verify::verify(options, &output)),
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => block_on(async move {
+            let same = demo::demo(&options).await?;
+            Ok(if same { SAME } else { DRIFT })
+        }),
         Command::Config(command) => config::config(command, &output),
         Command::Status(options) => status::status(&options, &output),
         Command::Drift(options) => drift::drift(options, &output),

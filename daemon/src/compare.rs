@@ -11,4 +11,4 @@ mod set;
 
 pub use canonical::{Canon, CanonError, CellError};
 pub use differ::{Comparison, compare};
-pub use set::{EntitySet, Entry, Standpoint};
+pub use set::{EntitySet, Entry, Standpoint, Stands};

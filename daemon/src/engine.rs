@@ -85,6 +85,7 @@ pub struct Settings {
 
 /// Everything that can happen.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one is made a check, and handed on once")]
 pub enum Event {
     /// The run begins, or goes on after a restart.
     Started,
@@ -230,7 +231,12 @@ impl Step<'_> {
         number
     }
 
+    /// Something will be due then. What is due already is not waited for: it waits for something
+    /// else, whose end is an event.
     fn wake(&mut self, at: Moment) {
+        if at <= self.now {
+            return;
+        }
         let wake = self.decision.wake.map_or(at, |wake| wake.min(at));
         self.decision.wake = Some(wake);
     }

@@ -162,7 +162,11 @@ pub async fn run(
     let (ended, over) = watch::channel(false);
     serve(&settings, purpose, &shared, over).await?;
 
-    let started = start::start(&settings, supplied, &secrets, &clock, &signals).await;
+    let started = {
+        let shared = &*shared;
+        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared };
+        start::start(&settings, supplied, &secrets, waiting).await
+    };
     let (contexts, specs) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -232,6 +236,7 @@ async fn serve(
     let (Some(address), Purpose::Daemon) = (settings.listen, purpose) else { return Ok(()) };
     let listener =
         TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let address = listener.local_addr().unwrap_or(address);
     tracing::info!(target: "driftd", %address, "health and metrics are served");
     let shared = Arc::clone(shared);
     tasks::detach(async move {
@@ -377,10 +382,10 @@ impl Run {
     ) -> Result<Event, RunError> {
         loop {
             if self.clock.now().since(self.commands_at) >= COMMANDS_EVERY {
-                self.commands_at = self.clock.now();
                 if let Some((id, command)) = self.journal.commands()?.into_iter().next() {
                     return Ok(Event::Commanded { id, command });
                 }
+                self.commands_at = self.clock.now();
             }
             let mut until = now.after(COMMANDS_EVERY);
             for moment in [wake, deadline].into_iter().flatten() {

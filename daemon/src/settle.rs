@@ -14,10 +14,13 @@ use std::time::Duration;
 use crate::model::{MappingIdentity, Moment, Sighting, State, Suspect};
 
 pub use lag::{Lag, LagChange};
-pub use verdict::{Charge, Charged, Verdict, charges};
+pub use verdict::{Charge, Charged, Healed, Verdict, charges};
 
 /// Looks over which a difference must stand still.
 const LOOKS_MIN: u32 = 3;
+/// Looks over which a field of a row that is written meanwhile must stand still, where versions could
+/// prove that it differs and do not: it may toggle, and be met at the same values again and again.
+const MOVING_LOOKS_MIN: u32 = 8;
 /// Earlier versions of the leader that are remembered.
 const WITNESSES_MAX: usize = 8;
 
@@ -59,12 +62,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long a difference must stand still: the lag budget or the settle time, or twice the lag
-    /// that was observed of late, if that is longer, but never beyond four times the configured.
+    /// How long a difference must stand still: the lag budget or the settle time, or half as much
+    /// again as the lag that was observed of late, if that is longer, but never beyond twice the
+    /// configured.
     #[must_use]
     pub fn window(&self, observed: Duration) -> Duration {
         let configured = self.lag_budget.max(self.settle);
-        configured.max(observed * 2).min(configured * 4)
+        configured.max(observed + observed / 2).min(configured * 2)
     }
 }
 
@@ -156,13 +160,12 @@ pub fn looked(
     sides: (&State, &State),
     look: &LookedAt<'_>,
 ) -> Verdict {
-    let LookedAt { now, settings, observed, paused } = *look;
+    let LookedAt { began, now, settings, observed, paused } = *look;
     if sighting.agrees() && sighting.steady {
-        let healed = *sides.1 != suspect.follower;
-        return Verdict::Acquitted { lag: now.since(suspect.first_seen), healed };
+        return verdict::acquit(&suspect, sides, look);
     }
     verdict::advance(&mut suspect, sighting, sides, now);
-    let ripe = verdict::ripe(&suspect, now, settings.window(observed));
+    let ripe = verdict::ripe(&suspect, began, settings.window(observed));
     if !ripe.is_empty() && !paused && !sighting.agrees() {
         let charges = verdict::charge(&suspect, &ripe);
         return Verdict::Condemned { suspect, charges };
@@ -177,7 +180,9 @@ pub fn looked(
 /// The circumstances of a look.
 #[derive(Clone, Copy, Debug)]
 pub struct LookedAt<'a> {
-    /// When it was.
+    /// When it began: nothing that it saw is older.
+    pub began: Moment,
+    /// When it ended: nothing that it saw is newer.
     pub now: Moment,
     /// The rules.
     pub settings: &'a Settings,

@@ -3,4 +3,5 @@
 mod api;
 mod dynamodb;
 mod report;
+mod scenario;
 mod stores;

@@ -1,19 +1,21 @@
 #!/bin/sh
-# Installs MariaDB's server programs for the tests, which start private servers of their own. No
-# service is started. Does nothing when the programs are there already.
+# Installs MariaDB's server programs, and what makes certificates for them, for the tests, which start
+# private servers of their own. No service is started. Quick when everything is there already.
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
-if command -v mariadbd >/dev/null 2>&1 && command -v mariadb-install-db >/dev/null 2>&1; then
-    exit 0
-fi
+missing=
+for program in mariadbd mariadb-install-db openssl setpriv; do
+    command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+done
+[ -n "$missing" ] || exit 0
 command -v apt-get >/dev/null 2>&1 || {
     echo "mariadb.sh: needs apt-get (Debian or Ubuntu); install MariaDB 10.11 or later by hand" >&2
     exit 1
 }
 if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null 2>&1 || {
-        echo "mariadb.sh: needs root or sudo to install mariadb-server" >&2
+        echo "mariadb.sh: needs root or sudo to install$missing" >&2
         exit 1
     }
     exec sudo -- "$0" "$@"
@@ -39,5 +41,5 @@ chmod 755 "$policy"
 
 export DEBIAN_FRONTEND=noninteractive
 # Package lists may be missing or old on a fresh machine.
-apt-get install -y -q --no-install-recommends mariadb-server ||
-    { apt-get update -q && apt-get install -y -q --no-install-recommends mariadb-server; }
+apt-get install -y -q --no-install-recommends mariadb-server openssl util-linux ||
+    { apt-get update -q && apt-get install -y -q --no-install-recommends mariadb-server openssl util-linux; }

@@ -9,3 +9,5 @@ pub mod dynamodb;
 pub mod dynamodb_proxy;
 pub mod mariadb;
 pub mod otlp;
+pub mod scenario;
+pub mod sim;

@@ -25,7 +25,16 @@ fn value(logical: Logical, column: &Column, row: usize) -> Value {
             Number::parse(&text()).map_or_else(|_odd| Value::Text(text()), Value::Number)
         }
         Logical::Text | Logical::Enum | Logical::Set | Logical::Json => Value::Text(text()),
-        _ => Value::Bytes(bytes.to_vec()),
+        // The integral ones hold no bytes.
+        Logical::Binary
+        | Logical::Value
+        | Logical::Boolean
+        | Logical::Integer
+        | Logical::Float
+        | Logical::Timestamp
+        | Logical::DateTime
+        | Logical::Date
+        | Logical::Time => Value::Bytes(bytes.to_vec()),
     }
 }
 
@@ -66,6 +75,7 @@ fn integral(logical: Logical) -> bool {
     )
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing but these can be in a key")]
 fn fits(value: &Value, logical: Logical) -> bool {
     match value {
         Value::Number(number) if integral(logical) => number
@@ -78,10 +88,11 @@ fn fits(value: &Value, logical: Logical) -> bool {
 }
 
 /// A column of values that fit. Integers are signed unless one of them needs the last bit.
+#[expect(clippy::wildcard_enum_match_arm, reason = "nothing but these can be in a key")]
 fn column(values: Vec<Value>, logical: Logical) -> Column {
-    let whole = |value: &Value| match value {
-        Value::Number(number) => number.to_integer(),
-        _ => None,
+    let number = |value: &Value| {
+        let Value::Number(number) = value else { return None };
+        Some(*number)
     };
     if !integral(logical) {
         let mut builder = ColumnBuilder::bytes(values.len());
@@ -89,31 +100,24 @@ fn column(values: Vec<Value>, logical: Logical) -> Column {
             match value {
                 Value::Text(text) => builder.push_bytes(text.as_bytes()),
                 Value::Bytes(bytes) => builder.push_bytes(&bytes),
-                other => builder.push_bytes(
-                    whole(&other)
-                        .map(|whole| whole.to_string())
-                        .or_else(|| decimal(&other))
-                        .unwrap_or_default()
-                        .as_bytes(),
-                ),
+                other => {
+                    let decimal = number(&other).map(|number| match number.to_integer() {
+                        Some(whole) => whole.to_string(),
+                        None => number.to_string(),
+                    });
+                    builder.push_bytes(decimal.unwrap_or_default().as_bytes());
+                }
             }
         }
         return builder.finish();
     }
-    let wholes: Vec<i128> = values.iter().filter_map(whole).collect();
+    let wholes: Vec<i128> = values.iter().filter_map(|value| number(value)?.to_integer()).collect();
     match wholes.iter().map(|whole| i64::try_from(*whole)).collect::<Result<Vec<_>, _>>() {
         Ok(signed) => Column { validity: Bitmap::default(), values: Buffer::Int64(signed) },
         Err(_) => {
             let unsigned = wholes.iter().map(|whole| u64::try_from(*whole).unwrap_or_default());
             Column { validity: Bitmap::default(), values: Buffer::UInt64(unsigned.collect()) }
         }
-    }
-}
-
-fn decimal(value: &Value) -> Option<String> {
-    match value {
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
     }
 }
 

@@ -34,6 +34,7 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     locate(&mut window, leads.follower(), asked, &mut places, &mut faults);
     // The follower may hold an entity whose leader's place was not known before.
     read(&mut window, leads.leader(), &mut places, &mut faults).await;
+    displace(&mut window, &places, &mut faults);
     let mut looked = sighted(&mut window, asked, &places, &faults);
     steady(context, as_of, &mut looked).await;
     look.spans = std::mem::take(&mut window.outcome.spans);
@@ -149,6 +150,23 @@ fn locate(
                 }
             }
         }
+    }
+}
+
+/// Finds rows of the follower that lie where nobody would look for them. If that cannot be told, the
+/// follower is unread.
+fn displace(
+    window: &mut Window<'_>,
+    places: &Places,
+    faults: &mut Sides<BTreeMap<StoreKey, Fault>>,
+) {
+    let leads = window.context.leads;
+    let pages = |side| (0..window.sets.of(side).page_count()).collect::<Vec<usize>>();
+    let (follower, leader) = (pages(leads.follower()), pages(leads.leader()));
+    if let Err(error) = window.displace(&follower, &leader) {
+        let fault = plugin_fault(Some(leads.follower()), &error);
+        let read = places.read.of(leads.follower()).iter().cloned();
+        faults.of_mut(leads.follower()).extend(read.map(|at| (at, fault.clone())));
     }
 }
 

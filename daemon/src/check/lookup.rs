@@ -6,8 +6,8 @@
 
 use futures::StreamExt;
 
-use crate::check::store_fault;
 use crate::check::window::Window;
+use crate::check::{plugin_fault, store_fault};
 use crate::model::{Extent, Range, Side};
 use crate::store::{Care, Page};
 
@@ -89,6 +89,15 @@ async fn counterparts(window: &mut Window<'_>, side: Side, page: Page) {
     }
     if absorbed.len() < pages {
         // Which entities could not be mapped is unknown, so none of this page's is compared.
+        window.drop_page(side, set_page);
+        for page in absorbed {
+            window.drop_page(other, page);
+        }
+    } else if side == context.leads.follower()
+        && let Err(error) = window.displace(&[set_page], &absorbed)
+    {
+        let fault = plugin_fault(Some(side), &error);
+        window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
         window.drop_page(side, set_page);
         for page in absorbed {
             window.drop_page(other, page);

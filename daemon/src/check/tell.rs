@@ -13,7 +13,7 @@ use crate::model::{
     Batch, Column, ColumnBuilder, Digest, DriftKind, Facets, Key, Member, Side, Sighting, SpanKind,
     State, StoreKey, Violation,
 };
-use crate::plugin::Pairs;
+use crate::plugin::{Pairs, PluginError};
 
 /// Sightings that are kept of a crowd.
 const CROWD_SAMPLE: usize = 64;
@@ -24,6 +24,9 @@ const SIDES: [Side; 2] = [Side::Source, Side::Target];
 
 /// A key's entries of both sides.
 pub(super) type Entries = (Vec<usize>, Vec<usize>);
+
+/// A violation, and the pair of entries that it is about.
+pub(super) type Violated = ((usize, usize), Violation);
 
 impl Window<'_> {
     /// Turns what a comparison gave into sightings of the outcome.
@@ -351,7 +354,7 @@ impl Window<'_> {
         let pairs: Vec<(usize, usize)> =
             comparison.pairs.iter().copied().chain(differing).collect();
         let began = (self.context.clock)();
-        for chunk in pairs.chunks(PAIRS_MAX) {
+        for (number, chunk) in pairs.chunks(PAIRS_MAX).enumerate() {
             match self.check_pairs(chunk) {
                 Ok(found) => {
                     self.outcome.invariants.pairs += chunk.len() as u64;
@@ -361,6 +364,9 @@ impl Window<'_> {
                 }
                 Err(error) => {
                     let fault = plugin_fault(None, &error);
+                    // What is alike and not checked is unread, and not the same, too.
+                    let alike = comparison.pairs.len().saturating_sub(number * PAIRS_MAX);
+                    self.outcome.same -= alike.min(chunk.len()) as u64;
                     let scope = format!("invariants of {} pairs", chunk.len());
                     self.unread(scope, Some(chunk.len() as u64), fault);
                 }
@@ -374,12 +380,12 @@ impl Window<'_> {
     pub(super) fn check_pairs(
         &mut self,
         pairs: &[(usize, usize)],
-    ) -> Result<Vec<((usize, usize), Violation)>, crate::plugin::PluginError> {
+    ) -> Result<Vec<Violated>, PluginError> {
         let entry = |at: usize| (at != usize::MAX).then_some(at);
         let source_entries: Vec<_> = pairs.iter().map(|pair| entry(pair.0)).collect();
         let target_entries: Vec<_> = pairs.iter().map(|pair| entry(pair.1)).collect();
         let (source, target) = (self.sets.of(Side::Source), self.sets.of(Side::Target));
-        let layout = source.layout().or(target.layout());
+        let layout = source.layout().or_else(|| target.layout());
         let source = gather(source, &source_entries, layout);
         let target = gather(target, &target_entries, layout);
         let source_present: Vec<bool> = source_entries.iter().map(Option::is_some).collect();

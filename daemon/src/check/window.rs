@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::{Context, keys, plugin_fault};
-use crate::compare::{EntitySet, compare};
+use crate::compare::{EntitySet, Standpoint, Stands, compare};
 use crate::model::{
     Batch, Cost, Fault, Moment, Outcome, Range, Reading, Side, Span, SpanKind, Standing, StoreKey,
     Unread,
@@ -141,7 +141,8 @@ impl<'a> Window<'a> {
         self.note_newest(side, &entities, &standing);
         let set = self.sets.of_mut(side);
         let page = set.page_count();
-        let faults = set.add(&self.context.canon, entities, entity_keys, &standing, &misplaced);
+        let stands = Stands { standing: &standing, misplaced: &misplaced };
+        let faults = set.add(&self.context.canon, entities, entity_keys, stands);
         for (row, fault) in faults {
             let keys = self.sets.of(side).page(page).1.clone();
             self.reject(side, &keys, row, fault.to_string());
@@ -156,7 +157,9 @@ impl<'a> Window<'a> {
 
     fn note_newest(&mut self, side: Side, entities: &Batch, standing: &[Standing]) {
         let present = (0..entities.rows).filter(|&row| standing[row] == Standing::Present);
-        let newest = self.context.canon.newest(entities, present);
+        // A version in the future says nothing of when it was written, and must not hide the others.
+        let now = (self.context.clock)();
+        let newest = self.context.canon.newest(entities, present, now);
         let reading = self.reading(side);
         reading.newest = reading.newest.max(newest);
     }
@@ -240,6 +243,49 @@ impl<'a> Window<'a> {
             self.drop_rows(side, page, &lost);
         }
         Ok((located.keys, rows))
+    }
+
+    /// Finds rows of the follower that lie where the mapping would not look for them, going by the
+    /// leader's entity of the same key: a copy under another store key has the same digest.
+    pub(super) fn displace(
+        &mut self,
+        follower_pages: &[usize],
+        leader_pages: &[usize],
+    ) -> Result<(), PluginError> {
+        let leads = self.context.leads;
+        let (leader, follower) = (leads.leader(), leads.follower());
+        let here = self.context.side(follower);
+        if !here.locatable {
+            return Ok(());
+        }
+        let mut places: BTreeMap<Vec<u8>, BTreeSet<StoreKey>> = BTreeMap::new();
+        for &page in leader_pages {
+            let set = self.sets.of(leader);
+            let entries: Vec<usize> = set
+                .page_entries(page)
+                .filter(|&at| set.entries()[at].standpoint == Standpoint::Present)
+                .collect();
+            let rows: Vec<usize> = entries.iter().map(|&at| set.entries()[at].row).collect();
+            let entities = set.page(page).0.take(&rows);
+            let located = self.session.locate(follower, &entities)?;
+            let set = self.sets.of(leader);
+            for (row, &entity) in located.from_entity.iter().enumerate() {
+                let at = keys::encode(&here.read.schema, &located.keys, row);
+                places.entry(set.key(entries[entity]).to_vec()).or_default().insert(at);
+            }
+        }
+        let set = self.sets.of_mut(follower);
+        for &page in follower_pages {
+            for entry in set.page_entries(page) {
+                let row = set.entries()[entry].row;
+                let Some(expected) = places.get(set.key(entry)) else { continue };
+                let at = keys::encode(&here.read.schema, set.page(page).1, row);
+                if !expected.contains(&at) {
+                    set.misplace(entry);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes these rows of a page out of the comparison.

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::cli::output::{Output, ago, table};
 use crate::cli::{CliError, JournalPath, SAME};
 use crate::journal::{Journal, Reader};
-use crate::model::HookState;
+use crate::model::{CriterionState, HookJob, HookState, Moment};
 use crate::report::form::rfc3339;
 use crate::run::Clock;
 
@@ -102,40 +102,48 @@ fn list(journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
     let reader = Reader::open(&journal.resolve()?)?;
     let criteria = reader.criteria()?;
     let hooks = reader.hooks(100)?;
-    let now = Clock::new().now();
     if journal.json {
-        let criteria: Vec<_> = criteria
-            .iter()
-            .map(|criterion| {
-                json!({
-                    "criterion": criterion.name,
-                    "state": if criterion.tripped.is_some() { "tripped" } else { "armed" },
-                    "tripped": criterion.tripped.map(rfc3339),
-                    "armed": rfc3339(criterion.armed),
-                    "trips": criterion.trips,
-                    "count": criterion.count,
-                    "at_least": criterion.at_least,
-                })
-            })
-            .collect();
-        let hooks: Vec<_> = hooks
-            .iter()
-            .map(|job| {
-                json!({
-                    "job": job.id,
-                    "hook": job.hook,
-                    "criterion": job.criterion,
-                    "state": word(job.state),
-                    "tries": job.tries,
-                    "last": job.last,
-                    "test": job.test,
-                    "since": rfc3339(job.since),
-                })
-            })
-            .collect();
-        output.result(&format!("{:#}", json!({ "criteria": criteria, "hooks": hooks })))?;
-        return Ok(SAME);
+        output.result(&json(&criteria, &hooks))?;
+    } else {
+        output.result(&text(&criteria, &hooks, Clock::new().now()))?;
     }
+    Ok(SAME)
+}
+
+fn json(criteria: &[CriterionState], hooks: &[HookJob]) -> String {
+    let criteria: Vec<_> = criteria
+        .iter()
+        .map(|criterion| {
+            json!({
+                "criterion": criterion.name,
+                "state": if criterion.tripped.is_some() { "tripped" } else { "armed" },
+                "tripped": criterion.tripped.map(rfc3339),
+                "armed": rfc3339(criterion.armed),
+                "trips": criterion.trips,
+                "count": criterion.count,
+                "at_least": criterion.at_least,
+            })
+        })
+        .collect();
+    let hooks: Vec<_> = hooks
+        .iter()
+        .map(|job| {
+            json!({
+                "job": job.id,
+                "hook": job.hook,
+                "criterion": job.criterion,
+                "state": word(job.state),
+                "tries": job.tries,
+                "last": job.last,
+                "test": job.test,
+                "since": rfc3339(job.since),
+            })
+        })
+        .collect();
+    format!("{:#}", json!({ "criteria": criteria, "hooks": hooks }))
+}
+
+fn text(criteria: &[CriterionState], hooks: &[HookJob], now: Moment) -> String {
     let rows: Vec<Vec<String>> = criteria
         .iter()
         .map(|criterion| {
@@ -170,8 +178,7 @@ fn list(journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
         let head = ["job", "hook", "criterion", "state", "tries", "since", "last"];
         text = format!("{text}\n{}", table(&head, &rows));
     }
-    output.result(&text)?;
-    Ok(SAME)
+    text
 }
 
 const fn word(state: HookState) -> &'static str {

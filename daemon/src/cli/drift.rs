@@ -15,18 +15,17 @@ use crate::run::Clock;
 
 /// Options of `drift`.
 #[derive(Debug, clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Options {
     #[command(subcommand)]
     command: Option<Change>,
+    #[command(flatten)]
+    journal: JournalPath,
     #[command(flatten)]
     list: List,
 }
 
 #[derive(Debug, clap::Args)]
 struct List {
-    #[command(flatten)]
-    journal: JournalPath,
     /// Also what was resolved or superseded.
     #[arg(long)]
     all: bool,
@@ -50,8 +49,6 @@ enum Change {
         /// Until when: a time such as 2026-12-31T00:00:00Z, a date, or a duration such as 36h or 7d.
         #[arg(long)]
         until: String,
-        #[command(flatten)]
-        journal: JournalPath,
     },
 }
 
@@ -66,13 +63,13 @@ fn kind(text: &str) -> Result<DriftKind, String> {
 /// Lists findings, or leaves a command.
 pub(super) fn drift(options: Options, output: &Output) -> Result<u8, CliError> {
     match options.command {
-        Some(Change::Ignore { key, until, journal }) => ignore(&key, &until, &journal, output),
-        None => list(&options.list, output),
+        Some(Change::Ignore { key, until }) => ignore(&key, &until, &options.journal, output),
+        None => list(&options.list, &options.journal, output),
     }
 }
 
-fn list(options: &List, output: &Output) -> Result<u8, CliError> {
-    let reader = Reader::open(&options.journal.resolve()?)?;
+fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
+    let reader = Reader::open(&journal.resolve()?)?;
     let filter = Filter {
         open: !options.all,
         kind: options.kind,
@@ -81,7 +78,7 @@ fn list(options: &List, output: &Output) -> Result<u8, CliError> {
     };
     let findings = reader.findings(&filter, options.limit, 0)?;
     let count = reader.count(&filter)?;
-    if options.journal.json {
+    if journal.json {
         let findings: Vec<_> = findings.iter().map(json).collect();
         output.result(&format!("{:#}", json!({ "count": count, "findings": findings })))?;
         return Ok(SAME);
@@ -163,6 +160,8 @@ fn what(finding: &Finding) -> String {
 /// A finding as JSON.
 pub(super) fn json(finding: &Finding) -> serde_json::Value {
     let (key, entities, sample) = match &finding.subject {
+        // Of a row that the mapping rejects only its place is known.
+        Subject::Key(key) if key.is_of_row() => (None, 1, None),
         Subject::Key(key) => (Some(readable_key(key)), 1, None),
         Subject::Partition { entities, sample, .. } => {
             (None, *entities, Some(sample.iter().map(readable_key).collect::<Vec<_>>()))

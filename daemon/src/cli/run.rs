@@ -5,7 +5,7 @@
 
 use crate::cli::output::Output;
 use crate::cli::{CliError, ConfigPath, SAME, UNTOLD};
-use crate::run::{Purpose, Signals, Supplied};
+use crate::run::{Purpose, RunError, Signals, StartError, Supplied};
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,18 @@ pub(super) async fn run(options: Options) -> Result<u8, CliError> {
     // A second start of the log can only be a bug of ours; the first one goes on.
     crate::report::log::init(settings.log).ok();
     let signals = Signals::of_process()?;
-    let ended =
-        crate::run::run(settings, Purpose::Daemon, Supplied::default(), signals, |_| {}).await?;
+    let ended = match crate::run::run(
+        settings,
+        Purpose::Daemon,
+        Supplied::default(),
+        signals,
+        |_| {},
+    )
+    .await
+    {
+        // It was asked to, and nothing was in flight yet.
+        Err(RunError::Start(StartError::Stopped)) => return Ok(SAME),
+        ended => ended?,
+    };
     Ok(if ended.stopped == Some(false) { UNTOLD } else { SAME })
 }

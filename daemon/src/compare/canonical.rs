@@ -7,8 +7,8 @@
 use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{
-    Batch, Column, Digest, EntityDef, Facets, Key, Logical, Number, Role, Rule, Value, Version,
-    cbor,
+    Batch, Buffer, Column, Digest, EntityDef, Facets, Key, Logical, Moment, Number, Role, Rule,
+    Value, Version, cbor,
 };
 
 /// A cell has no canonical value. Names the field and what is wrong, never the value.
@@ -57,6 +57,7 @@ struct Field {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is declared, or not, by itself")]
 struct Rules {
     absent_is_null: bool,
     null_is_empty: bool,
@@ -206,6 +207,7 @@ impl Canon {
 
     /// The declared version of row `row`, if it has one that can be ordered.
     #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others have no order, or are integers")]
     pub fn version(&self, entities: &Batch, row: usize) -> Option<Version> {
         let at = self.version?;
         let column = &entities.columns[at];
@@ -224,13 +226,20 @@ impl Canon {
         Some(Version(number))
     }
 
-    /// The newest of the versions that `rows` declare, where versions are points in time.
+    /// The newest of the versions that `rows` declare, where versions are points in time, without
+    /// those after `now`.
     #[must_use]
-    pub fn newest(&self, entities: &Batch, rows: impl Iterator<Item = usize>) -> Option<Version> {
+    pub fn newest(
+        &self,
+        entities: &Batch,
+        rows: impl Iterator<Item = usize>,
+        now: Moment,
+    ) -> Option<Version> {
         let at = self.version.filter(|_| self.version_is_time())?;
         let column = &entities.columns[at];
         // Numbers are made of the newest alone: making one of each row costs more than digesting it.
-        rows.filter_map(|row| column.integer(row)).max().map(|micros| Version(Number::from(micros)))
+        let past = rows.filter_map(|row| column.integer(row)).filter(|at| *at <= i128::from(now.0));
+        past.max().map(|micros| Version(Number::from(micros)))
     }
 
     /// Whether versions are points in time, in microseconds since the Unix epoch.
@@ -240,6 +249,7 @@ impl Canon {
     }
 
     /// Label values of row `row`, by field name.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are no labels, or are text")]
     pub fn labels(&self, entities: &Batch, row: usize) -> impl Iterator<Item = (String, String)> {
         self.labels.iter().filter_map(move |&at| {
             let column = &entities.columns[at];
@@ -313,10 +323,8 @@ impl Canon {
 
 /// Text in normalisation form C without trailing spaces, if `bytes` encode a text.
 fn loose(bytes: &[u8]) -> Option<String> {
-    match Value::decode(bytes).ok()? {
-        Value::Text(text) => Some(text.trim_end_matches(' ').nfc().collect()),
-        _ => None,
-    }
+    let Value::Text(text) = Value::decode(bytes).ok()? else { return None };
+    Some(text.trim_end_matches(' ').nfc().collect())
 }
 
 impl Field {
@@ -387,10 +395,10 @@ impl Field {
                 _ => return Err(self.wrong("a boolean that is neither 0 nor 1")),
             },
             Logical::Integer => cbor::integer(out, self.integer(column, row)?),
-            Logical::Float => match &column.values {
-                crate::model::Buffer::Float64(values) => cbor::float(out, values[row]),
-                _ => return Err(self.layout()),
-            },
+            Logical::Float => {
+                let Buffer::Float64(values) = &column.values else { return Err(self.layout()) };
+                cbor::float(out, values[row]);
+            }
             Logical::Decimal => {
                 let number = Number::parse(self.str(column, row)?);
                 cbor::number(out, number.map_err(|error| self.wrong(error.to_string()))?);
@@ -428,9 +436,11 @@ impl Field {
     /// A cell that is CBOR already. Whoever wrote it may have erred, so it is read and written anew,
     /// unless it is a text, which has but one form.
     fn dynamic(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
-        match Value::decode(bytes).map_err(|error| self.wrong(error.to_string()))? {
-            Value::Text(text) => self.text(&text, out),
-            value => value.encode(out),
+        let value = Value::decode(bytes).map_err(|error| self.wrong(error.to_string()))?;
+        if let Value::Text(text) = value {
+            self.text(&text, out)
+        } else {
+            value.encode(out)
         }
         Ok(())
     }

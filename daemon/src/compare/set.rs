@@ -45,10 +45,18 @@ pub struct EntitySet {
     scratch: Vec<u8>,
 }
 
+/// How the rows of a page stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Stands<'a> {
+    /// What the mapping says of each.
+    pub standing: &'a [Standing],
+    /// Which lie where the mapping would not look; empty means none.
+    pub misplaced: &'a [bool],
+}
+
 impl EntitySet {
-    /// Adds a page of entities with the store keys of the rows that they came from. `misplaced`
-    /// says which lie where the mapping would not look; empty means none. Returns the rows that have
-    /// no canonical form; they are not in the set.
+    /// Adds a page of entities with the store keys of the rows that they came from. Returns the rows
+    /// that have no canonical form; they are not in the set.
     ///
     /// # Panics
     /// If the parts differ in length, which is a bug of the caller.
@@ -57,15 +65,14 @@ impl EntitySet {
         canon: &Canon,
         entities: Batch,
         store_keys: Batch,
-        standing: &[Standing],
-        misplaced: &[bool],
+        stands: Stands<'_>,
     ) -> Vec<(usize, CellError)> {
         assert_eq!(entities.rows, store_keys.rows, "a store key for each entity");
-        assert_eq!(entities.rows, standing.len(), "a standing for each entity");
+        assert_eq!(entities.rows, stands.standing.len(), "a standing for each entity");
         let page = self.pages.len();
         let mut faults = Vec::new();
         self.entries.reserve(entities.rows);
-        for (row, standing) in standing.iter().enumerate() {
+        for (row, standing) in stands.standing.iter().enumerate() {
             let digest = match canon.digest(&entities, row, &mut self.scratch, &mut self.keys.data)
             {
                 Ok(digest) => digest,
@@ -78,7 +85,7 @@ impl EntitySet {
             };
             self.keys.close();
             let standpoint = match standing {
-                Standing::Present if misplaced.get(row).copied().unwrap_or(false) => {
+                Standing::Present if stands.misplaced.get(row).copied().unwrap_or(false) => {
                     Standpoint::Misplaced
                 }
                 Standing::Present => Standpoint::Present,
@@ -156,6 +163,21 @@ impl EntitySet {
                     .then_some(entry.row)
             },
         )
+    }
+
+    /// The entries of a page, by number.
+    #[must_use]
+    pub fn page_entries(&self, page: usize) -> std::ops::Range<usize> {
+        // Pages are added one after the other, so a page's entries are together.
+        let start = self.entries.partition_point(|entry| entry.page < page);
+        start..start + self.entries[start..].partition_point(|entry| entry.page == page)
+    }
+
+    /// An entry that is there turned out to lie where the mapping would not look for it.
+    pub fn misplace(&mut self, entry: usize) {
+        if self.entries[entry].standpoint == Standpoint::Present {
+            self.entries[entry].standpoint = Standpoint::Misplaced;
+        }
     }
 
     /// Keeps only the entries for which `keep` holds, given the store keys of the entry's page and

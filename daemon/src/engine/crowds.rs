@@ -167,7 +167,7 @@ impl Pairing {
         &mut self,
         step: &mut Step<'_>,
         partition: Partition,
-        check: u64,
+        (check, began): (u64, Moment),
         outcome: Outcome,
     ) {
         step.decision.notes.push(Note::Decided { check, drift: false });
@@ -176,6 +176,7 @@ impl Pairing {
         else {
             return;
         };
+        self.weigh_lag_now(step);
         let window = self.spec.settle.window(self.lag.recent());
         let paused = self.lag.paused(step.now, &self.spec.settle);
         let crowding = &mut self.crowds[at];
@@ -188,14 +189,14 @@ impl Pairing {
         }
         let gone = crowding.take(step.now, outcome.crowd.as_deref().unwrap_or_default());
         self.status.acquitted += gone;
-        if gone > 0 {
+        if gone > 0 && !self.spec.version_is_time {
             self.lag.moved(step.now);
         }
         let wait = self.spec.settle.first_wait * 2u32.saturating_pow(crowding.scans.min(16));
         let wait = wait.min(self.spec.settle.wait_max).min(window);
         crowding.crowd.due = step.now.after(wait);
         let ripe = |standing: &Standing| {
-            standing.looks >= SCANS_MIN && step.now.since(standing.since) >= window
+            standing.looks >= SCANS_MIN && began.since(standing.since) >= window
         };
         let any_ripe = crowding.members.values().any(ripe);
         let over = crowding.members.is_empty() || any_ripe || crowding.scans >= SCANS_MAX;

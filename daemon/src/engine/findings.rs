@@ -10,8 +10,8 @@ use std::time::Duration;
 use crate::engine::Step;
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::model::{
-    Asked, DriftKind, Finding, FindingStatus, Happening, Key, Moment, Note, Outcome, Sighting,
-    State, Subject, Suspect,
+    Asked, DriftKind, Finding, FindingStatus, Happening, Key, Moment, Note, Outcome, Side,
+    Sighting, State, Subject, Suspect,
 };
 use crate::settle::{self, Charge, Charged, Origin};
 
@@ -24,6 +24,15 @@ impl Pairing {
     pub(super) fn keep(&mut self, finding: Finding) {
         if let Subject::Key(key) = &finding.subject {
             self.by_key.entry(key.clone()).or_default().insert(finding.id);
+            if let (DriftKind::Unmappable, Some(side)) = (finding.kind, finding.side) {
+                let places = match side {
+                    Side::Source => &finding.source_at,
+                    Side::Target => &finding.target_at,
+                };
+                for at in places {
+                    self.rejected.entry((side, at.clone())).or_insert_with(|| key.clone());
+                }
+            }
         }
         self.finding_due.insert((finding.due, finding.id));
         self.findings.insert(finding.id, finding);
@@ -53,9 +62,13 @@ impl Pairing {
             }
             let Some(finding) = self.findings.get(&entry.1) else { continue };
             let Subject::Key(key) = &finding.subject else { continue };
+            if self.suspects.contains_key(key) {
+                // Its verdict tells of the finding, too; unless it ends unsettled.
+                self.postpone(entry.1, now);
+                continue;
+            }
             self.finding_due.remove(&entry);
-            let settling = self.suspects.contains_key(key);
-            if !settling && asked.iter().all(|asked| asked.key != *key) {
+            if asked.iter().all(|asked| asked.key != *key) {
                 asked.push(Asked {
                     key: key.clone(),
                     source_at: finding.source_at.clone(),
@@ -200,8 +213,8 @@ impl Pairing {
             State::Absent | State::Excluded => None,
         };
         let (source, target) = match leads.leader() {
-            crate::model::Side::Source => (&suspect.leader, &suspect.follower),
-            crate::model::Side::Target => (&suspect.follower, &suspect.leader),
+            Side::Source => (&suspect.leader, &suspect.follower),
+            Side::Target => (&suspect.follower, &suspect.leader),
         };
         let cosmetic =
             suspect.cosmetic.iter().filter(|name| fields.contains(name)).cloned().collect();
@@ -292,6 +305,9 @@ impl Pairing {
     pub(super) fn resolve(&mut self, step: &mut Step<'_>, id: u64) {
         let Some(mut finding) = self.drop_finding(id) else { return };
         finding.status = FindingStatus::Resolved(step.now);
+        if let Subject::Key(key) = finding.subject.clone() {
+            self.forget_rejected(&key);
+        }
         self.status.resolved += finding.entities();
         step.decision.commit.findings.push(finding.clone());
         step.happened(Happening::Resolved(finding));

@@ -10,7 +10,8 @@ use crate::engine::crowds::Crowding;
 use crate::engine::passes::Phase;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    Asked, Cost, Finding, Happening, Key, Moment, PairingStatus, Partition, Saved, Side, Suspect,
+    Asked, Cost, Finding, Happening, Key, Moment, PairingStatus, Partition, Saved, Side, StoreKey,
+    Suspect,
 };
 use crate::settle::Lag;
 
@@ -39,8 +40,10 @@ pub(super) struct Pairing {
     pub(super) phase: Phase,
     /// Checks in flight.
     pub(super) checks: BTreeMap<u64, (Partition, Purpose)>,
-    /// Looks in flight, and their keys.
-    pub(super) looks: BTreeMap<u64, Vec<Key>>,
+    /// Looks in flight: when they began, and their keys.
+    pub(super) looks: BTreeMap<u64, (Moment, Vec<Key>)>,
+    /// Keys of looks in flight.
+    pub(super) flying: BTreeSet<Key>,
     /// Suspects, in flight or not.
     pub(super) suspects: BTreeMap<Key, Suspect>,
     /// When suspects that are not in flight are due.
@@ -48,6 +51,9 @@ pub(super) struct Pairing {
     pub(super) findings: BTreeMap<u64, Finding>,
     /// Open findings of single keys.
     pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
+    /// Rows that the mapping rejects, and the key under which each is followed: a scan knows such a
+    /// row by its place alone, a lookup by the entity that should lie there.
+    pub(super) rejected: BTreeMap<(Side, StoreKey), Key>,
     /// When findings that are not in flight are due.
     pub(super) finding_due: BTreeSet<(Moment, u64)>,
     pub(super) crowds: Vec<Crowding>,
@@ -104,17 +110,23 @@ impl Pairing {
         let mut pairing = Self {
             phase: Phase::resume(pass, &spec, now),
             crowds: crowds.collect(),
-            lag: Lag::new(now, status.lagging_since),
+            lag: if suspects.is_empty() && status.lagging_since.is_none() {
+                Lag::new(now)
+            } else {
+                Lag::resumed(status.lagging_since)
+            },
             weighed: now,
             spec,
             status,
             status_changed: true,
             checks: BTreeMap::new(),
             looks: BTreeMap::new(),
+            flying: BTreeSet::new(),
             suspects: BTreeMap::new(),
             due: BTreeSet::new(),
             findings: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            rejected: BTreeMap::new(),
             finding_due: BTreeSet::new(),
             undecided: BTreeMap::new(),
             failures: 0,
@@ -125,6 +137,7 @@ impl Pairing {
         };
         for suspect in suspects {
             pairing.due.insert((suspect.due, suspect.key.clone()));
+            pairing.follow_rejected(&suspect);
             pairing.suspects.insert(suspect.key.clone(), suspect);
         }
         for finding in findings {
@@ -191,7 +204,7 @@ impl Pairing {
         self.start_crowds(step, index);
         self.start_rechecks(step, index);
         self.go_on_with_pass(step, index);
-        if !self.suspects.is_empty() {
+        if !self.suspects.is_empty() || self.lag.since().is_some() {
             // Lag is weighed at least once a second while somebody waits for the verdict.
             step.wake(step.now.after(std::time::Duration::from_secs(1)));
         }
@@ -205,7 +218,13 @@ impl Pairing {
                 match self.due.first() {
                     Some((due, _)) if *due <= step.now => {
                         let Some((_, key)) = self.due.pop_first() else { break };
-                        if let Some(suspect) = self.suspects.get(&key) {
+                        if let Some(suspect) = self.suspects.get_mut(&key) {
+                            if self.flying.contains(&key) {
+                                // A look at a finding of this key began before a check saw it.
+                                suspect.due = step.now.after(self.spec.settle.first_wait);
+                                self.due.insert((suspect.due, key));
+                                continue;
+                            }
                             asked.push(Asked {
                                 key,
                                 source_at: suspect.source_at.clone(),
@@ -223,15 +242,16 @@ impl Pairing {
                 break;
             }
             let look = step.numbers.job();
-            self.looks.insert(look, asked.iter().map(|asked| asked.key.clone()).collect());
+            let keys: Vec<Key> = asked.iter().map(|asked| asked.key.clone()).collect();
+            self.flying.extend(keys.iter().cloned());
+            self.looks.insert(look, (step.now, keys));
             step.decision.jobs.push(Job::Look { look, pairing: index, asked });
         }
         let first_suspect = self.due.first().map(|(due, _)| *due);
         let first_finding = self.finding_due.first().map(|(due, _)| *due);
+        let first_finding = first_finding.filter(|_| step.until == Until::Stopped);
         for due in [first_suspect, first_finding].into_iter().flatten() {
-            if self.looks.len() < LOOKS_MAX || due > step.now {
-                step.wake(due);
-            }
+            step.wake(due);
         }
     }
 

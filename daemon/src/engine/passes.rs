@@ -194,7 +194,7 @@ impl Pairing {
             fault: fault.clone(),
         });
         self.failed(step);
-        if self.failures >= self.spec.plan.tries.get() {
+        if self.failures >= self.tries(step, true) {
             self.open_incident(step, None, &fault);
             if step.until == Until::OnePass {
                 self.status.last_pass_unread += 1;
@@ -215,11 +215,14 @@ impl Pairing {
         self.count_costs(outcome.source.cost, outcome.target.cost);
         self.note_unmapped(Side::Source, &outcome.source.unmapped);
         self.note_unmapped(Side::Target, &outcome.target.unmapped);
-        self.note_progress(&outcome);
+        self.note_progress(step.now, &outcome);
         self.note_check(step, check, began, (partition, &outcome));
         match purpose {
-            Purpose::Crowd => return self.crowd_checked(step, partition, check, outcome),
-            Purpose::Recheck(finding) => return self.rechecked(step, finding, &outcome),
+            Purpose::Crowd => return self.crowd_checked(step, partition, (check, began), outcome),
+            Purpose::Recheck(finding) => {
+                step.decision.notes.push(Note::Decided { check, drift: false });
+                return self.rechecked(step, finding, &outcome);
+            }
             Purpose::Pass => {}
         }
         self.status.checks += 1;
@@ -324,19 +327,20 @@ impl Pairing {
         fault: &Fault,
         nothing: bool,
     ) {
+        let of_store = fault.code.starts_with("store-");
+        let limit = self.tries(step, of_store);
         let Phase::Passing(frame) = &mut self.phase else { return };
         let tries = frame.tries.remove(&partition).unwrap_or(0) + 1;
-        let limit = self.spec.plan.tries.get();
         // A store that answers nothing at all is one incident of the pairing, and no partition's
         // tries are used up by it for ever: a run that goes on waits for the store.
-        let waits = nothing && fault.code.starts_with("store-") && step.until == Until::Stopped;
+        let waits = nothing && of_store && step.until == Until::Stopped;
         let tries = if waits { tries.min(limit - 1) } else { tries };
         if tries < limit {
             let due = step.now.after(self.spec.plan.wait(tries));
             frame.retry.insert((due, partition), tries);
-            if nothing {
+            if nothing && of_store {
                 self.failed(step);
-                if self.failures == limit {
+                if self.failures >= limit {
                     self.open_incident(step, None, fault);
                 }
             }
@@ -349,11 +353,18 @@ impl Pairing {
         self.status_changed = true;
         let end = PartitionEnd::Unread;
         step.decision.commit.done.push((self.spec.name.clone(), partition, end));
-        if nothing && fault.code.starts_with("store-") && step.until == Until::OnePass {
+        if nothing && of_store && step.until == Until::OnePass {
             self.give_up(step);
         }
         self.open_incident(step, Some(partition), fault);
         self.complete(step);
+    }
+
+    /// How often a partition is tried. A store has been patient by itself, so a single pass asks it
+    /// only once more; and a plugin that fails on the same rows fails again.
+    fn tries(&self, step: &Step<'_>, of_store: bool) -> u32 {
+        let tries = self.spec.plan.tries.get();
+        if step.until == Until::OnePass || !of_store { tries.min(2) } else { tries }
     }
 
     /// A store that does not come back within its tries ends a single pass: all that is left is

@@ -26,12 +26,59 @@ impl Pairing {
         let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check };
         let sides = self.sides(&sighting);
         let mut suspect = settle::suspect(&origin, &sighting, sides, step.now, &self.spec.settle);
-        if self.is_known(step.now, &suspect) {
+        if self.is_known(step.now, &suspect) || !self.follow_rejected(&suspect) {
             return;
         }
+        self.add_known_places(&mut suspect);
         suspect.leader_changed = self.written(&suspect.leader, step.now);
         self.undecided.entry(check).or_insert((0, false)).0 += 1;
         self.enqueue(step, suspect);
+    }
+
+    /// Where open findings saw the key is looked at, too: a row at another place is not forgotten
+    /// because this check had no reason to look there.
+    fn add_known_places(&self, suspect: &mut Suspect) {
+        for id in self.by_key.get(&suspect.key).into_iter().flatten() {
+            let Some(finding) = self.findings.get(id) else { continue };
+            for (known, places) in [
+                (&finding.source_at, &mut suspect.source_at),
+                (&finding.target_at, &mut suspect.target_at),
+            ] {
+                let new: Vec<_> = known.iter().filter(|at| !places.contains(at)).cloned().collect();
+                places.extend(new);
+            }
+        }
+    }
+
+    /// Notes which rejected rows are followed under this suspect's key. False: all of them are
+    /// followed under another.
+    pub(super) fn follow_rejected(&mut self, suspect: &Suspect) -> bool {
+        let leads = self.spec.leads;
+        let sides = [(leads.leader(), &suspect.leader), (leads.follower(), &suspect.follower)];
+        let mut mine = true;
+        for (side, state) in sides {
+            if !matches!(state, State::Unmappable(_)) {
+                continue;
+            }
+            let places = match side {
+                crate::model::Side::Source => &suspect.source_at,
+                crate::model::Side::Target => &suspect.target_at,
+            };
+            for at in places {
+                let key =
+                    self.rejected.entry((side, at.clone())).or_insert_with(|| suspect.key.clone());
+                mine = *key == suspect.key;
+            }
+        }
+        mine
+    }
+
+    /// The rows of this key are rejected no longer, or nobody follows them.
+    pub(super) fn forget_rejected(&mut self, key: &Key) {
+        let followed = self.suspects.contains_key(key) || self.by_key.contains_key(key);
+        if !followed && !self.rejected.is_empty() {
+            self.rejected.retain(|_, known| known != key);
+        }
     }
 
     fn enqueue(&mut self, step: &mut Step<'_>, suspect: Suspect) {
@@ -56,7 +103,7 @@ impl Pairing {
     }
 
     /// What a check says of the follower's progress: the newest version that it holds.
-    pub(super) fn note_progress(&mut self, outcome: &Outcome) {
+    pub(super) fn note_progress(&mut self, now: Moment, outcome: &Outcome) {
         if !self.spec.version_is_time {
             return;
         }
@@ -64,14 +111,33 @@ impl Pairing {
             crate::model::Side::Source => &outcome.source,
             crate::model::Side::Target => &outcome.target,
         };
-        if let Some(newest) = version_moment(reading.newest) {
+        if let Some(newest) = version_moment(reading.newest).filter(|newest| *newest <= now) {
             self.lag.moved(newest);
+        }
+    }
+
+    /// The follower was seen to hold something new.
+    fn follower_moved(&mut self, now: Moment, follower: &State) {
+        let applied = match follower {
+            // What it holds now may have been written long ago.
+            State::Present(facets) if self.spec.version_is_time => version_moment(facets.version),
+            State::Present(_)
+            | State::Absent
+            | State::Excluded
+            | State::Duplicate(_)
+            | State::Unmappable(_) => Some(now),
+        };
+        if let Some(applied) = applied.filter(|applied| *applied <= now) {
+            self.lag.moved(applied);
         }
     }
 
     /// A look ended.
     pub(super) fn looked(&mut self, step: &mut Step<'_>, look: u64, result: Look) {
-        let Some(_keys) = self.looks.remove(&look) else { return };
+        let Some((began, keys)) = self.looks.remove(&look) else { return };
+        for key in &keys {
+            self.flying.remove(key);
+        }
         self.count_costs(result.source_cost, result.target_cost);
         let nothing = result.sightings.is_empty() && !result.unread.is_empty();
         if nothing {
@@ -90,9 +156,25 @@ impl Pairing {
         for (key, _) in &result.unread {
             self.look_failed(step, key);
         }
+        for sighting in &result.sightings {
+            let follower = self.sides(sighting).1;
+            if self.suspects.get(&sighting.key).is_some_and(|known| known.follower != *follower) {
+                self.follower_moved(step.now, follower);
+            }
+        }
+        // What this look says of the follower as a whole comes before what it says of single keys.
+        self.weigh_lag_now(step);
         for sighting in result.sightings {
             match self.suspects.remove(&sighting.key) {
-                Some(suspect) => self.judge(step, suspect, &sighting),
+                // A check saw the key meanwhile; what was read before that says nothing of it.
+                Some(suspect) if began < suspect.last_look => {
+                    self.postpone_findings(step, &suspect.key);
+                    self.suspects.insert(suspect.key.clone(), suspect);
+                }
+                Some(suspect) => {
+                    self.due.remove(&(suspect.due, suspect.key.clone()));
+                    self.judge(step, suspect, &sighting, began);
+                }
                 None => self.found_again(step, &sighting),
             }
         }
@@ -101,6 +183,7 @@ impl Pairing {
     fn look_failed(&mut self, step: &mut Step<'_>, key: &Key) {
         match self.suspects.get_mut(key) {
             Some(suspect) => {
+                self.due.remove(&(suspect.due, key.clone()));
                 settle::failed(suspect, step.now, &self.spec.settle);
                 step.decision.commit.suspects.push(suspect.clone());
                 self.due.insert((suspect.due, key.clone()));
@@ -109,24 +192,28 @@ impl Pairing {
         }
     }
 
-    fn judge(&mut self, step: &mut Step<'_>, suspect: Suspect, sighting: &Sighting) {
+    fn judge(
+        &mut self,
+        step: &mut Step<'_>,
+        suspect: Suspect,
+        sighting: &Sighting,
+        began: Moment,
+    ) {
         let now = step.now;
         let sides = self.sides(sighting);
-        if *sides.1 != suspect.follower {
-            self.lag.moved(now);
-        }
         let check = suspect.check;
         let key = suspect.key.clone();
         let circumstances = LookedAt {
+            began,
             now,
             settings: &self.spec.settle,
             observed: self.lag.recent(),
             paused: self.lag.paused(now, &self.spec.settle),
         };
         match settle::looked(suspect, sighting, sides, &circumstances) {
-            Verdict::Acquitted { lag, healed } => {
-                if healed {
-                    self.lag.healed(now, lag, &self.spec.settle);
+            Verdict::Acquitted { healed } => {
+                if let Some(healed) = healed {
+                    self.lag.healed(now, &healed, &self.spec.settle);
                 }
                 self.status.acquitted += 1;
                 self.decided(step, check, key, false);
@@ -150,6 +237,7 @@ impl Pairing {
 
     /// A suspect is decided; with the last one of its check, the check is.
     fn decided(&mut self, step: &mut Step<'_>, check: u64, key: Key, drift: bool) {
+        self.forget_rejected(&key);
         step.decision.commit.decided.push((self.spec.name.clone(), key));
         self.status_changed = true;
         if let Some((left, any)) = self.undecided.get_mut(&check) {
@@ -167,9 +255,13 @@ impl Pairing {
     pub(super) fn weigh_lag(&mut self, step: &mut Step<'_>) {
         let second = std::time::Duration::from_secs(1);
         let quiet = self.suspects.is_empty() && self.lag.since().is_none();
-        if quiet || step.now.since(self.weighed) < second {
-            return;
+        if !quiet && step.now.since(self.weighed) >= second {
+            self.weigh_lag_now(step);
         }
+    }
+
+    /// Weighs the evidence of lag.
+    pub(super) fn weigh_lag_now(&mut self, step: &mut Step<'_>) {
         self.weighed = step.now;
         let changes = self.suspects.values().filter_map(|suspect| suspect.leader_changed);
         let pairing = self.spec.name.clone();

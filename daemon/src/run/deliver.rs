@@ -86,9 +86,6 @@ impl Delivery {
             return Ok(());
         }
         let Some(mut sink) = self.sink.take() else { return Ok(()) };
-        if std::mem::take(&mut self.reopen) {
-            reopen(&mut sink);
-        }
         self.writing = Some(tokio::task::spawn_blocking(move || {
             let written = sink.write(&events);
             (sink, events.into_iter().map(|(number, _)| number).collect(), written)
@@ -139,6 +136,10 @@ impl Delivered<'_> {
             return Ok(false);
         };
         delivery.sink = Some(sink);
+        if std::mem::take(&mut delivery.reopen) {
+            // Who moved the file away waits for the new one, whether or not there is an event.
+            delivery.reopen();
+        }
         match written {
             Ok(()) => {
                 delivery.failures = 0;

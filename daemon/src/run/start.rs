@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
+use crate::api::Shared;
 use crate::check::{Context, SideContext};
 use crate::compare::{Canon, CanonError};
 use crate::config::{MappingSettings, PairingSettings, Settings, SideSettings};
@@ -23,13 +24,13 @@ use crate::plugin::builtin::{self, BuiltIn};
 use crate::plugin::template::{KeyTemplate, Part, Template};
 use crate::plugin::wasm::{AttachError, Host, LoadError, Loaded};
 use crate::plugin::{Binding, Mapper, Place, PlanIssue};
-use crate::run::{Clock, Contexts, Signals};
+use crate::run::{Clock, Contexts, Purpose, Signals};
 use crate::store::{self, Read, Store, StoreError};
 
-/// How long what does not answer is tried again.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(8);
+/// How long one try may go on beyond the store's time for connecting, before a word is said about it.
+const TRY: Duration = Duration::from_secs(5);
 /// Rows of one side that a check holds at once, in partitions' worth: a partition that grew is read
 /// on, and cut only when it is far too large.
 const WINDOW: u32 = 4;
@@ -56,8 +57,10 @@ pub enum StartError {
         error: Box<StoreError>,
     },
     /// A store does not answer, or refuses access.
-    #[error("gave up after {} s: {error}; {}", PATIENCE.as_secs(), error.kind.remedy())]
+    #[error("gave up after {} s: {error}; {}", after.as_secs(), error.kind.remedy())]
     Unanswered {
+        /// The store's patience.
+        after: Duration,
         /// What it says, if anything.
         #[source]
         error: Box<StoreError>,
@@ -118,22 +121,29 @@ impl StartError {
     }
 }
 
+/// What waits, and who is told.
+pub(super) struct Waiting<'a> {
+    pub(super) purpose: Purpose,
+    pub(super) clock: &'a Clock,
+    pub(super) signals: &'a Signals,
+    pub(super) shared: &'a Shared,
+}
+
 /// Makes ready what `settings` describe.
 pub(super) async fn start(
     settings: &Settings,
     supplied: Supplied,
     secrets: &journal::Identity,
-    clock: &Clock,
-    signals: &Signals,
+    waiting: Waiting<'_>,
 ) -> Result<(Contexts, Vec<Spec>), StartError> {
     let stores = open(settings, supplied).await?;
     let plugins = load(settings)?;
     let mut contexts = Vec::new();
     let mut specs = Vec::new();
     for pairing in &settings.pairings {
-        let source = describe(pairing, Side::Source, &stores, (clock, signals)).await?;
-        let target = describe(pairing, Side::Target, &stores, (clock, signals)).await?;
-        let (context, spec) = bind(pairing, (source, target), &plugins, (secrets, clock))?;
+        let source = describe(pairing, Side::Source, &stores, &waiting).await?;
+        let target = describe(pairing, Side::Target, &stores, &waiting).await?;
+        let (context, spec) = bind(pairing, (source, target), &plugins, (secrets, waiting.clock))?;
         sample(&context).await;
         tracing::info!(
             target: "driftd",
@@ -152,17 +162,32 @@ pub(super) async fn start(
     Ok((contexts, specs))
 }
 
-type Stores = BTreeMap<String, Arc<dyn Store>>;
+type Stores = BTreeMap<String, Opened>;
+
+struct Opened {
+    store: Arc<dyn Store>,
+    /// The same store with less patience, so that what is in the way is told soon.
+    probe: Arc<dyn Store>,
+    patience: Duration,
+}
 
 async fn open(settings: &Settings, supplied: Supplied) -> Result<Stores, StartError> {
-    let mut stores = supplied.stores;
-    for store in &settings.stores {
-        if !stores.contains_key(&store.name) {
-            let opened = store::open(store)
-                .await
-                .map_err(|error| StartError::Store { error: Box::new(error) })?;
-            stores.insert(store.name.clone(), opened);
+    let patience = store::Timeouts::default().patience;
+    let own = |(name, store): (String, Arc<dyn Store>)| {
+        (name, Opened { probe: Arc::clone(&store), store, patience })
+    };
+    let mut stores: Stores = supplied.stores.into_iter().map(own).collect();
+    for described in &settings.stores {
+        if stores.contains_key(&described.name) {
+            continue;
         }
+        let wrong = |error| StartError::Store { error: Box::new(error) };
+        let patience = described.timeouts.patience;
+        let mut hasty = described.clone();
+        hasty.timeouts.patience = patience.min(hasty.timeouts.connect + TRY);
+        let store = store::open(described).await.map_err(wrong)?;
+        let probe = store::open(&hasty).await.map_err(wrong)?;
+        stores.insert(described.name.clone(), Opened { store, probe, patience });
     }
     Ok(stores)
 }
@@ -194,13 +219,14 @@ async fn describe<'a>(
     pairing: &'a PairingSettings,
     side: Side,
     stores: &Stores,
-    (clock, signals): (&Clock, &Signals),
+    waiting: &Waiting<'_>,
 ) -> Result<Described<'a>, StartError> {
+    let Waiting { purpose, clock, signals, shared } = waiting;
     let settings = match side {
         Side::Source => &pairing.source,
         Side::Target => &pairing.target,
     };
-    let Some(store) = stores.get(&settings.store) else {
+    let Some(Opened { store, probe, patience }) = stores.get(&settings.store) else {
         let why = format!("there is no store `{}`", settings.store);
         return Err(StartError::Unreadable { pairing: pairing.name.clone(), why });
     };
@@ -209,7 +235,7 @@ async fn describe<'a>(
     loop {
         let mut stop = signals.stop.clone();
         let described = tokio::select! {
-            described = store.describe(&settings.relation) => described,
+            described = probe.describe(&settings.relation) => described,
             _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
         };
         let error = match described {
@@ -219,14 +245,15 @@ async fn describe<'a>(
         if !error.kind.heals() {
             return Err(StartError::Wrong { pairing: pairing.name.clone(), side, error });
         }
-        if clock.now().since(begun) + wait > PATIENCE {
-            return Err(StartError::Unanswered { error });
+        // A daemon is there when the store is back; a command answers while somebody waits for it.
+        if *purpose == Purpose::Verify && clock.now().since(begun) + wait > *patience {
+            return Err(StartError::Unanswered { after: *patience, error });
         }
         let cause = error.source.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-        tracing::warn!(
-            target: "driftd",
-            "{error}{cause}; {}; trying again in {} s", error.kind.remedy(), wait.as_secs()
-        );
+        let what = format!("{error}{cause}; {}", error.kind.remedy());
+        tracing::warn!(target: "driftd", "{what}; trying again in {} s", wait.as_secs());
+        shared.set_unready(vec![what]);
+        shared.beat(clock.now());
         tokio::select! {
             () = clock.sleep_until(clock.now().after(wait)) => {}
             _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),

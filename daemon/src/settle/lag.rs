@@ -8,25 +8,32 @@
 use std::time::Duration;
 
 use crate::model::Moment;
-use crate::settle::Settings;
+use crate::settle::{Healed, Settings};
 
 /// Leader changes that wait for the follower, from which on a standstill is one of the pipeline and
 /// not of single keys.
 const STALL_KEYS: usize = 10;
+
+/// How long the lag of bursts is remembered, at least; at most twice as long.
+const PERIOD: Duration = Duration::from_secs(5 * 60);
 
 /// What is known of the follower's lag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lag {
     /// When the follower was last known to apply something.
     progress: Moment,
-    /// The lag of suspects that healed of late; decays.
-    recent: Duration,
+    /// The longest lag of suspects that healed in this period, and in the one before.
+    recent: [Duration; 2],
+    /// When this period began.
+    period: Option<Moment>,
     /// The last lag observed.
     last: Duration,
     /// Until when late healing counts as lagging.
     late_until: Option<Moment>,
     /// Since when condemning pauses.
     since: Option<Moment>,
+    /// Since when nothing says any more that it should.
+    clear: Option<Moment>,
 }
 
 /// A lag incident begins or ends.
@@ -47,25 +54,37 @@ pub enum LagChange {
 }
 
 impl Lag {
-    /// Nothing is known yet.
+    /// The follower is taken to have applied everything so far.
     #[must_use]
-    pub const fn new(now: Moment, since: Option<Moment>) -> Self {
+    pub const fn new(now: Moment) -> Self {
         Self {
             progress: now,
-            recent: Duration::ZERO,
+            recent: [Duration::ZERO; 2],
+            period: None,
             last: Duration::ZERO,
             late_until: None,
-            since,
+            since: None,
+            clear: None,
         }
     }
 
-    /// A suspect healed after it was seen to differ for `lag`.
-    pub fn healed(&mut self, now: Moment, lag: Duration, settings: &Settings) {
-        self.moved(now);
-        self.last = lag;
-        // Follows a rise at once and a fall slowly.
-        self.recent = lag.max(self.recent - self.recent / 8);
-        if lag > settings.lag_budget {
+    /// After a restart with suspects: until the follower is seen to move, nothing says that it has
+    /// since they were written. `since` is when an incident began that was open.
+    #[must_use]
+    pub const fn resumed(since: Option<Moment>) -> Self {
+        Self { since, ..Self::new(Moment(i64::MIN)) }
+    }
+
+    /// A suspect healed.
+    pub fn healed(&mut self, now: Moment, healed: &Healed, settings: &Settings) {
+        self.last = healed.about;
+        if now.since(*self.period.get_or_insert(now)) >= PERIOD {
+            self.recent = [Duration::ZERO, self.recent[0]];
+            self.period = Some(now);
+        }
+        self.recent[0] = self.recent[0].max(healed.about);
+        // What was late long ago, and healed nobody knows when, says nothing of now.
+        if healed.least > settings.lag_budget && now.since(healed.late_at) <= settings.lag_budget {
             self.late_until = Some(now.after(settings.lag_budget));
         }
     }
@@ -75,10 +94,10 @@ impl Lag {
         self.progress = self.progress.max(at);
     }
 
-    /// The follower's recent lag.
+    /// The follower's recent lag, in bursts, too: the longest in the last minutes.
     #[must_use]
-    pub const fn recent(&self) -> Duration {
-        self.recent
+    pub fn recent(&self) -> Duration {
+        self.recent[0].max(self.recent[1])
     }
 
     /// The last lag observed.
@@ -116,10 +135,18 @@ impl Lag {
         let stalled = oldest
             .filter(|oldest| waiting >= STALL_KEYS && now.since(*oldest) > settings.lag_budget);
         let late = self.late_until.is_some_and(|until| now < until);
+        if stalled.is_some() || late {
+            self.clear = None;
+        }
         match (stalled, late, self.since) {
             (None, false, Some(since)) => {
-                self.since = None;
-                Some(LagChange::Closed { lasted: now.since(since) })
+                // A backlog that is being worked off comes and goes: that is still the one incident.
+                let clear = *self.clear.get_or_insert(now);
+                if now.since(clear) < settings.lag_budget {
+                    return None;
+                }
+                (self.since, self.clear) = (None, None);
+                Some(LagChange::Closed { lasted: clear.since(since) })
             }
             (Some(oldest), _, None) => {
                 self.since = Some(now);

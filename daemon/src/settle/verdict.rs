@@ -5,19 +5,16 @@
 
 use std::time::Duration;
 
-use crate::model::{DriftKind, Facets, Moment, Part, Sighting, State, Still, Suspect};
-use crate::settle::{LOOKS_MIN, WITNESSES_MAX};
+use crate::model::{DriftKind, Facets, Moment, Part, Sighting, State, Still, Suspect, Version};
+use crate::settle::{LOOKS_MIN, LookedAt, MOVING_LOOKS_MIN, WITNESSES_MAX};
 
 /// What is to become of a suspect.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
-    /// Both sides agree. `lag` is how long they were seen to differ; `healed`: the follower came to
-    /// it, rather than the leader.
+    /// Both sides agree.
     Acquitted {
-        /// How long they were seen to differ.
-        lag: Duration,
-        /// Whether the follower changed.
-        healed: bool,
+        /// Set if the follower came to it, rather than the leader: how long it took.
+        healed: Option<Healed>,
     },
     /// It stood still for long enough.
     Condemned {
@@ -30,6 +27,17 @@ pub enum Verdict {
     Again(Suspect),
     /// It could not be judged within its looks.
     Unsettled(Suspect),
+}
+
+/// How long the follower took to come to what the leader held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Healed {
+    /// About so long. It is between two looks that it came, so this is not exact.
+    pub about: Duration,
+    /// At least so long: it was seen to be late by that.
+    pub least: Duration,
+    /// When it was seen to be late.
+    pub late_at: Moment,
 }
 
 /// What is wrong with a condemned key.
@@ -76,6 +84,24 @@ fn parts(sighting: &Sighting, (leader, follower): (&State, &State)) -> Vec<Part>
     parts
 }
 
+/// Both sides agree: what that says of the follower's lag.
+pub(super) fn acquit(
+    suspect: &Suspect,
+    (leader, follower): (&State, &State),
+    look: &LookedAt<'_>,
+) -> Verdict {
+    if *follower == suspect.follower {
+        return Verdict::Acquitted { healed: None };
+    }
+    // What the leader wrote later does not make the follower slower.
+    let moved = if same(&suspect.leader, leader) { suspect.first_seen } else { suspect.last_look };
+    let since = moved.max(suspect.leader_changed.unwrap_or(moved));
+    let least = suspect.last_look.since(since);
+    // A wait between two looks that is long beside what was seen says little.
+    let about = look.now.since(since).min((least + look.settings.first_wait) * 3);
+    Verdict::Acquitted { healed: Some(Healed { about, least, late_at: suspect.last_look }) }
+}
+
 /// The streaks that begin with a first look.
 pub(super) fn fresh(sighting: &Sighting, sides: (&State, &State), now: Moment) -> Vec<Still> {
     let parts = parts(sighting, sides).into_iter();
@@ -97,7 +123,7 @@ pub(super) fn advance(
         }
     });
     suspect.still = still.collect();
-    if !same(&suspect.leader, sides.0) {
+    if !same(&suspect.leader, sides.0) || version(&suspect.leader) != version(sides.0) {
         suspect.leader_changed = Some(now);
         suspect.witnesses.push(std::mem::replace(&mut suspect.leader, sides.0.clone()));
         if suspect.witnesses.len() > WITNESSES_MAX {
@@ -149,13 +175,48 @@ fn same(one: &State, two: &State) -> bool {
     }
 }
 
-/// The parts that stood still for long enough.
-pub(super) fn ripe(suspect: &Suspect, now: Moment, window: Duration) -> Vec<Part> {
-    let ripe = suspect
-        .still
-        .iter()
-        .filter(|still| still.looks >= LOOKS_MIN && now.since(still.since) >= window);
+/// The parts that stood still for long enough when a look began. A look that takes long saw what it
+/// saw at any time since.
+pub(super) fn ripe(suspect: &Suspect, began: Moment, window: Duration) -> Vec<Part> {
+    let ripe = suspect.still.iter().filter(|still| {
+        still.looks >= LOOKS_MIN
+            && began.since(still.since) >= window
+            && (still.looks >= MOVING_LOOKS_MIN || !may_toggle(suspect, still, (began, window)))
+    });
     ripe.map(|still| still.part).collect()
+}
+
+/// Whether a field that looks still may only have been met at the same values: versions say that the
+/// row was written within the window, and the follower was not seen to differ at a version that the
+/// leader was seen at.
+fn may_toggle(suspect: &Suspect, still: &Still, (began, window): (Moment, Duration)) -> bool {
+    let Part::Field(at) = still.part else { return false };
+    let versioned = version(&suspect.leader).is_some() && version(&suspect.follower).is_some();
+    let moved = suspect
+        .leader_changed
+        .is_some_and(|changed| changed > still.since && began.since(changed) < window);
+    versioned && moved && !differs_at_one_version(suspect, at)
+}
+
+/// Whether both sides were seen to hold one version and to differ in this field all the same.
+fn differs_at_one_version(suspect: &Suspect, at: usize) -> bool {
+    let State::Present(follower) = &suspect.follower else { return false };
+    let seen = suspect.witnesses.iter().chain([&suspect.leader]);
+    follower.version.is_some()
+        && seen.into_iter().any(|state| match state {
+            State::Present(leader) => {
+                leader.version == follower.version
+                    && leader.fields.get(at) != follower.fields.get(at)
+            }
+            State::Absent | State::Excluded | State::Duplicate(_) | State::Unmappable(_) => false,
+        })
+}
+
+fn version(state: &State) -> Option<Version> {
+    match state {
+        State::Present(facets) => facets.version,
+        State::Absent | State::Excluded | State::Duplicate(_) | State::Unmappable(_) => None,
+    }
 }
 
 /// What is wrong with a suspect, should all of it stand still.
@@ -181,7 +242,8 @@ pub(super) fn charge(suspect: &Suspect, parts: &[Part]) -> Vec<Charge> {
     if let (State::Present(leader), State::Present(follower)) = (&suspect.leader, &suspect.follower)
         && !fields.is_empty()
     {
-        let stale = is_stale(leader, follower, &suspect.witnesses, &fields);
+        let stale = is_stale(leader, follower, &suspect.witnesses, &fields)
+            && !fields.iter().any(|&at| differs_at_one_version(suspect, at));
         let kind = if stale { DriftKind::Stale } else { DriftKind::Mismatch };
         charges.push(Charge { kind, what: Charged::Fields(fields) });
     }

@@ -6,7 +6,7 @@
 //! row of a range comes exactly once and in key order, however often a step is tried again.
 //!
 //! One step is one statement along the primary key, bounded by `LIMIT`; the limit follows the size
-//! of the rows, so that a step is about four MiB however wide they are. The next step goes on behind
+//! of the rows, so that a step is about two MiB however wide they are. The next step goes on behind
 //! the last key. A range without an end ends at the last key there is when its scan begins, so that
 //! a writer cannot keep a scan running for ever.
 
@@ -38,7 +38,7 @@ use crate::store::{
 };
 
 /// About how many bytes of values one step reads.
-const STEP_BYTES: u64 = wire::PAGE_BYTES;
+const STEP_BYTES: u64 = wire::PAGE_BYTES / 2;
 /// Rows of one step, at most.
 const STEP_ROWS: u64 = 16_384;
 /// Rows of the first step, before it is known how large they are.

@@ -1,16 +1,17 @@
 //! MariaDB and MySQL: the suite, and what only they must do.
 
+mod faults;
+
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use driftd::model::{Batch, Buffer, Column, ColumnBuilder, Extent, Logical, Range, Secret, Value};
-use driftd::store::{self, Care, Read, Store, StoreErrorKind, Timeouts};
+use driftd::model::{Batch, Buffer, Column, ColumnBuilder, Extent, Logical, Range, Value};
+use driftd::store::{self, Care, Read, Store, Timeouts};
 use driftd_tests::conformance::{self, COLUMNS, Fixture, Row};
-use driftd_tests::mariadb::{PASSWORD, Server};
+use driftd_tests::mariadb::{Flavour, Server, count};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
 /// Timeouts that a test can wait for.
@@ -107,10 +108,21 @@ impl Fixture for OnServer {
 }
 
 #[tokio::test]
-async fn mariadb_conforms() {
+async fn mariadb_and_mysql_conform() {
+    for server in Server::start_each().await {
+        let store = open(&server).await;
+        conformance::all(&mut OnServer { server, store }).await;
+    }
+}
+
+#[tokio::test]
+async fn an_open_range_ends_however_small_its_steps_are() {
     let server = Server::start().await;
-    let store = open(&server).await;
-    conformance::all(&mut OnServer { server, store }).await;
+    let mut settings = server.settings("source");
+    // A limit of rows a second makes steps as small.
+    settings.limits.rows_per_second = NonZeroU32::new(40);
+    let store = store::open(&settings).await.unwrap();
+    conformance::a_scan_ends_while_rows_are_written(&OnServer { server, store }).await;
 }
 
 /// Describes, cuts and scans a whole relation: for each column, its logical type and cells.
@@ -175,56 +187,57 @@ const NONE: i128 = i64::MIN as i128;
 
 #[tokio::test]
 async fn numbers_keep_their_sign_width_and_digits() {
-    let server = Server::start().await;
-    server
-        .exec(
-            "CREATE TABLE n (id INT PRIMARY KEY, a TINYINT, b TINYINT UNSIGNED, c BIGINT, \
+    for server in Server::start_each().await {
+        server
+            .exec(
+                "CREATE TABLE n (id INT PRIMARY KEY, a TINYINT, b TINYINT UNSIGNED, c BIGINT, \
              d BIGINT UNSIGNED, e DECIMAL(65,30), f FLOAT, g DOUBLE, h YEAR, i TINYINT(1), \
              j DECIMAL(10,2), k MEDIUMINT UNSIGNED, l BIGINT(20) UNSIGNED ZEROFILL)",
-        )
-        .await;
-    server
-        .exec(
-            "INSERT INTO n VALUES (1, -128, 255, -9223372036854775808, 18446744073709551615, \
+            )
+            .await;
+        server
+            .exec(
+                "INSERT INTO n VALUES (1, -128, 255, -9223372036854775808, 18446744073709551615, \
              '-12345678901234567890123456789012345.123456789012345678901234567890', 1.2345678, \
              1e308, 2024, 2, 1.50, 16777215, 7), (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
              NULL, NULL, NULL, NULL, NULL), (3, 127, 0, 9223372036854775807, 0, 0, -0.0, -0.1, \
              0, 0, -0.01, 0, 0)",
-        )
-        .await;
-    let store = open(&server).await;
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
-    let columns = table(store.as_ref(), "n", &names).await;
-    let whole = |index: usize, expected: [Option<i128>; 3]| {
-        assert_eq!(columns[index].0, Logical::Integer, "{}", names[index]);
-        assert_eq!(integers(&columns[index].1), expected, "{}", names[index]);
-    };
-    whole(0, [Some(-128), None, Some(127)]);
-    whole(1, [Some(255), None, Some(0)]);
-    whole(2, [Some(i64::MIN.into()), None, Some(i64::MAX.into())]);
-    whole(3, [Some(u64::MAX.into()), None, Some(0)]);
-    whole(7, [Some(2024), None, Some(0)]);
-    whole(8, [Some(2), None, Some(0)]);
-    whole(10, [Some(16_777_215), None, Some(0)]);
-    whole(11, [Some(7), None, Some(0)]);
-    assert!(matches!(columns[3].1.values, Buffer::UInt64(_)));
-    assert!(matches!(columns[1].1.values, Buffer::Int64(_)));
-    assert_eq!(columns[4].0, Logical::Decimal);
-    let wide = "-12345678901234567890123456789012345.123456789012345678901234567890";
-    assert_eq!(texts(&columns[4].1)[0], Some(wide));
-    assert_eq!(texts(&columns[9].1), [Some("1.50"), None, Some("-0.01")]);
-    for (index, expected) in [(5, [f64::from(1.234_567_8_f32), 0.0]), (6, [1e308, -0.1])] {
-        assert_eq!(columns[index].0, Logical::Float);
-        let Buffer::Float64(values) = &columns[index].1.values else { panic!("floats") };
-        assert_eq!([values[0].to_bits(), values[2].to_bits()], expected.map(f64::to_bits));
-        assert!(!columns[index].1.is_valid(1));
+            )
+            .await;
+        let store = open(&server).await;
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+        let columns = table(store.as_ref(), "n", &names).await;
+        let whole = |index: usize, expected: [Option<i128>; 3]| {
+            assert_eq!(columns[index].0, Logical::Integer, "{}", names[index]);
+            assert_eq!(integers(&columns[index].1), expected, "{}", names[index]);
+        };
+        whole(0, [Some(-128), None, Some(127)]);
+        whole(1, [Some(255), None, Some(0)]);
+        whole(2, [Some(i64::MIN.into()), None, Some(i64::MAX.into())]);
+        whole(3, [Some(u64::MAX.into()), None, Some(0)]);
+        whole(7, [Some(2024), None, Some(0)]);
+        whole(8, [Some(2), None, Some(0)]);
+        whole(10, [Some(16_777_215), None, Some(0)]);
+        whole(11, [Some(7), None, Some(0)]);
+        assert!(matches!(columns[3].1.values, Buffer::UInt64(_)));
+        assert!(matches!(columns[1].1.values, Buffer::Int64(_)));
+        assert_eq!(columns[4].0, Logical::Decimal);
+        let wide = "-12345678901234567890123456789012345.123456789012345678901234567890";
+        assert_eq!(texts(&columns[4].1)[0], Some(wide));
+        assert_eq!(texts(&columns[9].1), [Some("1.50"), None, Some("-0.01")]);
+        for (index, expected) in [(5, [f64::from(1.234_567_8_f32), 0.0]), (6, [1e308, -0.1])] {
+            assert_eq!(columns[index].0, Logical::Float);
+            let Buffer::Float64(values) = &columns[index].1.values else { panic!("floats") };
+            assert_eq!([values[0].to_bits(), values[2].to_bits()], expected.map(f64::to_bits));
+            assert!(!columns[index].1.is_valid(1));
+        }
     }
 }
 
 #[tokio::test]
 async fn texts_bytes_labels_and_json_come_as_they_are() {
-    let server = Server::start().await;
-    server
+    for server in Server::start_each().await {
+        server
         .exec(
             "CREATE TABLE t (id INT PRIMARY KEY, a CHAR(5), b VARCHAR(20) CHARACTER SET latin1, \
              c MEDIUMTEXT, d BINARY(4), e VARBINARY(9), f BLOB, g ENUM('small','größe',''), \
@@ -232,7 +245,7 @@ async fn texts_bytes_labels_and_json_come_as_they_are() {
              m LONGTEXT, n GEOMETRY)",
         )
         .await;
-    server
+        server
         .exec(
             "INSERT INTO t VALUES (1, 'ab  ', 'café', 'e\\u{301}😀', 'ab', x'00ff', x'', 'größe', \
              'z,x', '{\"b\":1, \"a\":1.0}', b'1', b'100000000001', 'ü', '{}', POINT(1,2))"
@@ -240,213 +253,222 @@ async fn texts_bytes_labels_and_json_come_as_they_are() {
                 .as_str(),
         )
         .await;
-    let store = open(&server).await;
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"];
-    let columns = table(store.as_ref(), "t", &names).await;
-    let expected: [(Logical, &[u8]); 13] = [
-        (Logical::Text, b"ab"),
-        (Logical::Text, "café".as_bytes()),
-        (Logical::Text, "e\u{301}😀".as_bytes()),
-        (Logical::Binary, b"ab\0\0"),
-        (Logical::Binary, b"\x00\xff"),
-        (Logical::Binary, b""),
-        (Logical::Enum, "größe".as_bytes()),
-        (Logical::Set, b"x,z"),
-        (Logical::Json, b"{\"b\":1, \"a\":1.0}"),
-        (Logical::Binary, b"\x01"),
-        (Logical::Binary, b"\x08\x01"),
-        (Logical::Text, "ü".as_bytes()),
-        (Logical::Text, b"{}"),
-    ];
-    for ((name, (logical, column)), (known, value)) in names.iter().zip(&columns).zip(expected) {
-        assert_eq!((*logical, bytes(column)), (known, vec![Some(value)]), "{name}");
+        let store = open(&server).await;
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"];
+        let columns = table(store.as_ref(), "t", &names).await;
+        // MariaDB keeps the text, MySQL writes it anew.
+        let json: &[u8] = match server.flavour {
+            Flavour::Mariadb => b"{\"b\":1, \"a\":1.0}",
+            Flavour::Mysql(_) => b"{\"a\": 1.0, \"b\": 1}",
+        };
+        let expected: [(Logical, &[u8]); 13] = [
+            (Logical::Text, b"ab"),
+            (Logical::Text, "café".as_bytes()),
+            (Logical::Text, "e\u{301}😀".as_bytes()),
+            (Logical::Binary, b"ab\0\0"),
+            (Logical::Binary, b"\x00\xff"),
+            (Logical::Binary, b""),
+            (Logical::Enum, "größe".as_bytes()),
+            (Logical::Set, b"x,z"),
+            (Logical::Json, json),
+            (Logical::Binary, b"\x01"),
+            (Logical::Binary, b"\x08\x01"),
+            (Logical::Text, "ü".as_bytes()),
+            (Logical::Text, b"{}"),
+        ];
+        for ((name, (logical, column)), (known, value)) in names.iter().zip(&columns).zip(expected)
+        {
+            assert_eq!((*logical, bytes(column)), (known, vec![Some(value)]), "{name}");
+        }
+        let read = read(store.as_ref(), "t", &["id", "n"]).await;
+        let extents = store.split("t", rows(10)).await.unwrap();
+        let error = store.scan(&read, &extents[0]).next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind.code(), "store-unfit");
+        assert!(
+            error.to_string().contains("`n`") && error.to_string().contains("geometry"),
+            "{error}"
+        );
     }
-    let read = read(store.as_ref(), "t", &["id", "n"]).await;
-    let extents = store.split("t", rows(10)).await.unwrap();
-    let error = store.scan(&read, &extents[0]).next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind.code(), "store-unfit");
-    assert!(error.to_string().contains("`n`") && error.to_string().contains("geometry"), "{error}");
 }
 
 #[tokio::test]
 async fn times_are_read_in_utc_and_zero_dates_are_values() {
-    let server = Server::start().await;
-    server
-        .exec(
-            "CREATE TABLE d (id INT PRIMARY KEY, a DATE, b DATETIME(6), c TIMESTAMP(6) NULL, \
+    for server in Server::start_each().await {
+        server
+            .exec(
+                "CREATE TABLE d (id INT PRIMARY KEY, a DATE, b DATETIME(6), c TIMESTAMP(6) NULL, \
              e TIME(6))",
-        )
-        .await;
-    let mut conn = server.conn().await;
-    conn.query_drop("SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+05:00'")
-        .await
-        .unwrap();
-    conn.query_drop(
-        "INSERT INTO d VALUES (1, '1970-01-02', '1969-12-31 23:59:59.999999', \
-         '1970-01-01 06:00:00.000001', '-838:59:59.000001'), \
+            )
+            .await;
+        let mut conn = server.conn().await;
+        conn.query_drop("SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+05:00'")
+            .await
+            .unwrap();
+        conn.query_drop(
+            "INSERT INTO d VALUES (1, '1970-01-02', '1969-12-31 23:59:59.999999', \
+         '1970-01-01 06:00:00.000001', '-838:59:58.000001'), \
          (2, '0000-00-00', '0000-00-00 00:00:00', '0000-00-00 00:00:00', '00:00:00'), \
          (3, '2024-00-00', '2024-02-30 01:02:03', '2038-01-19 08:14:07.999999', '26:00:00.5'), \
          (4, '9999-12-31', '9999-12-31 23:59:59.999999', NULL, NULL)",
-    )
-    .await
-    .unwrap();
-    let store = open(&server).await;
-    let columns = table(store.as_ref(), "d", &["a", "b", "c", "e"]).await;
-    let logical: Vec<_> = columns.iter().map(|(logical, _)| *logical).collect();
-    assert_eq!(logical, [Logical::Date, Logical::DateTime, Logical::Timestamp, Logical::Time]);
-    let date = [1, NONE, NONE + 20_240_000, 2_932_896].map(Some);
-    assert_eq!(integers(&columns[0].1), date);
-    let broken = NONE + 20_240_230 * DAY + 3_723_000_000;
-    let date_time = [-1, NONE, broken, 2_932_897 * DAY - 1].map(Some);
-    assert_eq!(integers(&columns[1].1), date_time);
-    let timestamp = [Some(3_600_000_001), Some(NONE), Some(2_147_483_647_999_999), None];
-    assert_eq!(integers(&columns[2].1), timestamp);
-    let time = [Some(-3_020_399_000_001), Some(0), Some(93_600_500_000), None];
-    assert_eq!(integers(&columns[3].1), time);
+        )
+        .await
+        .unwrap();
+        let store = open(&server).await;
+        let columns = table(store.as_ref(), "d", &["a", "b", "c", "e"]).await;
+        let logical: Vec<_> = columns.iter().map(|(logical, _)| *logical).collect();
+        assert_eq!(logical, [Logical::Date, Logical::DateTime, Logical::Timestamp, Logical::Time]);
+        let date = [1, NONE, NONE + 20_240_000, 2_932_896].map(Some);
+        assert_eq!(integers(&columns[0].1), date);
+        let broken = NONE + 20_240_230 * DAY + 3_723_000_000;
+        let date_time = [-1, NONE, broken, 2_932_897 * DAY - 1].map(Some);
+        assert_eq!(integers(&columns[1].1), date_time);
+        let timestamp = [Some(3_600_000_001), Some(NONE), Some(2_147_483_647_999_999), None];
+        assert_eq!(integers(&columns[2].1), timestamp);
+        let time = [Some(-3_020_398_000_001), Some(0), Some(93_600_500_000), None];
+        assert_eq!(integers(&columns[3].1), time);
+    }
 }
 
 #[tokio::test]
 async fn keys_are_compared_by_bytes_not_by_collation() {
-    let server = Server::start().await;
-    for (name, collation) in
-        [("u", "utf8mb4 COLLATE utf8mb4_unicode_ci"), ("l", "latin1 COLLATE latin1_german1_ci")]
-    {
-        server
+    for server in Server::start_each().await {
+        for (name, collation) in
+            [("u", "utf8mb4 COLLATE utf8mb4_unicode_ci"), ("l", "latin1 COLLATE latin1_german1_ci")]
+        {
+            server
             .exec(&format!(
                 "CREATE TABLE {name} (k VARCHAR(50) CHARACTER SET {collation} PRIMARY KEY, v INT)"
             ))
             .await;
-        server.exec(&format!("INSERT INTO {name} VALUES ('Ada', 1), ('böb', 2), ('c', 3)")).await;
-        let many: Vec<_> = (0..5_000).map(|index| format!("('key {index}', {index})")).collect();
-        server.exec(&format!("INSERT INTO {name} VALUES {}", many.join(", "))).await;
-        let store = open(&server).await;
-        let read = read(store.as_ref(), name, &["v"]).await;
-        let fetch = async |keys: &[&[u8]]| {
-            let fetched = store.fetch(&read, &text_keys(keys), Care::Consistent).await;
-            assert!(fetched.unread.is_empty(), "{:?}", fetched.unread);
-            let pages = fetched.pages.iter();
-            let mut found: Vec<_> =
-                pages.flat_map(|page| integers(&page.rows.columns[0])).collect();
-            found.sort_unstable();
-            found.into_iter().flatten().collect::<Vec<_>>()
-        };
-        assert_eq!(fetch(&[b"Ada", "böb".as_bytes(), b"c"]).await, [1, 2, 3]);
-        assert_eq!(fetch(&[b"ada", b"bob", b"c ", b"C", b"\xff\xfe"]).await, [0i128; 0]);
-        assert_eq!(fetch(&[b"ada", b"Ada", b"Ada "]).await, [1]);
-        let before = handler_reads(&server).await;
-        let keys: Vec<_> = (0..60).map(|index| format!("key {}", index * 7)).collect();
-        let keys: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
-        assert_eq!(fetch(&keys).await.len(), 60);
-        let walked = handler_reads(&server).await - before;
-        assert!(walked < 500, "{name}: {walked} index entries for 60 keys");
-        let error = store.split(name, rows(10)).await.unwrap_err();
-        assert!(error.to_string().contains("`k`") && error.to_string().contains("varchar"));
+            server
+                .exec(&format!("INSERT INTO {name} VALUES ('Ada', 1), ('böb', 2), ('c', 3)"))
+                .await;
+            let many: Vec<_> =
+                (0..5_000).map(|index| format!("('key {index}', {index})")).collect();
+            server.exec(&format!("INSERT INTO {name} VALUES {}", many.join(", "))).await;
+            let store = open(&server).await;
+            let read = read(store.as_ref(), name, &["v"]).await;
+            let fetch = async |keys: &[&[u8]]| {
+                let fetched = store.fetch(&read, &text_keys(keys), Care::Consistent).await;
+                assert!(fetched.unread.is_empty(), "{:?}", fetched.unread);
+                let pages = fetched.pages.iter();
+                let mut found: Vec<_> =
+                    pages.flat_map(|page| integers(&page.rows.columns[0])).collect();
+                found.sort_unstable();
+                found.into_iter().flatten().collect::<Vec<_>>()
+            };
+            assert_eq!(fetch(&[b"Ada", "böb".as_bytes(), b"c"]).await, [1, 2, 3]);
+            assert_eq!(fetch(&[b"ada", b"bob", b"c ", b"C", b"\xff\xfe"]).await, [0i128; 0]);
+            assert_eq!(fetch(&[b"ada", b"Ada", b"Ada "]).await, [1]);
+            let before = handler_reads(&server).await;
+            let keys: Vec<_> = (0..60).map(|index| format!("key {}", index * 7)).collect();
+            let keys: Vec<_> = keys.iter().map(|key| key.as_bytes()).collect();
+            assert_eq!(fetch(&keys).await.len(), 60);
+            let walked = handler_reads(&server).await - before;
+            assert!(walked < 1_500, "{name}: {walked} index entries for 60 keys");
+            let error = store.split(name, rows(10)).await.unwrap_err();
+            assert!(error.to_string().contains("`k`") && error.to_string().contains("varchar"));
+        }
     }
 }
 
 #[tokio::test]
 async fn keys_of_every_type_are_fetched_and_scanned() {
-    let server = Server::start().await;
-    server
+    for server in Server::start_each().await {
+        server
         .exec(
             "CREATE TABLE k (a BIGINT UNSIGNED, b VARBINARY(8), c DECIMAL(10,2), d DATETIME(6), \
              e ENUM('z','a'), f BIT(9), g TIME(3), h DATE, i CHAR(3), v INT, \
              PRIMARY KEY (a, b, c, d, e, f, g, h, i))",
         )
         .await;
-    let mut values = Vec::new();
-    for index in 0..240u32 {
-        let label = if index % 2 == 0 { "z" } else { "a" };
-        let date = if index % 5 == 0 {
-            "0000-00-00".to_owned()
-        } else {
-            format!("2024-01-{:02}", index % 5)
-        };
-        values.push(format!(
+        let mut values = Vec::new();
+        for index in 0..240u32 {
+            let label = if index % 2 == 0 { "z" } else { "a" };
+            let date = if index % 5 == 0 {
+                "0000-00-00".to_owned()
+            } else {
+                format!("2024-01-{:02}", index % 5)
+            };
+            values.push(format!(
             "({}, x'ff{:02x}', {}.5, '2024-01-01 00:00:00.{:06}', '{label}', {}, '-01:00:00.{:03}', '{date}', 'k{}', {index})",
             if index < 120 { u64::MAX } else { 7 },
             index % 3, index % 4, index % 6, index % 7, index % 2, index,
         ));
-    }
-    let mut conn = server.conn().await;
-    conn.query_drop("SET SESSION sql_mode = ''").await.unwrap();
-    conn.query_drop(format!("INSERT INTO k VALUES {}", values.join(", "))).await.unwrap();
-    let store = open(&server).await;
-    let mut read = read(store.as_ref(), "k", &["v"]).await;
-    let extent = Extent::Range(Range { from: None, until: None });
-    let mut whole = Vec::new();
-    for page_rows in [1, 7, 1_000] {
-        read.page_rows = rows(page_rows);
-        // A limit of rows a second makes steps as small, so that each goes on behind the last.
-        let mut settings = server.settings("source");
-        settings.limits.rows_per_second = NonZeroU32::new(100_000.min(page_rows * 40));
-        let store = store::open(&settings).await.unwrap();
-        let pages: Vec<_> = store.scan(&read, &extent).map(|page| page.unwrap()).collect().await;
-        let mut found: Vec<_> =
-            pages.iter().flat_map(|page| integers(&page.rows.columns[0])).flatten().collect();
-        found.sort_unstable();
-        assert_eq!(found, (0..240).collect::<Vec<i128>>(), "pages of {page_rows}");
-        whole = pages;
-    }
-    for page in &whole {
-        let fetched = store.fetch(&read, &page.keys, Care::Ordinary).await;
-        assert!(fetched.unread.is_empty(), "{:?}", fetched.unread);
-        let found: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
-        assert_eq!(found, page.keys.rows, "every key finds its row again");
+        }
+        let mut conn = server.conn().await;
+        conn.query_drop("SET SESSION sql_mode = ''").await.unwrap();
+        conn.query_drop(format!("INSERT INTO k VALUES {}", values.join(", "))).await.unwrap();
+        let store = open(&server).await;
+        let mut read = read(store.as_ref(), "k", &["v"]).await;
+        let extent = Extent::Range(Range { from: None, until: None });
+        let mut whole = Vec::new();
+        for page_rows in [1, 7, 1_000] {
+            read.page_rows = rows(page_rows);
+            // A limit of rows a second makes steps as small, so that each goes on behind the last.
+            let mut settings = server.settings("source");
+            settings.limits.rows_per_second = NonZeroU32::new(100_000.min(page_rows * 40));
+            let store = store::open(&settings).await.unwrap();
+            let pages: Vec<_> =
+                store.scan(&read, &extent).map(|page| page.unwrap()).collect().await;
+            let mut found: Vec<_> =
+                pages.iter().flat_map(|page| integers(&page.rows.columns[0])).flatten().collect();
+            found.sort_unstable();
+            assert_eq!(found, (0..240).collect::<Vec<i128>>(), "pages of {page_rows}");
+            whole = pages;
+        }
+        for page in &whole {
+            let fetched = store.fetch(&read, &page.keys, Care::Ordinary).await;
+            assert!(fetched.unread.is_empty(), "{:?}", fetched.unread);
+            let found: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
+            assert_eq!(found, page.keys.rows, "every key finds its row again");
+        }
     }
 }
 
 #[tokio::test]
 async fn unsigned_and_sparse_keys_are_cut_by_bounded_walks() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE s (id BIGINT UNSIGNED PRIMARY KEY, v INT)").await;
-    server.exec("CREATE TABLE c (tenant INT, id INT, PRIMARY KEY (tenant, id))").await;
-    server
-        .exec(
-            "INSERT INTO s SELECT seq * 1000003, seq FROM test_seq"
-                .replace("test_seq", "seq_1_to_30000")
-                .as_str(),
-        )
-        .await;
-    server.exec("INSERT INTO s VALUES (1000000000000000000, 1), (18446744073709551615, 2)").await;
-    // One tenant has more rows than an extent should.
-    server.exec("INSERT INTO c SELECT 1, seq FROM seq_1_to_25000").await;
-    server.exec("INSERT INTO c SELECT seq, 1 FROM seq_2_to_500").await;
-    for (table, column, expected, least) in [("s", "v", 30_002, 3), ("c", "id", 25_499, 1)] {
-        let mut settings = server.settings("source");
-        settings.limits.concurrency = rows(1);
-        let store = store::open(&settings).await.unwrap();
-        server.exec("SET GLOBAL log_output = 'TABLE'; SET GLOBAL slow_query_log = 1; SET GLOBAL long_query_time = 0").await;
-        server.exec("TRUNCATE mysql.slow_log").await;
-        let extents = store.split(table, rows(10_000)).await.unwrap();
-        let mut conn = server.conn().await;
-        let walked: Option<u64> = conn
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE s (id BIGINT UNSIGNED PRIMARY KEY, v INT)").await;
+        server.exec("CREATE TABLE c (tenant INT, id INT, PRIMARY KEY (tenant, id))").await;
+        server
+            .exec(&format!("INSERT INTO s SELECT seq * 1000003, seq FROM {}", count(30_000)))
+            .await;
+        server
+            .exec("INSERT INTO s VALUES (1000000000000000000, 1), (18446744073709551615, 2)")
+            .await;
+        // One tenant has more rows than an extent should.
+        server.exec(&format!("INSERT INTO c SELECT 1, seq FROM {}", count(25000))).await;
+        server.exec(&format!("INSERT INTO c SELECT seq + 1, 1 FROM {}", count(499))).await;
+        for (table, column, expected, least) in [("s", "v", 30_002, 3), ("c", "id", 25_499, 1)] {
+            let mut settings = server.settings("source");
+            settings.limits.concurrency = rows(1);
+            let store = store::open(&settings).await.unwrap();
+            server.exec("SET GLOBAL log_output = 'TABLE'; SET GLOBAL slow_query_log = 1; SET GLOBAL long_query_time = 0").await;
+            server.exec("TRUNCATE mysql.slow_log").await;
+            let extents = store.split(table, rows(10_000)).await.unwrap();
+            let mut conn = server.conn().await;
+            let walked: Option<u64> = conn
             .query_first(
                 "SELECT MAX(rows_examined) FROM mysql.slow_log WHERE sql_text LIKE '%FORCE INDEX%'",
             )
             .await
             .unwrap();
-        let walked = walked.unwrap();
-        assert!(walked > 0 && walked <= 10_000, "{table}: a statement walked {walked} entries");
-        server.exec("SET GLOBAL slow_query_log = 0").await;
-        assert!(extents.len() > least, "{table}: {extents:?}");
-        let read = read(store.as_ref(), table, &[column]).await;
-        let mut found = 0;
-        for extent in &extents {
-            let pages: Vec<_> = store.scan(&read, extent).collect().await;
-            let rows: usize = pages.iter().map(|page| page.as_ref().unwrap().rows.rows).sum();
-            assert!(rows <= 10_000 || table == "c", "{table}: {extent} has {rows} rows");
-            found += rows;
+            let walked = walked.unwrap();
+            assert!(walked > 0 && walked <= 10_000, "{table}: a statement walked {walked} entries");
+            server.exec("SET GLOBAL slow_query_log = 0").await;
+            assert!(extents.len() > least, "{table}: {extents:?}");
+            let read = read(store.as_ref(), table, &[column]).await;
+            let mut found = 0;
+            for extent in &extents {
+                let pages: Vec<_> = store.scan(&read, extent).collect().await;
+                let rows: usize = pages.iter().map(|page| page.as_ref().unwrap().rows.rows).sum();
+                assert!(rows <= 10_000 || table == "c", "{table}: {extent} has {rows} rows");
+                found += rows;
+            }
+            assert_eq!(found, expected, "{table}");
         }
-        assert_eq!(found, expected, "{table}");
     }
-}
-
-/// How many prepared statements were executed so far.
-async fn executed(conn: &mut Conn) -> u64 {
-    let count: Option<(String, u64)> =
-        conn.query_first("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'").await.unwrap();
-    count.unwrap().1
 }
 
 /// How many index entries and rows the server read so far.
@@ -459,239 +481,75 @@ async fn handler_reads(server: &Server) -> u64 {
 
 #[tokio::test]
 async fn scanning_on_behind_a_composite_key_walks_no_row_twice() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE c (a INT, b VARCHAR(20), v INT, PRIMARY KEY (a, b))").await;
-    server.exec("INSERT INTO c SELECT 1, CONCAT('k', seq), seq FROM seq_1_to_20000").await;
-    let mut settings = server.settings("source");
-    settings.limits.rows_per_second = NonZeroU32::new(200_000);
-    let store = store::open(&settings).await.unwrap();
-    let read = read(store.as_ref(), "c", &["v"]).await;
-    let before = handler_reads(&server).await;
-    let extent = Extent::Range(Range { from: None, until: None });
-    let pages: Vec<_> = store.scan(&read, &extent).map(|page| page.unwrap()).collect().await;
-    let walked = handler_reads(&server).await - before;
-    assert_eq!(pages.iter().map(|page| page.rows.rows).sum::<usize>(), 20_000);
-    assert!(walked < 22_000, "{walked} entries walked for 20,000 rows");
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE c (a INT, b VARCHAR(20), v INT, PRIMARY KEY (a, b))").await;
+        server
+            .exec(&format!("INSERT INTO c SELECT 1, CONCAT('k', seq), seq FROM {}", count(20000)))
+            .await;
+        let mut settings = server.settings("source");
+        settings.limits.rows_per_second = NonZeroU32::new(200_000);
+        let store = store::open(&settings).await.unwrap();
+        let read = read(store.as_ref(), "c", &["v"]).await;
+        let before = handler_reads(&server).await;
+        let extent = Extent::Range(Range { from: None, until: None });
+        let pages: Vec<_> = store.scan(&read, &extent).map(|page| page.unwrap()).collect().await;
+        let walked = handler_reads(&server).await - before;
+        assert_eq!(pages.iter().map(|page| page.rows.rows).sum::<usize>(), 20_000);
+        assert!(walked < 22_000, "{walked} entries walked for 20,000 rows");
+    }
 }
 
 #[tokio::test]
 async fn wide_rows_bound_a_page_by_bytes() {
-    let server = Server::start_with(&["--max-allowed-packet=64M"]).await;
-    server.exec("CREATE TABLE w (id INT PRIMARY KEY, v LONGBLOB)").await;
-    server.exec("INSERT INTO w SELECT seq, REPEAT('x', 1000000) FROM seq_1_to_40").await;
-    let store = open(&server).await;
-    let read = read(store.as_ref(), "w", &["id", "v"]).await;
-    let extent = Extent::Range(Range { from: None, until: None });
-    let pages: Vec<_> = store.scan(&read, &extent).map(|page| page.unwrap()).collect().await;
-    let ids: Vec<_> = pages.iter().flat_map(|page| integers(&page.rows.columns[0])).collect();
-    assert_eq!(ids, (1..=40).map(Some).collect::<Vec<_>>());
-    let largest = pages.iter().map(|page| page.cost.bytes).max().unwrap();
-    assert!(largest <= 6_000_000, "a page of {largest} bytes");
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE w (id INT PRIMARY KEY, v LONGBLOB)").await;
+        server
+            .exec(&format!("INSERT INTO w SELECT seq, REPEAT('x', 1000000) FROM {}", count(40)))
+            .await;
+        let store = open(&server).await;
+        let read = read(store.as_ref(), "w", &["id", "v"]).await;
+        let extent = Extent::Range(Range { from: None, until: None });
+        let pages: Vec<_> = store.scan(&read, &extent).map(|page| page.unwrap()).collect().await;
+        let ids: Vec<_> = pages.iter().flat_map(|page| integers(&page.rows.columns[0])).collect();
+        assert_eq!(ids, (1..=40).map(Some).collect::<Vec<_>>());
+        let largest = pages.iter().map(|page| page.cost.bytes).max().unwrap();
+        assert!(largest <= 6_000_000, "a page of {largest} bytes");
+    }
 }
 
 #[tokio::test]
 async fn only_reading_statements_are_sent_in_a_session_that_refuses_writes() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
-    server.exec("INSERT INTO t VALUES (1, 1)").await;
-    server.exec("CREATE FUNCTION spend() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE t SET v = v + 1; RETURN 1; END").await;
-    server.exec("GRANT ALL ON *.* TO driftd@'127.0.0.1'").await;
-    server.exec("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1").await;
-    let store = open(&server).await;
-    // Whatever a statement does, the session refuses to write: also to one that hides in a name.
-    let error = store.describe("t` WHERE spend() = 1; DROP TABLE t; --").await.unwrap_err();
-    assert_eq!(error.kind.code(), "store-no-relation");
-    table(store.as_ref(), "t", &["id", "v"]).await;
-    let read = read(store.as_ref(), "t", &["v"]).await;
-    let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
-    assert_eq!(fetched.pages[0].rows.rows, 1);
-    let mut conn = server.conn().await;
-    let sent: Vec<(String, String)> = conn
-        .query(
-            "SELECT command_type, CONVERT(argument USING utf8mb4) FROM mysql.general_log \
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+        server.exec("INSERT INTO t VALUES (1, 1)").await;
+        server.exec("CREATE FUNCTION spend() RETURNS INT MODIFIES SQL DATA BEGIN UPDATE t SET v = v + 1; RETURN 1; END").await;
+        server.exec("GRANT ALL ON *.* TO driftd@'127.0.0.1'").await;
+        server.exec("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = 1").await;
+        let store = open(&server).await;
+        // Whatever a statement does, the session refuses to write: also to one that hides in a name.
+        let error = store.describe("t` WHERE spend() = 1; DROP TABLE t; --").await.unwrap_err();
+        assert_eq!(error.kind.code(), "store-no-relation");
+        table(store.as_ref(), "t", &["id", "v"]).await;
+        let read = read(store.as_ref(), "t", &["v"]).await;
+        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
+        assert_eq!(fetched.pages[0].rows.rows, 1);
+        let mut conn = server.conn().await;
+        let sent: Vec<(String, String)> = conn
+            .query(
+                "SELECT command_type, CONVERT(argument USING utf8mb4) FROM mysql.general_log \
              WHERE user_host LIKE '%driftd%' AND command_type IN ('Query', 'Execute', 'Prepare')",
-        )
-        .await
-        .unwrap();
-    assert!(sent.len() > 10, "{sent:?}");
-    for (_, sql) in &sent {
-        assert!(sql.starts_with("SELECT ") || sql.starts_with("SET "), "{sql}");
-    }
-    let read_only = |(_, sql): &(String, String)| {
-        sql.starts_with("SET SESSION TRANSACTION") && sql.ends_with("READ ONLY")
-    };
-    assert!(sent.iter().any(read_only), "{sent:?}");
-    let value: Option<i32> = conn.query_first("SELECT v FROM t").await.unwrap();
-    assert_eq!(value, Some(1));
-}
-
-#[tokio::test]
-async fn a_rotated_password_is_found_and_a_wrong_one_is_denied() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
-    let password = Arc::new(Mutex::new("wrong".to_owned()));
-    let mut mysql = server.mysql();
-    let place = Arc::clone(&password);
-    let read = move || Ok(place.lock().unwrap().clone());
-    mysql.password = Some(Secret::new("the test".to_owned(), read));
-    let settings = store::Settings { kind: store::Kind::Mysql(mysql), ..server.settings("source") };
-    let store = store::open(&settings).await.unwrap();
-    let error = store.describe("t").await.unwrap_err();
-    assert_eq!(error.kind.code(), "store-denied");
-    assert!(error.to_string().contains("driftd") && !format!("{error:?}").contains("wrong"));
-    PASSWORD.clone_into(&mut password.lock().unwrap());
-    store.describe("t").await.unwrap();
-}
-
-#[tokio::test]
-async fn what_the_user_may_not_read_is_denied_not_missing() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE secret (id INT PRIMARY KEY)").await;
-    server.exec("REVOKE SELECT ON *.* FROM driftd@'127.0.0.1'").await;
-    server.exec("CREATE TABLE other (id INT PRIMARY KEY); GRANT SELECT ON test.other TO driftd@'127.0.0.1'").await;
-    let store = open(&server).await;
-    store.describe("other").await.unwrap();
-    assert_eq!(store.describe("secret").await.unwrap_err().kind.code(), "store-denied");
-}
-
-#[tokio::test]
-async fn a_server_that_accepts_and_never_answers_times_out() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
-    server.exec("INSERT INTO t VALUES (1)").await;
-    let settings = store::Settings { timeouts: SHORT, ..server.settings("source") };
-    let store = store::open(&settings).await.unwrap();
-    let read = read(store.as_ref(), "t", &["id"]).await;
-    let extent = Extent::Range(Range { from: None, until: None });
-    // With a connection that stands, then, after it was given up, without one.
-    for _ in 0..2 {
-        server.pause();
-        let error = store.scan(&read, &extent).next().await.unwrap().unwrap_err();
-        assert!(matches!(error.kind, StoreErrorKind::Timeout { .. }), "{error}");
-        let fetched = store.fetch(&read, &integer_keys(&[1]), Care::Consistent).await;
-        assert_eq!(fetched.unread.len(), 1);
-        server.resume();
-        let page = store.scan(&read, &extent).next().await.unwrap().unwrap();
-        assert_eq!(page.rows.rows, 1);
-        server.pause();
-        let error = store::open(&settings).await.unwrap().describe("t").await.unwrap_err();
-        assert!(matches!(error.kind, StoreErrorKind::Timeout { .. }), "{error}");
-        server.resume();
-    }
-}
-
-#[tokio::test]
-async fn a_killed_server_is_unreachable_and_heals_by_a_restart() {
-    let mut server = Server::start().await;
-    server.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(200))").await;
-    server.exec("INSERT INTO t SELECT seq, REPEAT('x', 200) FROM seq_1_to_30000").await;
-    let settings = store::Settings { timeouts: SHORT, ..server.settings("source") };
-    let hasty = store::open(&settings).await.unwrap();
-    let patient = open(&server).await;
-    let read = read(hasty.as_ref(), "t", &["id"]).await;
-    let extent = Extent::Range(Range { from: None, until: None });
-    let mut cut_off = hasty.scan(&read, &extent);
-    let mut waits = patient.scan(&read, &extent);
-    let mut found = waits.next().await.unwrap().unwrap().rows.rows;
-    cut_off.next().await.unwrap().unwrap();
-    server.kill();
-    let rest: Vec<_> = cut_off.collect().await;
-    let error = rest.last().unwrap().as_ref().unwrap_err();
-    assert!(matches!(error.kind, StoreErrorKind::Unreachable(_)), "{error}");
-    assert!(error.to_string().contains(&server.port.to_string()), "{error}");
-    assert!(rest[..rest.len() - 1].iter().all(Result::is_ok), "one error, at the end");
-    // A patient store goes on where it was, and gives every row once.
-    let restart = server.restart();
-    let (rest, ()) = futures::join!(waits.collect::<Vec<_>>(), restart);
-    found += rest.iter().map(|page| page.as_ref().unwrap().rows.rows).sum::<usize>();
-    assert_eq!(found, 30_000);
-    assert_eq!(hasty.scan(&read, &extent).next().await.unwrap().unwrap().rows.rows, 100);
-}
-
-#[tokio::test]
-async fn a_fetch_keeps_what_it_could_read() {
-    let mut server = Server::start().await;
-    server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
-    server.exec("INSERT INTO t SELECT seq FROM seq_1_to_2000").await;
-    let mut settings = store::Settings { timeouts: SHORT, ..server.settings("source") };
-    // Slow enough for the server to die between the parts of the fetch.
-    settings.limits.rows_per_second = NonZeroU32::new(200);
-    let store = store::open(&settings).await.unwrap();
-    let read = read(store.as_ref(), "t", &["id"]).await;
-    let keys: Vec<_> = (1..=2_000).collect();
-    let keys = integer_keys(&keys);
-    let mut fetch = store.fetch(&read, &keys, Care::Ordinary);
-    let mut conn = server.conn().await;
-    let before = executed(&mut conn).await;
-    // Until the server has answered the first part, and a little on, so that it is read as well.
-    let mut answered = 0;
-    while answered < 20 {
-        assert!(futures::poll!(&mut fetch).is_pending(), "the limit holds the fetch up");
-        let busy: Option<u64> = conn
-            .query_first(
-                "SELECT COUNT(*) FROM information_schema.processlist \
-                 WHERE user = 'driftd' AND command <> 'Sleep'",
             )
             .await
             .unwrap();
-        let begun = executed(&mut conn).await > before;
-        answered += u32::from(begun && busy == Some(0));
+        assert!(sent.len() > 10, "{sent:?}");
+        for (_, sql) in &sent {
+            assert!(sql.starts_with("SELECT ") || sql.starts_with("SET "), "{sql}");
+        }
+        let read_only = |(_, sql): &(String, String)| {
+            sql.starts_with("SET SESSION TRANSACTION") && sql.ends_with("READ ONLY")
+        };
+        assert!(sent.iter().any(read_only), "{sent:?}");
+        let value: Option<i32> = conn.query_first("SELECT v FROM t").await.unwrap();
+        assert_eq!(value, Some(1));
     }
-    drop(conn);
-    server.kill();
-    let fetched = fetch.await;
-    let found: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
-    let unread: usize = fetched.unread.iter().map(|(positions, _)| positions.len()).sum();
-    assert_eq!(found + unread, 2_000);
-    assert!(found >= 512 && unread >= 512, "{found} read, {unread} unread");
-}
-
-#[tokio::test]
-async fn a_changed_column_is_an_error_and_a_new_description_heals() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
-    server.exec("INSERT INTO t VALUES (1, 2)").await;
-    let store = open(&server).await;
-    let before = read(store.as_ref(), "t", &["v"]).await;
-    let extent = Extent::Range(Range { from: None, until: None });
-    server.exec("ALTER TABLE t MODIFY v VARCHAR(20)").await;
-    let error = store.scan(&before, &extent).next().await.unwrap().unwrap_err();
-    assert!(error.to_string().contains("`v` has changed its type"), "{error}");
-    let after = read(store.as_ref(), "t", &["v"]).await;
-    let page = store.scan(&after, &extent).next().await.unwrap().unwrap();
-    assert_eq!(texts(&page.rows.columns[0]), [Some("2")]);
-    server.exec("ALTER TABLE t DROP v, ADD w INT").await;
-    let error = store.scan(&after, &extent).next().await.unwrap().unwrap_err();
-    assert!(matches!(error.kind, StoreErrorKind::NoSuchColumn { .. }), "{error}");
-}
-
-#[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
-async fn limits_hold_over_all_reads_of_a_store() {
-    let server = Server::start().await;
-    server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
-    server.exec("INSERT INTO t SELECT seq FROM seq_1_to_4000").await;
-    let mut settings = server.settings("source");
-    settings.limits.rows_per_second = NonZeroU32::new(2_000);
-    settings.limits.concurrency = rows(2);
-    let store = store::open(&settings).await.unwrap();
-    let read = read(store.as_ref(), "t", &["id"]).await;
-    let began = std::time::Instant::now();
-    let ranges = [
-        (None, Some(1_001)),
-        (Some(1_001), Some(2_001)),
-        (Some(2_001), Some(3_001)),
-        (Some(3_001), None),
-    ];
-    let extents = ranges.map(|(from, until)| Extent::Range(Range { from, until }));
-    let scans = extents.iter().map(|extent| store.scan(&read, extent).collect::<Vec<_>>());
-    let pages = futures::future::join_all(scans).await;
-    let found: usize = pages.iter().flatten().map(|page| page.as_ref().unwrap().rows.rows).sum();
-    assert_eq!(found, 4_000);
-    // 4,000 rows less the burst and the steps in flight, at 2,000 a second.
-    assert!(began.elapsed() > Duration::from_millis(700), "{:?}", began.elapsed());
-    let mut conn = server.conn().await;
-    let most: Option<(String, u64)> =
-        conn.query_first("SHOW GLOBAL STATUS LIKE 'Max_used_connections'").await.unwrap();
-    assert!(most.unwrap().1 <= 4, "two connections of the store, and those of the test");
 }

@@ -212,8 +212,9 @@ impl Sessions {
             if trouble.throttled {
                 permit.throttled();
             }
+            let lost = matches!(trouble.kind, Kind::Unreachable(_));
             *last = Some(trouble);
-            if reused {
+            if reused && lost {
                 // What happened to one that lay idle has happened to the others.
                 self.drop_idle();
             } else {
@@ -339,7 +340,7 @@ impl Sessions {
             .prefer_socket(false)
             .tcp_nodelay(true)
             .stmt_cache_size(STATEMENTS)
-            .ssl_opts(tls(&settings.tls));
+            .ssl_opts(tls(&settings.tls)?);
         Ok(opts.into())
     }
 
@@ -373,11 +374,11 @@ impl Sessions {
     }
 }
 
-fn tls(tls: &Tls) -> Option<SslOpts> {
+fn tls(tls: &Tls) -> Result<Option<SslOpts>, Kind> {
     let verified = |roots: Vec<PathBuf>| {
         SslOpts::default().with_root_certs(roots.into_iter().map(Into::into).collect())
     };
-    match tls {
+    Ok(match tls {
         Tls::Disabled => None,
         Tls::Required => Some(
             SslOpts::default()
@@ -391,7 +392,15 @@ fn tls(tls: &Tls) -> Option<SslOpts> {
             Some(verified(roots.into_iter().collect()).with_disable_built_in_roots(own))
         }
         Tls::VerifiedBy(path) => {
+            // The driver would name the error and not the file.
+            std::fs::File::open(path).map_err(|error| {
+                Kind::Unfit(format!(
+                    "cannot read the certificate {}: {}",
+                    path.display(),
+                    error.kind()
+                ))
+            })?;
             Some(verified(vec![path.clone()]).with_disable_built_in_roots(true))
         }
-    }
+    })
 }

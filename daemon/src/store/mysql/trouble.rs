@@ -33,11 +33,14 @@ impl Trouble {
     /// The error of the driver, met at `place` (host and port).
     pub(super) fn of(error: Error, place: &str) -> Self {
         match error {
+            Error::Io(IoError::Io(error)) if refused_certificate(&error) => Self {
+                source: Some(Box::new(error)),
+                ..Self::lasting(Kind::Unreachable(format!("{place} over TLS")))
+            },
             Error::Io(IoError::Io(error)) => Self {
                 source: Some(Box::new(error)),
                 ..Self::passing(Kind::Unreachable(place.to_owned()))
             },
-            // The same certificate is refused the next second, too.
             Error::Io(IoError::Tls(error)) => Self {
                 source: Some(Box::new(error)),
                 ..Self::lasting(Kind::Unreachable(format!("{place} over TLS")))
@@ -70,7 +73,7 @@ impl Trouble {
         match error.code {
             // Refused user, host, database, table, column, routine; expired, locked.
             1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1251 | 1370 | 1698 | 1820 | 1862 | 3118
-            | 3878 | 4151 => Self::lasting(Kind::Denied(message())),
+            | 3159 | 3878 | 4151 => Self::lasting(Kind::Denied(message())),
             1049 => {
                 Self::lasting(Kind::Unfit(format!("there is no such database: {}", error.message)))
             }
@@ -112,6 +115,11 @@ impl From<Kind> for Trouble {
     fn from(kind: Kind) -> Self {
         Self::lasting(kind)
     }
+}
+
+/// Whether TLS itself failed: the same certificate is refused the next second, too.
+fn refused_certificate(error: &std::io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
 /// The message without what stands in quotes.

@@ -1,0 +1,22 @@
+//! The whole daemon, as a process, against private servers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod control;
+mod disk;
+mod faults;
+mod kill;
+mod lag;
+mod plugins;
+mod servers;
+mod telemetry;
+mod verify;
+
+use driftd_tests::mariadb;
+use driftd_tests::scenario::Scenario;
+
+/// A scenario of the program under test, with the password where the configuration looks for it.
+fn scenario(config: &str) -> Scenario {
+    let scenario = Scenario::new(env!("CARGO_BIN_EXE_driftd-under-test"), config);
+    scenario.write("password", mariadb::PASSWORD);
+    scenario
+}

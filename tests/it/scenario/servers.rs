@@ -1,0 +1,104 @@
+//! Servers that refuse, hang, die, and lose their tables.
+
+use driftd_tests::mariadb;
+use driftd_tests::scenario::users::{ITEMS, Shop, USERS, User};
+use driftd_tests::scenario::{names, until_some};
+
+use super::scenario;
+
+#[tokio::test]
+async fn a_wrong_password_is_told_and_heals_when_it_is_put_right() {
+    let shop = Shop::new(10).await;
+    let scenario = scenario(&shop.config(""));
+    scenario.write("password", "hunter2");
+    let mut daemon = scenario.start();
+    daemon.logged(&["store `shop`", "access refused", "trying again"]).await;
+    let page = until_some("readyz says why", async || {
+        let page = daemon.page("/readyz").await;
+        page.filter(|page| page.body.contains("access refused"))
+    })
+    .await;
+    assert_eq!(page.code, 503, "{page:?}");
+    assert!(page.body.contains("store `shop`"), "{page:?}");
+    assert_eq!(daemon.page("/livez").await.unwrap().code, 200);
+    scenario.write("password", mariadb::PASSWORD);
+    daemon.ready().await;
+    scenario.passes("users", 1).await;
+
+    // The same while it runs: sessions that are open go on, new ones are refused.
+    assert!(!daemon.log().contains("hunter2") && !daemon.log().contains(mariadb::PASSWORD));
+    assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
+
+    scenario.write("password", "hunter2");
+    let mut daemon = scenario.start();
+    daemon.logged(&["access refused", "trying again"]).await;
+    assert_eq!(daemon.stop().await, Some(0), "stopping while it waits is no failure");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_or_dies_is_unread_and_heals() {
+    let mut shop = Shop::new(30).await;
+    let scenario = scenario(&shop.config(""));
+    scenario.change("[passes]\n", "[passes]\ntries = 2\n");
+    let mut daemon = scenario.start();
+    daemon.ready().await;
+    scenario.passes("users", 1).await;
+    for (round, dies) in [(1, false), (2, true)] {
+        if dies {
+            shop.source.kill();
+        } else {
+            shop.source.pause();
+        }
+        let cause = if dies { "cannot reach" } else { "no answer" };
+        let line = daemon.logged(&["store `shop`", cause]).await;
+        assert!(line.contains("check"), "it says what to do: {line}");
+        scenario.events_of("unread.opened", round).await;
+        let status = scenario.status("users").await;
+        let (same, passes) = (status["same"].clone(), status["passes"].clone());
+        // The target changes while nobody can compare.
+        shop.put_target(&User { cents: 1, ..User::new(3) }).await;
+        let status = scenario.status("users").await;
+        assert_eq!((&status["same"], &status["passes"]), (&same, &passes), "never same: {status}");
+        if dies {
+            shop.source.restart().await;
+        } else {
+            shop.source.resume();
+        }
+        scenario.events_of("unread.closed", round).await;
+        scenario.found(&["mismatch [3]"]).await;
+        shop.put_target(&User::new(3)).await;
+        scenario.clean().await;
+    }
+    assert_eq!(names(&scenario.findings(true).await), ["mismatch [3]", "mismatch [3]"]);
+    assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_table_that_was_dropped_is_unread_and_nothing_is_missing() {
+    let shop = Shop::new(20).await;
+    let scenario = scenario(&shop.config(""));
+    scenario.change("[passes]\n", "[passes]\ntries = 2\n");
+    let mut daemon = scenario.start();
+    daemon.ready().await;
+    scenario.passes("users", 1).await;
+    for (round, source) in [(1, true), (2, false)] {
+        if source {
+            shop.source.exec(&format!("RENAME TABLE {USERS} TO gone")).await;
+            daemon.logged(&["store `shop`", "no such relation"]).await;
+        } else {
+            shop.target.drop_table(ITEMS);
+            daemon.logged(&["store `items`", "no such relation"]).await;
+        }
+        scenario.events_of("unread.opened", round).await;
+        assert_eq!(names(&scenario.findings(true).await), Vec::<String>::new());
+        if source {
+            shop.source.exec(&format!("RENAME TABLE gone TO {USERS}")).await;
+            scenario.events_of("unread.closed", round).await;
+            scenario.passes("users", 1).await;
+        }
+    }
+    let status = scenario.status("users").await;
+    assert!(status["pass"]["unread"].as_u64() > Some(0) || status["unread"].as_u64() > Some(0));
+    assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
+    assert_eq!(names(&scenario.findings(true).await), Vec::<String>::new());
+}

@@ -1,0 +1,280 @@
+//! What a store says when its server does not do what it should, and when it does again.
+
+use std::fs;
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use driftd::model::{Extent, Range, Secret};
+use driftd::store::{self, Care, MysqlSettings, StoreErrorKind, Tls};
+use driftd_tests::mariadb::{PASSWORD, Server, count};
+use futures::StreamExt;
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use super::{SHORT, integer_keys, open, read, rows, texts};
+
+#[tokio::test]
+async fn a_rotated_password_is_found_and_a_wrong_one_is_denied() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        let password = Arc::new(Mutex::new("wrong".to_owned()));
+        let mut mysql = server.mysql();
+        let place = Arc::clone(&password);
+        let read = move || Ok(place.lock().unwrap().clone());
+        mysql.password = Some(Secret::new("the test".to_owned(), read));
+        let settings =
+            store::Settings { kind: store::Kind::Mysql(mysql), ..server.settings("source") };
+        let store = store::open(&settings).await.unwrap();
+        let error = store.describe("t").await.unwrap_err();
+        assert_eq!(error.kind.code(), "store-denied");
+        assert!(error.to_string().contains("driftd") && !format!("{error:?}").contains("wrong"));
+        PASSWORD.clone_into(&mut password.lock().unwrap());
+        store.describe("t").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_user_may_not_read_is_denied_not_missing() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE secret (id INT PRIMARY KEY)").await;
+        server.exec("REVOKE SELECT ON *.* FROM driftd@'127.0.0.1'").await;
+        server.exec("CREATE TABLE other (id INT PRIMARY KEY); GRANT SELECT ON test.other TO driftd@'127.0.0.1'").await;
+        let store = open(&server).await;
+        store.describe("other").await.unwrap();
+        assert_eq!(store.describe("secret").await.unwrap_err().kind.code(), "store-denied");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_accepts_and_never_answers_times_out() {
+    let server = Server::start().await;
+    server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
+    server.exec("INSERT INTO t VALUES (1)").await;
+    let settings = store::Settings { timeouts: SHORT, ..server.settings("source") };
+    let store = store::open(&settings).await.unwrap();
+    let read = read(store.as_ref(), "t", &["id"]).await;
+    let extent = Extent::Range(Range { from: None, until: None });
+    // With a connection that stands, then, after it was given up, without one.
+    for _ in 0..2 {
+        server.pause();
+        let error = store.scan(&read, &extent).next().await.unwrap().unwrap_err();
+        assert!(matches!(error.kind, StoreErrorKind::Timeout { .. }), "{error}");
+        let fetched = store.fetch(&read, &integer_keys(&[1]), Care::Consistent).await;
+        assert_eq!(fetched.unread.len(), 1);
+        server.resume();
+        let page = store.scan(&read, &extent).next().await.unwrap().unwrap();
+        assert_eq!(page.rows.rows, 1);
+        server.pause();
+        let error = store::open(&settings).await.unwrap().describe("t").await.unwrap_err();
+        assert!(matches!(error.kind, StoreErrorKind::Timeout { .. }), "{error}");
+        server.resume();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_server_is_unreachable_and_heals_by_a_restart() {
+    let mut server = Server::start().await;
+    server.exec("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(200))").await;
+    server.exec(&format!("INSERT INTO t SELECT seq, REPEAT('x', 200) FROM {}", count(30000))).await;
+    let settings = store::Settings { timeouts: SHORT, ..server.settings("source") };
+    let hasty = store::open(&settings).await.unwrap();
+    let patient = open(&server).await;
+    let read = read(hasty.as_ref(), "t", &["id"]).await;
+    let extent = Extent::Range(Range { from: None, until: None });
+    let mut cut_off = hasty.scan(&read, &extent);
+    let mut waits = patient.scan(&read, &extent);
+    let mut found = waits.next().await.unwrap().unwrap().rows.rows;
+    cut_off.next().await.unwrap().unwrap();
+    server.kill();
+    let rest: Vec<_> = cut_off.collect().await;
+    let error = rest.last().unwrap().as_ref().unwrap_err();
+    assert!(matches!(error.kind, StoreErrorKind::Unreachable(_)), "{error}");
+    assert!(error.to_string().contains(&server.port.to_string()), "{error}");
+    assert!(rest[..rest.len() - 1].iter().all(Result::is_ok), "one error, at the end");
+    // A patient store goes on where it was, and gives every row once.
+    let restart = server.restart();
+    let (rest, ()) = futures::join!(waits.collect::<Vec<_>>(), restart);
+    found += rest.iter().map(|page| page.as_ref().unwrap().rows.rows).sum::<usize>();
+    assert_eq!(found, 30_000);
+    assert_eq!(hasty.scan(&read, &extent).next().await.unwrap().unwrap().rows.rows, 100);
+}
+
+#[tokio::test]
+async fn a_fetch_keeps_what_it_could_read() {
+    let mut server = Server::start().await;
+    server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
+    server.exec(&format!("INSERT INTO t SELECT seq FROM {}", count(2000))).await;
+    let mut settings = store::Settings { timeouts: SHORT, ..server.settings("source") };
+    // Slow enough for the server to die between the parts of the fetch.
+    settings.limits.rows_per_second = NonZeroU32::new(200);
+    let store = store::open(&settings).await.unwrap();
+    let read = read(store.as_ref(), "t", &["id"]).await;
+    let keys: Vec<_> = (1..=2_000).collect();
+    let keys = integer_keys(&keys);
+    let mut fetch = store.fetch(&read, &keys, Care::Ordinary);
+    let mut conn = server.conn().await;
+    let before = executed(&mut conn).await;
+    // Until the server has answered the first part, and a little on, so that it is read as well.
+    let mut answered = 0;
+    while answered < 20 {
+        assert!(futures::poll!(&mut fetch).is_pending(), "the limit holds the fetch up");
+        let busy: Option<u64> = conn
+            .query_first(
+                "SELECT COUNT(*) FROM information_schema.processlist \
+                 WHERE user = 'driftd' AND command <> 'Sleep'",
+            )
+            .await
+            .unwrap();
+        let begun = executed(&mut conn).await > before;
+        answered += u32::from(begun && busy == Some(0));
+    }
+    drop(conn);
+    server.kill();
+    let fetched = fetch.await;
+    let found: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
+    let unread: usize = fetched.unread.iter().map(|(positions, _)| positions.len()).sum();
+    assert_eq!(found + unread, 2_000);
+    assert!(found >= 512 && unread >= 512, "{found} read, {unread} unread");
+}
+
+#[tokio::test]
+async fn a_changed_column_is_an_error_and_a_new_description_heals() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE t (id INT PRIMARY KEY, v INT)").await;
+        server.exec("INSERT INTO t VALUES (1, 2)").await;
+        let store = open(&server).await;
+        let before = read(store.as_ref(), "t", &["v"]).await;
+        let extent = Extent::Range(Range { from: None, until: None });
+        server.exec("ALTER TABLE t MODIFY v VARCHAR(20)").await;
+        let error = store.scan(&before, &extent).next().await.unwrap().unwrap_err();
+        assert!(error.to_string().contains("`v` has changed its type"), "{error}");
+        let after = read(store.as_ref(), "t", &["v"]).await;
+        let page = store.scan(&after, &extent).next().await.unwrap().unwrap();
+        assert_eq!(texts(&page.rows.columns[0]), [Some("2")]);
+        server.exec("ALTER TABLE t DROP v, ADD w INT").await;
+        let error = store.scan(&after, &extent).next().await.unwrap().unwrap_err();
+        assert!(matches!(error.kind, StoreErrorKind::NoSuchColumn { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
+async fn limits_hold_over_all_reads_of_a_store() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        server.exec(&format!("INSERT INTO t SELECT seq FROM {}", count(4000))).await;
+        let mut settings = server.settings("source");
+        settings.limits.rows_per_second = NonZeroU32::new(2_000);
+        settings.limits.concurrency = rows(2);
+        let store = store::open(&settings).await.unwrap();
+        let read = read(store.as_ref(), "t", &["id"]).await;
+        let began = std::time::Instant::now();
+        let ranges = [
+            (None, Some(1_001)),
+            (Some(1_001), Some(2_001)),
+            (Some(2_001), Some(3_001)),
+            (Some(3_001), None),
+        ];
+        let extents = ranges.map(|(from, until)| Extent::Range(Range { from, until }));
+        let scans = extents.iter().map(|extent| store.scan(&read, extent).collect::<Vec<_>>());
+        let pages = futures::future::join_all(scans).await;
+        let found: usize =
+            pages.iter().flatten().map(|page| page.as_ref().unwrap().rows.rows).sum();
+        assert_eq!(found, 4_000);
+        // 4,000 rows less the burst and the steps in flight, at 2,000 a second.
+        assert!(began.elapsed() > Duration::from_millis(700), "{:?}", began.elapsed());
+        let mut conn = server.conn().await;
+        let most: Option<(String, u64)> =
+            conn.query_first("SHOW GLOBAL STATUS LIKE 'Max_used_connections'").await.unwrap();
+        assert!(most.unwrap().1 <= 4, "two connections of the store, and those of the test");
+    }
+}
+
+/// Makes an authority and a certificate of it for `name`, in `directory`.
+fn certify(directory: &Path, authority: &str, name: &str) {
+    let path = |file: &str| directory.join(format!("{authority}-{file}")).display().to_string();
+    let openssl = |arguments: &[&str]| {
+        let done = Command::new("openssl").args(arguments).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let (ca, ca_key) = (path("ca.pem"), path("ca-key.pem"));
+    let new_ca =
+        ["req", "-x509", "-days", "2", "-subj", "/CN=authority", "-out", &ca, "-keyout", &ca_key];
+    openssl(&[&new_ca[..], &key[..]].concat());
+    let (request, extensions) = (path("request.pem"), path("extensions"));
+    fs::write(&extensions, format!("subjectAltName={name}\nbasicConstraints=CA:FALSE\n")).unwrap();
+    let new_key = path("key.pem");
+    let new = ["req", "-new", "-subj", "/CN=server", "-out", &request, "-keyout", &new_key];
+    openssl(&[&new[..], &key[..]].concat());
+    openssl(&[
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        &request,
+        "-CA",
+        &ca,
+        "-CAkey",
+        &ca_key,
+        "-CAcreateserial",
+        "-extfile",
+        &extensions,
+        "-out",
+        &path("cert.pem"),
+    ]);
+}
+
+#[tokio::test]
+async fn tls_is_verified_as_far_as_it_is_asked() {
+    let keys = tempfile::tempdir().unwrap();
+    certify(keys.path(), "right", "IP:127.0.0.1");
+    certify(keys.path(), "other", "DNS:elsewhere.example");
+    for (authority, name_fits) in [("right", true), ("other", false)] {
+        let file = |file: &str| keys.path().join(format!("{authority}-{file}"));
+        let arguments = [
+            format!("--ssl-ca={}", file("ca.pem").display()),
+            format!("--ssl-cert={}", file("cert.pem").display()),
+            format!("--ssl-key={}", file("key.pem").display()),
+        ];
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let server = Server::start_with(&arguments).await;
+        server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
+        server.exec("ALTER USER driftd@'127.0.0.1' REQUIRE SSL").await;
+        let describe = async |tls: Tls| {
+            let kind = store::Kind::Mysql(MysqlSettings { tls, ..server.mysql() });
+            let settings = store::Settings { kind, ..server.settings("source") };
+            store::open(&settings).await.unwrap().describe("t").await
+        };
+        describe(Tls::Required).await.unwrap();
+        let verified = describe(Tls::VerifiedBy(file("ca.pem"))).await;
+        assert_eq!(verified.is_ok(), name_fits, "{verified:?}");
+        let wrong = if name_fits { "other-ca.pem" } else { "right-ca.pem" };
+        for tls in [Tls::VerifiedBy(keys.path().join(wrong)), Tls::Verified] {
+            let error = describe(tls).await.unwrap_err();
+            assert!(error.to_string().contains("over TLS"), "{error}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains("certificate"), "{cause}");
+        }
+        let error = describe(Tls::Disabled).await.unwrap_err();
+        assert_eq!(error.kind.code(), "store-denied", "{error}");
+        let error = describe(Tls::VerifiedBy(keys.path().join("nowhere.pem"))).await.unwrap_err();
+        assert!(error.to_string().contains("nowhere.pem"), "{error}");
+    }
+    let server = Server::start().await;
+    let kind = store::Kind::Mysql(MysqlSettings { tls: Tls::Required, ..server.mysql() });
+    let settings = store::Settings { kind, ..server.settings("source") };
+    let error = store::open(&settings).await.unwrap().describe("t").await.unwrap_err();
+    assert!(error.to_string().contains("does not offer TLS"), "{error}");
+}
+
+/// How many prepared statements were executed so far.
+async fn executed(conn: &mut Conn) -> u64 {
+    let count: Option<(String, u64)> =
+        conn.query_first("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'").await.unwrap();
+    count.unwrap().1
+}

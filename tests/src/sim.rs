@@ -1,0 +1,477 @@
+//! A seeded simulation of engine, checks, settling and journal in a faulty world.
+//!
+//! Owns the simulated run: it carries decisions out as `run` does, with a simulated clock, memory
+//! stores, and jobs that take their time and end out of order. Refuses to judge: tests read the
+//! record. Invariant: the same seed and the same calls give the same log.
+
+pub mod judge;
+pub mod relations;
+mod seam;
+pub mod world;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use driftd::check::{self, Context};
+use driftd::engine::{self, Decision, Engine, Event, HookTiming, Job, Until};
+use driftd::journal::{self, Journal};
+use driftd::model::{Commit, Direction, Happening, HookState, Leads, Moment, PairingStatus, Side};
+use driftd::store::Store;
+use driftd::store::memory::{Handle, Memory};
+use driftd::{abort, plan, settle};
+use futures::FutureExt;
+use rand::Rng;
+
+use relations::{Pairing, Shape};
+pub use seam::EXCLUDED;
+use seam::{Lying, Passing};
+use world::{Knobs, World};
+
+/// What is simulated.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Everything that is drawn is drawn from it.
+    pub seed: u64,
+    /// The world.
+    pub knobs: Knobs,
+    /// The pairing.
+    pub pairing: Pairing,
+    /// When the migration must stop.
+    pub abort: abort::Settings,
+    /// The hooks, by name, with the chance (of 100) that a try succeeds.
+    pub hooks: Vec<(String, u32)>,
+    /// How long the run goes on.
+    pub until: Until,
+    /// The longest time that a job takes beside its reads, in milliseconds.
+    pub job_millis: u64,
+    /// The chance, of 1,000, that the process dies around a decision.
+    pub crashes: u32,
+    /// Where the journal is; none: in memory, where it survives the simulated process.
+    pub journal: Option<PathBuf>,
+    /// Whether stores lie about failed reads: broken on purpose.
+    pub lying: bool,
+}
+
+impl Setting {
+    /// A small world with everything in motion.
+    #[must_use]
+    pub fn new(seed: u64, shape: Shape) -> Self {
+        let nonzero = |number| NonZeroU32::new(number).expect("not zero");
+        Self {
+            seed,
+            knobs: Knobs::default(),
+            pairing: Pairing {
+                shape,
+                leader: Side::Source,
+                versioned: true,
+                invariant: false,
+                blind: None,
+                plan: plan::Settings {
+                    partition_rows: nonzero(40),
+                    page_rows: nonzero(16),
+                    concurrency: nonzero(3),
+                    rest: Duration::from_secs(5),
+                    tries: nonzero(4),
+                    backoff: Duration::from_secs(1),
+                    seed: None,
+                },
+                settle: settle::Settings {
+                    lag_budget: Duration::from_secs(12),
+                    settle: Duration::from_secs(8),
+                    first_wait: Duration::from_secs(1),
+                    wait_max: Duration::from_secs(20),
+                    looks_max: 20,
+                    crowd: 20,
+                    suspects_max: 400,
+                    pause_max: Duration::from_secs(300),
+                },
+                window_rows: nonzero(160),
+                seed,
+            },
+            abort: abort::Settings { mode: abort::Mode::Armed, criteria: Vec::new() },
+            hooks: Vec::new(),
+            until: Until::Stopped,
+            job_millis: 400,
+            crashes: 0,
+            journal: None,
+            lying: false,
+        }
+    }
+}
+
+/// Something that a test does to what passes between driftd's parts.
+type Tamper<T> = Box<dyn FnMut(&mut T)>;
+
+/// What is on its way.
+#[derive(Debug)]
+enum Pending {
+    Begins(Job),
+    Ends(Event),
+}
+
+/// What happened, as the outside saw it.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Committed occurrences, in order: number, when, what.
+    pub occurrences: Vec<(u64, Moment, Happening)>,
+    /// Hook runs that began: when, the job, the hook.
+    pub runs: Vec<(Moment, u64, String)>,
+    /// When the success of hook jobs was recorded.
+    pub succeeded: BTreeMap<u64, Moment>,
+    /// What must never be: found by the simulation itself.
+    pub faults: Vec<String>,
+    /// How often the process died.
+    pub crashes: u32,
+    /// The most suspects at once.
+    pub suspects_max: u64,
+    /// Every event and decision, in words.
+    pub log: Vec<String>,
+}
+
+/// A simulated run.
+pub struct Sim {
+    world: Arc<Mutex<World>>,
+    setting: Setting,
+    context: Context,
+    engine: Engine,
+    journal: Option<Journal>,
+    pending: BTreeMap<(Moment, u64), Pending>,
+    sequence: u64,
+    wake: Option<Moment>,
+    finished: bool,
+    /// What happened.
+    pub record: Record,
+    /// Changes commits on their way to the journal: a driver that is broken on purpose.
+    pub tamper_commit: Option<Tamper<Commit>>,
+    /// Changes events on their way to the engine: a driver that is broken on purpose.
+    pub tamper_event: Option<Tamper<Event>>,
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sim").field("setting", &self.setting).finish_non_exhaustive()
+    }
+}
+
+impl Sim {
+    /// A world that nobody watches yet, and a run that begins.
+    #[must_use]
+    pub fn new(setting: Setting) -> Self {
+        let (source, source_handle) = Memory::new("source", false);
+        let (target, target_handle) = Memory::new("target", setting.knobs.refresh_every.is_some());
+        let shape = setting.pairing.shape;
+        let sides = (shape, setting.pairing.leader);
+        let handles = [source_handle, target_handle];
+        let world = World::new(setting.seed, setting.knobs.clone(), sides, handles);
+        let world = Arc::new(Mutex::new(world));
+        let stores = [Arc::new(source) as Arc<dyn Store>, Arc::new(target)].map(|store| {
+            let store: Arc<dyn Store> = if setting.lying { Arc::new(Lying(store)) } else { store };
+            let world = Arc::clone(&world);
+            Arc::new(Passing::new(store, Arc::new(move || lock(&world).pass()))) as Arc<dyn Store>
+        });
+        let clock = Arc::clone(&world);
+        let context = setting.pairing.context(stores, Arc::new(move || lock(&clock).now()));
+        let now = lock(&world).now();
+        let journal = open(&setting, now);
+        let engine = Engine::new(
+            engine_settings(&setting),
+            journal.load().expect("an empty journal can be read"),
+            now,
+        );
+        let mut sim = Self {
+            world,
+            setting,
+            context,
+            engine,
+            journal: Some(journal),
+            pending: BTreeMap::new(),
+            sequence: 0,
+            wake: None,
+            finished: false,
+            record: Record::default(),
+            tamper_commit: None,
+            tamper_event: None,
+        };
+        sim.feed(Event::Started);
+        sim
+    }
+
+    /// The world, to be changed.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.world)
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.world().now()
+    }
+
+    /// A store's handle.
+    #[must_use]
+    pub fn handle(&self, side: Side) -> Handle {
+        self.world().handle(side).clone()
+    }
+
+    /// How far the pairing has come.
+    ///
+    /// # Panics
+    /// Never: there is one pairing.
+    #[must_use]
+    pub fn status(&self) -> PairingStatus {
+        self.engine.statuses().into_iter().next().expect("there is a pairing")
+    }
+
+    /// The engine.
+    #[must_use]
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Whether the run is over.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Goes on for some time.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now().after(time);
+        self.run_until(until);
+    }
+
+    /// Goes on until a pass that began from now on is complete, at most `limit`; whether one was.
+    pub fn run_pass(&mut self, limit: Duration) -> bool {
+        let from = self.now();
+        let end = from.after(limit);
+        loop {
+            let complete = self.record.occurrences.iter().any(|(_, _, what)| {
+                matches!(what, Happening::PassCompleted { began, .. } if *began >= from)
+            });
+            if complete || self.now() >= end {
+                return complete;
+            }
+            let next = self.now().after(Duration::from_secs(1));
+            self.run_until(next);
+        }
+    }
+
+    /// Goes on until `until`.
+    pub fn run_until(&mut self, until: Moment) {
+        while !self.finished {
+            let job = self.pending.keys().next().map(|(at, _)| *at);
+            let Some(next) = job.into_iter().chain(self.wake).min() else {
+                self.record.faults.push("nothing is under way and nothing will be".to_owned());
+                break;
+            };
+            if next > until {
+                break;
+            }
+            self.world().advance(next);
+            if job == Some(next) {
+                self.go_on();
+            } else {
+                self.wake = None;
+                self.feed(Event::Tick);
+            }
+        }
+        self.world().advance(until);
+    }
+
+    /// Gives the engine an event that comes from outside.
+    pub fn feed(&mut self, mut event: Event) {
+        if let Some(tamper) = &mut self.tamper_event {
+            tamper(&mut event);
+        }
+        let now = self.now();
+        self.record.log.push(format!("{} {}", now.0, judge::event(&event)));
+        let decision = self.engine.apply(now, event);
+        self.carry_out(now, decision);
+    }
+
+    /// The process dies; what was under way is gone. It starts again at once.
+    pub fn crash(&mut self) {
+        self.record.crashes += 1;
+        self.record.log.push(format!("{} dies", self.now().0));
+        self.pending.clear();
+        self.wake = None;
+        if self.setting.journal.is_some() {
+            // The lock must be let go before the file can be opened again.
+            self.journal = None;
+            self.journal = Some(open(&self.setting, self.now()));
+        }
+        let saved = self.journal().load().expect("the journal can be read");
+        self.engine = Engine::new(engine_settings(&self.setting), saved, self.now());
+        self.feed(Event::Started);
+    }
+
+    fn journal(&mut self) -> &mut Journal {
+        self.journal.as_mut().expect("the journal is open")
+    }
+
+    fn chance(&self, of: u32, all: u32) -> bool {
+        of > 0 && self.world().rng.random_range(0..all) < of
+    }
+
+    /// Makes a decision real, as `run` does: journal, then what others see, then jobs.
+    fn carry_out(&mut self, now: Moment, decision: Decision) {
+        let Decision { mut commit, jobs, wake, finished, .. } = decision;
+        if self.chance(self.setting.crashes, 2_000) {
+            // Before the commit: the decision is lost.
+            return self.crash();
+        }
+        self.record.log.extend(judge::commit(&commit));
+        let rendered: Vec<(u64, Vec<u8>)> = commit
+            .occurrences
+            .iter()
+            .map(|one| (one.number, format!("{one:?}").into_bytes()))
+            .collect();
+        self.note(now, &commit);
+        if let Some(tamper) = &mut self.tamper_commit {
+            tamper(&mut commit);
+        }
+        let kept: Vec<u64> = commit.occurrences.iter().map(|one| one.number).collect();
+        let rendered: Vec<_> =
+            rendered.into_iter().filter(|(number, _)| kept.contains(number)).collect();
+        if let Err(error) = self.journal().commit(&commit, &rendered) {
+            self.record.faults.push(format!("the journal refuses a commit: {error:?}"));
+            self.finished = true;
+            return;
+        }
+        if self.chance(self.setting.crashes, 2_000) {
+            // After the commit: its jobs are lost.
+            return self.crash();
+        }
+        if wake.is_some_and(|wake| wake <= now) {
+            self.record.faults.push(format!("woken at once, for ever, at {}", now.0));
+        }
+        // The daemon looks for commands twice a second, whatever the engine wishes.
+        self.wake = wake.filter(|wake| *wake > now).or_else(|| Some(now.after(IDLE)));
+        self.finished = finished;
+        for job in jobs {
+            self.record.log.push(format!("  {}", judge::job(&job)));
+            let soon = self.draw(50);
+            self.push(soon, Pending::Begins(job));
+        }
+    }
+
+    /// What the outside sees of a commit.
+    fn note(&mut self, now: Moment, commit: &Commit) {
+        let last = self.record.occurrences.last().map_or(0, |(number, _, _)| *number);
+        for (place, one) in commit.occurrences.iter().enumerate() {
+            if one.number != last + 1 + place as u64 {
+                let fault = format!("event {} comes after {last}, at place {place}", one.number);
+                self.record.faults.push(fault);
+            }
+            self.record.occurrences.push((one.number, one.at, one.what.clone()));
+        }
+        for job in commit.hooks.iter().filter(|job| job.state == HookState::Succeeded) {
+            self.record.succeeded.insert(job.id, now);
+        }
+        for status in &commit.status {
+            self.record.suspects_max = self.record.suspects_max.max(status.suspects);
+        }
+    }
+
+    fn draw(&self, millis: u64) -> Duration {
+        Duration::from_micros(self.world().rng.random_range(0..=millis * 1_000))
+    }
+
+    fn push(&mut self, wait: Duration, pending: Pending) {
+        self.sequence += 1;
+        let at = self.now().after(wait);
+        self.pending.insert((at, self.sequence), pending);
+    }
+
+    fn go_on(&mut self) {
+        match self.pending.pop_first() {
+            Some((_, Pending::Ends(event))) => self.feed(event),
+            Some((_, Pending::Begins(job))) => {
+                let event = self.carry_out_job(job);
+                let wait = self.draw(self.setting.job_millis);
+                self.push(wait, Pending::Ends(event));
+            }
+            None => {}
+        }
+    }
+
+    /// Reads what a job reads, now; time passes meanwhile.
+    fn carry_out_job(&mut self, job: Job) -> Event {
+        let began = self.now();
+        match job {
+            Job::Split { pairing, direction } => {
+                let side = match direction {
+                    Direction::Aligned => Leads(self.setting.pairing.leader).leader(),
+                    Direction::FromSource => Side::Source,
+                    Direction::FromTarget => Side::Target,
+                };
+                let here = self.context.side(side);
+                let split =
+                    here.store.split(&here.read.schema.relation, self.context.partition_rows);
+                let extents = at_once(split).map_err(|error| check::store_fault(side, &error));
+                Event::Split { pairing, direction, extents }
+            }
+            Job::Check { check, partition, crowd, .. } => {
+                let outcome = at_once(check::check(&self.context, &partition, crowd, began));
+                Event::Checked { check, began, outcome }
+            }
+            Job::Look { look, asked, .. } => {
+                let result = at_once(check::look(&self.context, &asked, began));
+                Event::Looked { look, result }
+            }
+            Job::Hook(job) => {
+                self.record.runs.push((began, job.id, job.hook.clone()));
+                let hooks = self.setting.hooks.iter();
+                let chance = hooks.filter(|(name, _)| *name == job.hook).map(|(_, chance)| *chance);
+                let success = self.chance(chance.max().unwrap_or(0), 100);
+                let detail = if success { "done" } else { "exit status 1" }.to_owned();
+                Event::HookEnded { job: job.id, success, detail }
+            }
+        }
+    }
+}
+
+/// How often the daemon wakes by itself.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Memory stores never wait.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    future.now_or_never().expect("a memory store answers at once")
+}
+
+fn open(setting: &Setting, now: Moment) -> Journal {
+    let opened = match &setting.journal {
+        None => Journal::in_memory(),
+        Some(path) => {
+            let settings = journal::Settings {
+                path: path.clone(),
+                retention: Duration::from_secs(86_400),
+                size_max: 1 << 30,
+            };
+            Journal::open(&settings, now)
+        }
+    };
+    opened.expect("the journal can be opened")
+}
+
+fn engine_settings(setting: &Setting) -> engine::Settings {
+    let timing = |name: &str| HookTiming {
+        name: name.to_owned(),
+        deadline: Duration::from_secs(20),
+        backoff: Duration::from_secs(1),
+    };
+    engine::Settings {
+        pairings: vec![setting.pairing.spec()],
+        abort: setting.abort.clone(),
+        hooks: setting.hooks.iter().map(|(name, _)| timing(name)).collect(),
+        until: setting.until,
+    }
+}
+
+fn lock(world: &Mutex<World>) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,212 @@
+//! Wrappers at the seams of the daemon.
+//!
+//! Owns a store in which time passes while it is read, a store that lies about failed reads, and a
+//! mapping that excludes rows and checks an invariant. Refuses knowledge of what is simulated.
+//! Invariant: production types have no switches for tests; whatever a test needs is put around them.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use driftd::model::{
+    Batch, Extent, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Severity,
+    Side, Standing, Violation,
+};
+use driftd::plugin::{Located, Mapped, Mapper, PairViolation, Pairs, PluginError, Session};
+use driftd::store::{Abilities, Care, Fetched, Page, Read, Store, StoreError};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+
+/// A store in which time passes with every page and every fetch.
+pub(super) struct Passing {
+    inner: Arc<dyn Store>,
+    pass: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Passing {
+    /// Puts `pass` around the reads of `inner`.
+    #[must_use]
+    pub(super) fn new(inner: Arc<dyn Store>, pass: Arc<dyn Fn() + Send + Sync>) -> Self {
+        Self { inner, pass }
+    }
+}
+
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Passing").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl Store for Passing {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn describe<'a>(
+        &'a self,
+        relation: &'a str,
+    ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
+        self.inner.describe(relation)
+    }
+
+    fn split<'a>(
+        &'a self,
+        relation: &'a str,
+        rows: NonZeroU32,
+    ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
+        self.inner.split(relation, rows)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        read: &'a Read,
+        extent: &'a Extent,
+    ) -> BoxStream<'a, Result<Page, StoreError>> {
+        let pages = self.inner.scan(read, extent);
+        pages.inspect(|_page| (self.pass)()).boxed()
+    }
+
+    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
+        async move {
+            (self.pass)();
+            let fetched = self.inner.fetch(read, keys, care).await;
+            (self.pass)();
+            fetched
+        }
+        .boxed()
+    }
+}
+
+/// A store that is broken on purpose: what could not be fetched is not there, and a scan that fails
+/// is over.
+#[derive(Debug)]
+pub(super) struct Lying(pub(super) Arc<dyn Store>);
+
+impl Store for Lying {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.0.abilities()
+    }
+
+    fn describe<'a>(
+        &'a self,
+        relation: &'a str,
+    ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
+        self.0.describe(relation)
+    }
+
+    fn split<'a>(
+        &'a self,
+        relation: &'a str,
+        rows: NonZeroU32,
+    ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
+        self.0.split(relation, rows)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        read: &'a Read,
+        extent: &'a Extent,
+    ) -> BoxStream<'a, Result<Page, StoreError>> {
+        self.0.scan(read, extent).take_while(|page| futures::future::ready(page.is_ok())).boxed()
+    }
+
+    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
+        async move { Fetched { unread: Vec::new(), ..self.0.fetch(read, keys, care).await } }
+            .boxed()
+    }
+}
+
+/// The text with which the name of an excluded entity begins.
+pub const EXCLUDED: &str = "out-of-scope";
+
+/// A mapping that excludes what is named so, and checks that no amount is negative.
+#[derive(Debug)]
+pub(super) struct Judging {
+    inner: Arc<dyn Mapper>,
+    plan: MappingPlan,
+    invariants: Vec<InvariantDef>,
+}
+
+impl Judging {
+    /// Judges what `inner` maps. The entity's second field is its name, the fourth its amount.
+    #[must_use]
+    pub(super) fn new(inner: Arc<dyn Mapper>, invariant: bool) -> Self {
+        let mut plan = inner.plan().clone();
+        plan.source.mapped = true;
+        plan.target.mapped = true;
+        let balance = InvariantDef {
+            id: "balance".to_owned(),
+            summary: "no amount is negative".to_owned(),
+            severity: Severity::Critical,
+        };
+        Self { inner, plan, invariants: invariant.then_some(balance).into_iter().collect() }
+    }
+}
+
+impl Mapper for Judging {
+    fn identity(&self) -> MappingIdentity {
+        self.inner.identity()
+    }
+
+    fn plan(&self) -> &MappingPlan {
+        &self.plan
+    }
+
+    fn invariants(&self) -> &[InvariantDef] {
+        &self.invariants
+    }
+
+    fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
+        Ok(Box::new(JudgingSession(self.inner.begin(as_of)?)))
+    }
+}
+
+struct JudgingSession(Box<dyn Session>);
+
+impl Session for JudgingSession {
+    fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+        let mut mapped = self.0.map(side, rows)?;
+        let names = &mapped.entities.columns[1];
+        for (row, standing) in mapped.standing.iter_mut().enumerate() {
+            if names.bytes(row).is_some_and(|name| contains(name, EXCLUDED)) {
+                *standing = Standing::Excluded;
+            }
+        }
+        Ok(mapped)
+    }
+
+    fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
+        self.0.locate(side, entities)
+    }
+
+    fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
+        let negative = |batch: &Batch, present: &[bool], row: usize| {
+            present[row] && batch.columns[3].bytes(row).is_some_and(is_negative)
+        };
+        let broken = (0..pairs.source_present.len()).filter(|&row| {
+            negative(pairs.source, pairs.source_present, row)
+                || negative(pairs.target, pairs.target_present, row)
+        });
+        let violation = || Violation { invariant: 0, message: "negative".to_owned() };
+        Ok(broken.map(|pair| PairViolation { pair, violation: violation() }).collect())
+    }
+}
+
+/// Whether a cell, as text or as the encoding of one, contains `text`.
+fn contains(cell: &[u8], text: &str) -> bool {
+    cell.windows(text.len()).any(|part| part == text.as_bytes())
+}
+
+/// Whether a decimal cell is negative: as ASCII, or as the encoding of a small integer.
+fn is_negative(cell: &[u8]) -> bool {
+    matches!(cell.first(), Some(0x20..=0x2f))
+}
