@@ -192,13 +192,7 @@ impl Pairing {
         }
     }
 
-    fn judge(
-        &mut self,
-        step: &mut Step<'_>,
-        suspect: Suspect,
-        sighting: &Sighting,
-        began: Moment,
-    ) {
+    fn judge(&mut self, step: &mut Step<'_>, suspect: Suspect, sighting: &Sighting, began: Moment) {
         let now = step.now;
         let sides = self.sides(sighting);
         let check = suspect.check;

@@ -197,11 +197,9 @@ fn a_pipeline_that_stopped_is_one_incident() {
 #[test]
 fn what_heals_late_is_lag_if_it_was_seen_to_be_late_of_late() {
     let settings = Settings { lag_budget: Duration::from_secs(10), ..Settings::default() };
-    for (healed, opens) in [
-        (healed(12, 11, 195), true),
-        (healed(12, 9, 195), false),
-        (healed(60, 11, 180), false),
-    ] {
+    for (healed, opens) in
+        [(healed(12, 11, 195), true), (healed(12, 9, 195), false), (healed(60, 11, 180), false)]
+    {
         let mut lag = Lag::new(at(100));
         lag.healed(at(200), &healed, &settings);
         let change = lag.weigh(at(200), std::iter::empty(), &settings);
