@@ -3,8 +3,8 @@
 //! Owns starting a child and reading from `/proc` what it used. Refuses to know what it does.
 //! Invariant: a child is dead when its handle is dropped.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -46,16 +46,12 @@ pub(crate) fn median(runs: &[Run]) -> Run {
     runs[runs.len() / 2].clone()
 }
 
-/// The program built with the same profile as this one, in the directory above.
-pub(crate) fn driftd() -> PathBuf {
-    let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("driftd");
-    assert!(program.exists(), "build it first: cargo build --release");
-    program
-}
+/// The daemon, built from the same source with the same profile as this program.
+pub(crate) const DRIFTD: &str = env!("CARGO_BIN_EXE_driftd-under-test");
 
 /// Runs a program to its end.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-pub(crate) async fn measure(program: &Path, arguments: &[&str]) -> Run {
+pub(crate) async fn measure(program: impl AsRef<OsStr>, arguments: &[&str]) -> Run {
     let began = Instant::now();
     let mut child = Command::new(program)
         .args(arguments)

@@ -104,7 +104,7 @@ impl Servers {
         files::write(directory, case, self);
         let config = directory.join("driftd.toml");
         let config = config.to_str().unwrap();
-        let run = child::measure(&child::driftd(), &["verify", "--json", "--config", config]).await;
+        let run = child::measure(child::DRIFTD, &["verify", "--json", "--config", config]).await;
         assert_eq!(run.code, Some(0), "not verified same:\n{}", run.output);
         let said: serde_json::Value = serde_json::from_str(&run.output).unwrap();
         // A lookup sees every entity once in each direction.
@@ -119,7 +119,7 @@ impl Servers {
         let program = std::env::current_exe().unwrap();
         let rows = rows.to_string();
         let run =
-            child::measure(&program, &["bare", case.bare(), &port, &rows, self.endpoint()]).await;
+            child::measure(program, &["bare", case.bare(), &port, &rows, self.endpoint()]).await;
         assert_eq!(run.code, Some(0), "{}", run.output);
         run
     }

@@ -66,6 +66,41 @@ struct Rules {
     tolerance: Option<f64>,
 }
 
+/// A column as digesting reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cells<'a> {
+    column: &'a Column,
+    /// All of its bytes, if they are text as a whole: then no cell needs to be checked by itself.
+    text: Option<&'a str>,
+}
+
+impl<'a> Cells<'a> {
+    /// A column of which few cells are read.
+    const fn some(column: &'a Column) -> Self {
+        Self { column, text: None }
+    }
+
+    /// A column that is read whole.
+    fn all(column: &'a Column, logical: Logical) -> Self {
+        let is_text =
+            matches!(logical, Logical::Text | Logical::Enum | Logical::Set | Logical::Decimal);
+        let text = match &column.values {
+            Buffer::Bytes(values) if is_text => std::str::from_utf8(&values.data).ok(),
+            Buffer::Bytes(_) | Buffer::Int64(_) | Buffer::UInt64(_) | Buffer::Float64(_) => None,
+        };
+        Self { column, text }
+    }
+
+    /// The text of row `row`, if it is known to be one.
+    #[inline]
+    fn known_text(self, row: usize) -> Option<&'a str> {
+        let Buffer::Bytes(values) = &self.column.values else { return None };
+        let (from, until) = (values.offsets[row], values.offsets[row + 1]);
+        // None where a cell begins or ends within a character.
+        self.text?.get(from as usize..until as usize)
+    }
+}
+
 /// What a cell holds besides a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cell {
@@ -118,19 +153,26 @@ impl Canon {
         self.compared.iter().map(|&at| self.fields[at].name.as_str())
     }
 
+    /// The columns of a batch, to digest all of its rows.
+    #[must_use]
+    pub fn cells<'a>(&self, entities: &'a Batch) -> Vec<Cells<'a>> {
+        let fields = self.fields.iter().zip(&entities.columns);
+        fields.map(|(field, column)| Cells::all(column, field.logical)).collect()
+    }
+
     /// The entity digest of row `row`; its key is appended to `keys`.
     ///
     /// # Errors
     /// If a cell has no canonical value, or a key field is absent or null; then nothing is appended.
     pub fn digest(
         &self,
-        entities: &Batch,
+        cells: &[Cells<'_>],
         row: usize,
         scratch: &mut Vec<u8>,
         keys: &mut Vec<u8>,
     ) -> Result<Digest, CellError> {
         let before = keys.len();
-        let digest = self.digest_into(entities, row, scratch, keys);
+        let digest = self.digest_into(cells, row, scratch, keys);
         if digest.is_err() {
             keys.truncate(before);
         }
@@ -139,7 +181,7 @@ impl Canon {
 
     fn digest_into(
         &self,
-        entities: &Batch,
+        cells: &[Cells<'_>],
         row: usize,
         scratch: &mut Vec<u8>,
         keys: &mut Vec<u8>,
@@ -155,7 +197,7 @@ impl Canon {
             let start = scratch.len();
             scratch.extend_from_slice(&field.head);
             let value = scratch.len();
-            let cell = field.encode(&entities.columns[at], row, scratch)?;
+            let cell = field.encode(cells[at], row, scratch)?;
             let is_key = self.keys.get(key_parts) == Some(&at);
             if is_key {
                 if cell != Cell::Value {
@@ -197,7 +239,8 @@ impl Canon {
             scratch.clear();
             let field = &self.fields[at];
             scratch.extend_from_slice(&field.head);
-            if field.encode(&entities.columns[at], row, &mut scratch)? == Cell::Absent {
+            if field.encode(Cells::some(&entities.columns[at]), row, &mut scratch)? == Cell::Absent
+            {
                 scratch.truncate(field.head.len());
             }
             fields.push(self.hash(&scratch));
@@ -226,8 +269,8 @@ impl Canon {
         Some(Version(number))
     }
 
-    /// The newest of the versions that `rows` declare, where versions are points in time; those
-    /// after `now` are passed over.
+    /// The newest of the versions that `rows` declare, where versions are points in time, without
+    /// those after `now`.
     #[must_use]
     pub fn newest(
         &self,
@@ -284,7 +327,7 @@ impl Canon {
             let field = &self.fields[at];
             let bytes = |(batch, row): (&Batch, usize)| -> Result<Vec<u8>, CellError> {
                 let mut bytes = Vec::new();
-                if field.encode(&batch.columns[at], row, &mut bytes)? == Cell::Absent {
+                if field.encode(Cells::some(&batch.columns[at]), row, &mut bytes)? == Cell::Absent {
                     bytes.clear();
                 }
                 Ok(bytes)
@@ -307,7 +350,8 @@ impl Canon {
     /// As [`Canon::digest`].
     pub fn key(&self, entities: &Batch, row: usize) -> Result<Key, CellError> {
         let (mut scratch, mut keys) = (Vec::new(), Vec::new());
-        self.digest(entities, row, &mut scratch, &mut keys)?;
+        let cells: Vec<_> = entities.columns.iter().map(Cells::some).collect();
+        self.digest(&cells, row, &mut scratch, &mut keys)?;
         Ok(Key(keys.into_boxed_slice()))
     }
 
@@ -351,10 +395,10 @@ impl Field {
 
     /// Appends the canonical bytes of a cell; nothing for an absent one.
     #[inline]
-    fn encode(&self, column: &Column, row: usize, out: &mut Vec<u8>) -> Result<Cell, CellError> {
-        let mut cell = if column.is_valid(row) {
+    fn encode(&self, cells: Cells<'_>, row: usize, out: &mut Vec<u8>) -> Result<Cell, CellError> {
+        let mut cell = if cells.column.is_valid(row) {
             let start = out.len();
-            self.encode_value(column, row, out)?;
+            self.encode_value(cells, row, out)?;
             if out[start..] == [0xf6] {
                 out.truncate(start);
                 Cell::Null
@@ -384,10 +428,11 @@ impl Field {
 
     fn encode_value(
         &self,
-        column: &Column,
+        cells: Cells<'_>,
         row: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), CellError> {
+        let column = cells.column;
         match self.logical {
             Logical::Boolean => match self.integer(column, row)? {
                 0 => cbor::bool(out, false),
@@ -400,17 +445,17 @@ impl Field {
                 cbor::float(out, values[row]);
             }
             Logical::Decimal => {
-                let number = Number::parse(self.str(column, row)?);
+                let number = Number::parse(self.str(cells, row)?);
                 cbor::number(out, number.map_err(|error| self.wrong(error.to_string()))?);
             }
-            Logical::Text | Logical::Enum => self.text(self.str(column, row)?, out),
+            Logical::Text | Logical::Enum => self.text(self.str(cells, row)?, out),
             Logical::Binary => cbor::bytes(out, self.bytes(column, row)?),
             Logical::Timestamp => cbor::timestamp(out, self.small(column, row)?),
             Logical::DateTime => cbor::datetime(out, self.small(column, row)?),
             Logical::Date => cbor::date(out, self.small(column, row)?),
             Logical::Time => cbor::time(out, self.small(column, row)?),
             Logical::Set => {
-                let labels = self.str(column, row)?;
+                let labels = self.str(cells, row)?;
                 let members = labels.split(',').filter(|label| !label.is_empty());
                 let encoded = members.map(|label| Value::Text(label.to_owned()).to_cbor());
                 cbor::set(out, encoded.collect());
@@ -475,8 +520,11 @@ impl Field {
     }
 
     #[inline]
-    fn str<'a>(&self, column: &'a Column, row: usize) -> Result<&'a str, CellError> {
-        std::str::from_utf8(self.bytes(column, row)?)
+    fn str<'a>(&self, cells: Cells<'a>, row: usize) -> Result<&'a str, CellError> {
+        if let Some(text) = cells.known_text(row) {
+            return Ok(text);
+        }
+        std::str::from_utf8(self.bytes(cells.column, row)?)
             .map_err(|_utf8| self.wrong("text that is not UTF-8"))
     }
 
@@ -491,6 +539,60 @@ impl Field {
         match (number(a), number(b)) {
             (Some(a), Some(b)) => (a - b).abs() <= relative * a.abs().max(b.abs()),
             _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{ColumnBuilder, FieldDef};
+
+    /// Texts, and what is none.
+    fn cell() -> impl Strategy<Value = Option<Vec<u8>>> {
+        prop_oneof![
+            4 => ".{0,6}".prop_map(|text| Some(text.into_bytes())),
+            // Parts of characters, which together may be text.
+            1 => prop::sample::select(vec![&b"\xc3"[..], b"\xa9", b"\xff", b"\xc3\xa9"])
+                .prop_map(|bytes| Some(bytes.to_vec())),
+            1 => Just(None),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn reading_a_column_whole_changes_no_digest(texts in prop::collection::vec(cell(), 1..12)) {
+            let field = |name: &str, logical, role| FieldDef {
+                name: name.to_owned(),
+                logical,
+                role,
+                rules: Vec::new(),
+            };
+            let fields = vec![
+                field("id", Logical::Integer, Role::Key),
+                field("text", Logical::Text, Role::Compared),
+            ];
+            let entity = EntityDef { name: "user".to_owned(), fields };
+            let canon = Canon::new(&entity, [7; 32]).unwrap();
+            let (mut ids, mut column) = (ColumnBuilder::int64(0), ColumnBuilder::bytes(0));
+            for (id, text) in (0i64..).zip(&texts) {
+                ids.push_i64(id);
+                match text {
+                    Some(text) => column.push_bytes(text),
+                    None => column.push_null(),
+                }
+            }
+            let entities = Batch { rows: texts.len(), columns: vec![ids.finish(), column.finish()] };
+            let one_by_one: Vec<_> = entities.columns.iter().map(Cells::some).collect();
+            for row in 0..entities.rows {
+                let digest = |cells: &[Cells<'_>]| {
+                    let mut keys = Vec::new();
+                    (canon.digest(cells, row, &mut Vec::new(), &mut keys), keys)
+                };
+                prop_assert_eq!(digest(&canon.cells(&entities)), digest(&one_by_one));
+            }
         }
     }
 }

@@ -150,7 +150,7 @@ fn alike(canon: &Canon, source: &EntitySet, one: usize, target: &EntitySet, two:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::set::Stands;
+    use crate::compare::Stands;
     use crate::model::{Batch, ColumnBuilder, EntityDef, FieldDef, Logical, Role, Standing};
 
     fn canon() -> Canon {
@@ -169,10 +169,8 @@ mod tests {
         let batch = Batch { rows: ids.len(), columns: vec![column.finish()] };
         let mut set = EntitySet::default();
         let standing = vec![Standing::Present; ids.len()];
-        assert_eq!(
-            set.add(canon, batch.clone(), batch, Stands { standing: &standing, misplaced: &[] }),
-            []
-        );
+        let stands = Stands { standing: &standing, misplaced: &[] };
+        assert_eq!(set.add(canon, batch.clone(), batch, stands), []);
         set
     }
 

@@ -72,9 +72,9 @@ impl EntitySet {
         let page = self.pages.len();
         let mut faults = Vec::new();
         self.entries.reserve(entities.rows);
+        let cells = canon.cells(&entities);
         for (row, standing) in stands.standing.iter().enumerate() {
-            let digest = match canon.digest(&entities, row, &mut self.scratch, &mut self.keys.data)
-            {
+            let digest = match canon.digest(&cells, row, &mut self.scratch, &mut self.keys.data) {
                 Ok(digest) => digest,
                 // What is out of scope need not make sense.
                 Err(_) if *standing == Standing::Excluded => Digest::default(),

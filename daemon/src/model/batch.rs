@@ -296,6 +296,15 @@ impl ColumnBuilder {
         Self { values, validity: Vec::new(), rows: 0 }
     }
 
+    /// Makes room for `bytes` bytes of values, in a column of bytes.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        if let Buffer::Bytes(values) = &mut self.values {
+            values.data.reserve(bytes);
+        }
+        self
+    }
+
     /// How many values were pushed.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -93,8 +93,22 @@ impl<'a> Pages<'a> {
 
     fn open(&mut self) {
         let (rows, shape) = (self.page_rows, self.shape);
-        let builders = |of: &[usize]| of.iter().map(|i| builder(self.decodes[*i], rows)).collect();
-        (self.keys, self.columns) = (builders(&shape.keys), builders(&shape.columns));
+        // The next page is most often as large as the last one.
+        let room = |column: Option<&Column>| match column.map(|column| &column.values) {
+            Some(Buffer::Bytes(values)) => values.data.len() + values.data.len() / 8,
+            Some(Buffer::Int64(_) | Buffer::UInt64(_) | Buffer::Float64(_)) | None => 0,
+        };
+        let builders = |of: &[usize], last: Option<&Batch>| {
+            let columns = of.iter().enumerate();
+            let build = |(at, source): (usize, &usize)| {
+                let last = last.map(|batch| &batch.columns[at]);
+                builder(self.decodes[*source], rows).with_room(room(last))
+            };
+            columns.map(build).collect()
+        };
+        let last = self.pages.last();
+        self.keys = builders(&shape.keys, last.map(|page| &page.keys));
+        self.columns = builders(&shape.columns, last.map(|page| &page.rows));
     }
 
     fn close(&mut self) {
