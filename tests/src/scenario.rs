@@ -225,12 +225,14 @@ impl Said {
 pub struct Finding(pub Value);
 
 impl Finding {
-    /// Its kind and key, such as `missing 7`.
+    /// Its kind and key, such as `missing [7]`. A row that the mapping rejects is named by its place: its
+    /// key is known only from the other side.
     #[must_use]
     pub fn name(&self) -> String {
+        let kind = self.0["kind"].as_str().unwrap();
         let place = || self.0["target_at"][0].as_str().or_else(|| self.0["source_at"][0].as_str());
-        let key = self.0["key"].as_str().or_else(place).unwrap();
-        format!("{} {key}", self.0["kind"].as_str().unwrap())
+        let key = self.0["key"].as_str().filter(|_| kind != "unmappable");
+        format!("{kind} {}", key.or_else(place).unwrap())
     }
 
     /// Its number.

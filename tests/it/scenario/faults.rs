@@ -32,7 +32,7 @@ pub(super) async fn plant(shop: &Shop) -> Vec<&'static str> {
         "missing [131]",
         "stale [133]",
         "unexpected [931]",
-        "unmappable [136]",
+        "unmappable [\"TENANT#zebra-1\",\"USER#136\"]",
         "violation [135]",
     ]
 }
