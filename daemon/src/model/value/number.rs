@@ -72,7 +72,7 @@ impl Number {
     }
 
     /// The plain form of at most 18 digits, which nearly every number has; none: it has another.
-    fn parse_short(text: &[u8]) -> Option<Self> {
+    pub(super) fn parse_short(text: &[u8]) -> Option<Self> {
         let (negative, digits) = match text {
             [b'-', digits @ ..] => (true, digits),
             digits => (false, digits),
@@ -94,7 +94,7 @@ impl Number {
         Self::small(if negative { -mantissa } else { mantissa }, exponent)
     }
 
-    fn parse_any(text: &str) -> Result<Self, NumberError> {
+    pub(super) fn parse_any(text: &str) -> Result<Self, NumberError> {
         let (digits, exponent) = match text.split_once(['e', 'E']) {
             Some((digits, exponent)) => {
                 let exponent = exponent.strip_prefix('+').unwrap_or(exponent);
