@@ -62,13 +62,12 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long a difference must stand still: the lag budget or the settle time, or half as much
-    /// again as the lag that was observed of late, if that is longer, but never beyond twice the
-    /// configured.
+    /// How long a difference must stand still: the lag budget or the settle time, or twice the lag
+    /// that was observed of late, if that is longer, but never beyond twice the configured.
     #[must_use]
     pub fn window(&self, observed: Duration) -> Duration {
         let configured = self.lag_budget.max(self.settle);
-        configured.max(observed + observed / 2).min(configured * 2)
+        configured.max(observed * 2).min(configured * 2)
     }
 }
 
