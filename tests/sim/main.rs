@@ -3,8 +3,12 @@
 //! Each property is checked over many seeds, and each checker is shown to object to something that is
 //! broken on purpose.
 
+mod crowds;
+mod dying;
+mod failing;
 mod lasting;
 mod passing;
+mod stopping;
 
 use std::time::Duration;
 
@@ -28,12 +32,7 @@ fn expect(sim: &Sim, setting: &Setting, verdict: judge::Verdict) {
         let log = sim.record.log.iter().filter(|line| !line.ends_with("tick"));
         let log: Vec<&str> = log.map(String::as_str).collect();
         let tail = &log[log.len().saturating_sub(60)..];
-        panic!(
-            "seed {} {:?}: {what}\n{}",
-            setting.seed,
-            setting.pairing.shape,
-            tail.join("\n")
-        );
+        panic!("seed {} {:?}: {what}\n{}", setting.seed, setting.pairing.shape, tail.join("\n"));
     }
 }
 

@@ -19,9 +19,7 @@ use std::time::Duration;
 use driftd::check::{self, Context};
 use driftd::engine::{self, Decision, Engine, Event, HookTiming, Job, Until};
 use driftd::journal::{self, Journal};
-use driftd::model::{
-    Commit, Direction, Happening, HookState, Leads, Moment, PairingStatus, Side,
-};
+use driftd::model::{Commit, Direction, Happening, HookState, Leads, Moment, PairingStatus, Side};
 use driftd::store::Store;
 use driftd::store::memory::{Handle, Memory};
 use driftd::{abort, plan, settle};
@@ -171,8 +169,7 @@ impl Sim {
         let world = World::new(setting.seed, setting.knobs.clone(), sides, handles);
         let world = Arc::new(Mutex::new(world));
         let stores = [Arc::new(source) as Arc<dyn Store>, Arc::new(target)].map(|store| {
-            let store: Arc<dyn Store> =
-                if setting.lying { Arc::new(Lying(store)) } else { store };
+            let store: Arc<dyn Store> = if setting.lying { Arc::new(Lying(store)) } else { store };
             let world = Arc::clone(&world);
             Arc::new(Passing::new(store, Arc::new(move || lock(&world).pass()))) as Arc<dyn Store>
         });
@@ -413,7 +410,8 @@ impl Sim {
                     Direction::FromTarget => Side::Target,
                 };
                 let here = self.context.side(side);
-                let split = here.store.split(&here.read.schema.relation, self.context.partition_rows);
+                let split =
+                    here.store.split(&here.read.schema.relation, self.context.partition_rows);
                 let extents = at_once(split).map_err(|error| check::store_fault(side, &error));
                 Event::Split { pairing, direction, extents }
             }

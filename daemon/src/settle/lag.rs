@@ -62,11 +62,17 @@ impl Lag {
         }
     }
 
-    /// After a restart with suspects: until the follower is seen to move, nothing says that it has
-    /// since they were written. `since` is when an incident began that was open.
+    /// After a restart: nothing says that the follower has moved while nobody looked. `since` is when
+    /// an incident began that was open.
     #[must_use]
-    pub const fn resumed(since: Option<Moment>) -> Self {
-        Self { since, ..Self::new(Moment(i64::MIN)) }
+    pub const fn resumed(progress: Moment, since: Option<Moment>) -> Self {
+        Self { since, ..Self::new(progress) }
+    }
+
+    /// Up to when the follower is known to have applied what the leader wrote.
+    #[must_use]
+    pub const fn progress(&self) -> Moment {
+        self.progress
     }
 
     /// A suspect healed.

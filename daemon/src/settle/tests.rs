@@ -197,11 +197,9 @@ fn a_pipeline_that_stopped_is_one_incident() {
 #[test]
 fn what_heals_late_is_lag_if_it_was_seen_to_be_late_of_late() {
     let settings = Settings { lag_budget: Duration::from_secs(10), ..Settings::default() };
-    for (healed, opens) in [
-        (healed(12, 11, 195), true),
-        (healed(12, 9, 195), false),
-        (healed(60, 11, 180), false),
-    ] {
+    for (healed, opens) in
+        [(healed(12, 11, 195), true), (healed(12, 9, 195), false), (healed(60, 11, 180), false)]
+    {
         let mut lag = Lag::new(at(100));
         lag.healed(at(200), &healed, &settings);
         let change = lag.weigh(at(200), std::iter::empty(), &settings);
@@ -213,12 +211,12 @@ fn what_heals_late_is_lag_if_it_was_seen_to_be_late_of_late() {
 fn after_a_restart_a_pipeline_that_had_stopped_is_still_known_to_have() {
     let settings = Settings { lag_budget: Duration::from_secs(10), ..Settings::default() };
     let many = || (0..10).map(|n| at(101 + n));
-    let mut lag = Lag::resumed(Some(at(112)));
+    let mut lag = Lag::resumed(at(100), Some(at(112)));
     for second in [120, 140, 160] {
         assert_eq!(lag.weigh(at(second), many(), &settings), None, "it goes on");
         assert!(lag.paused(at(second), &settings));
     }
-    let mut lag = Lag::resumed(None);
+    let mut lag = Lag::resumed(at(100), None);
     assert!(matches!(lag.weigh(at(112), many(), &settings), Some(LagChange::Opened { .. })));
 }
 

@@ -78,7 +78,8 @@ pub fn commit(commit: &Commit) -> impl Iterator<Item = String> {
         commit.findings.len(),
         commit.hooks.len()
     );
-    let happened = commit.occurrences.iter().map(|one| format!("  {} {}", one.number, what(&one.what)));
+    let happened =
+        commit.occurrences.iter().map(|one| format!("  {} {}", one.number, what(&one.what)));
     std::iter::once(counts).chain(happened)
 }
 
@@ -106,7 +107,9 @@ fn what(what: &Happening) -> String {
         Happening::Tested { criterion, .. } => format!("tested {criterion}"),
         Happening::HookSucceeded(job) => format!("hook {} succeeded", job.id),
         Happening::HookFailed(job) => format!("hook {} failed", job.id),
-        Happening::Lagging { lag_micros, evidence, .. } => format!("lagging {lag_micros}: {evidence}"),
+        Happening::Lagging { lag_micros, evidence, .. } => {
+            format!("lagging {lag_micros}: {evidence}")
+        }
         Happening::CaughtUp { lasted_micros, .. } => format!("caught up after {lasted_micros}"),
         Happening::Unread { fault, partition, .. } => {
             format!("unread {} {}", fault.code, partition.is_some())
@@ -191,8 +194,7 @@ pub fn found(record: &Record, planted: &[Planted]) -> Verdict {
         return Err("a whole partition was found".to_owned());
     }
     for expected in planted {
-        let about: Vec<_> =
-            by_key.iter().filter(|(key, _)| expected.keys.contains(key)).collect();
+        let about: Vec<_> = by_key.iter().filter(|(key, _)| expected.keys.contains(key)).collect();
         match about.as_slice() {
             [] => return Err(format!("{} was not found: {:?}", expected.kind.as_str(), expected)),
             [(_, finding)] if finding.kind == expected.kind => {}

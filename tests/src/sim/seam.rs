@@ -190,8 +190,7 @@ impl Session for JudgingSession {
 
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
         let negative = |batch: &Batch, present: &[bool], row: usize| {
-            present[row]
-                && batch.columns[3].bytes(row).is_some_and(is_negative)
+            present[row] && batch.columns[3].bytes(row).is_some_and(is_negative)
         };
         let broken = (0..pairs.source_present.len()).filter(|&row| {
             negative(pairs.source, pairs.source_present, row)
