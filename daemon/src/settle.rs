@@ -163,7 +163,7 @@ pub fn looked(
     if sighting.agrees() && sighting.steady {
         return verdict::acquit(&suspect, sides, look);
     }
-    verdict::advance(&mut suspect, sighting, sides, now);
+    verdict::advance(&mut suspect, sighting, sides, look);
     let ripe = verdict::ripe(&suspect, began, settings.window(observed));
     if !ripe.is_empty() && !paused && !sighting.agrees() {
         let charges = verdict::charge(&suspect, &ripe);

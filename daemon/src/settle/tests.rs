@@ -124,6 +124,10 @@ fn only_what_stands_still_is_condemned() {
         (&["0 ab -", "3 ac -", "7 ad -"], "missing"),
         // It came and went: the streak begins anew.
         (&["0 aa -", "3 aa ab", "7 aa -", "9 aa -"], "looked at again"),
+        // What was written anew may have been there and gone while nobody looked for long.
+        (&["0 aa -", "3 aa -", "12 ab -"], "looked at again"),
+        (&["0 aa -", "3 aa -", "12 ab -", "14 ab -", "19 ab -"], "missing"),
+        (&["0 aa -", "3 aa -", "12 aa -"], "missing"),
         // A lost field of a hot row is found; its hot field is not charged.
         (&["0 pa xa", "2 qb xb", "4 rc xc", "8 sd xd"], "looked at again"),
         (&["0 pa xb", "2 pc xd", "4 pe xf", "8 pg xh"], "mismatch [0]"),
