@@ -73,6 +73,13 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Whether lookups go from the source and from the target: where both can be located.
+    const fn is_read_both_ways(&self) -> bool {
+        self.source.locatable && self.target.locatable
+    }
+}
+
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context").field("pairing", &self.pairing).finish_non_exhaustive()
@@ -92,6 +99,13 @@ pub async fn check(
         Err(error) => return unstarted(&partition.extent, &error),
     };
     window.crowd = crowd;
+    window.tells = match partition.direction {
+        Direction::FromSource if context.is_read_both_ways() => window::Tells::OfSource,
+        Direction::FromTarget if context.is_read_both_ways() => window::Tells::OfTarget,
+        Direction::Aligned | Direction::FromSource | Direction::FromTarget => {
+            window::Tells::Everything
+        }
+    };
     match (partition.direction, partition.extent) {
         (Direction::Aligned, Extent::Range(range)) => aligned::read(&mut window, range).await,
         (Direction::Aligned, Extent::Segment { .. }) => {

@@ -12,3 +12,6 @@ mod set;
 pub use canonical::{Canon, CanonError, CellError};
 pub use differ::{Comparison, compare};
 pub use set::{EntitySet, Entry, Standpoint, Stands};
+
+#[cfg(test)]
+mod tests;

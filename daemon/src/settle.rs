@@ -122,7 +122,14 @@ pub fn suspect(
 /// a tenth, but no later than the moment at which it may first be condemned.
 fn due(suspect: &Suspect, now: Moment, settings: &Settings, observed: Duration) -> Moment {
     let doublings = (suspect.looks + suspect.failed).saturating_sub(1).min(16);
-    let wait = (settings.first_wait * 2u32.saturating_pow(doublings)).min(settings.wait_max);
+    let moving =
+        suspect.leader_changed.is_some_and(|changed| now.since(changed) < settings.lag_budget * 2);
+    // Of a row that is written, looks further apart than the lag budget would prove nothing.
+    let longest = match moving {
+        true => settings.wait_max.min(settings.lag_budget / 2).max(settings.first_wait),
+        false => settings.wait_max,
+    };
+    let wait = (settings.first_wait * 2u32.saturating_pow(doublings)).min(longest);
     let tenth = wait / 10;
     // Spread by the key, so that suspects of one partition do not all fall due at once; not by
     // chance, so that a run can be replayed.
@@ -163,7 +170,7 @@ pub fn looked(
     if sighting.agrees() && sighting.steady {
         return verdict::acquit(&suspect, sides, look);
     }
-    verdict::advance(&mut suspect, sighting, sides, now);
+    verdict::advance(&mut suspect, sighting, sides, look);
     let ripe = verdict::ripe(&suspect, began, settings.window(observed));
     if !ripe.is_empty() && !paused && !sighting.agrees() {
         let charges = verdict::charge(&suspect, &ripe);

@@ -457,6 +457,7 @@ fn status() -> PairingStatus {
         unread: 8,
         lag_micros: 1_500_000,
         lagging_since: Some(Moment(190 * SECOND)),
+        follower_progress: Moment::default(),
         unmapped: BTreeSet::from([(Side::Target, "extra".to_owned())]),
         not_verifiable: Some("no key of the target".to_owned()),
         last_pass_unread: 0,

@@ -3,8 +3,12 @@
 //! Each property is checked over many seeds, and each checker is shown to object to something that is
 //! broken on purpose.
 
+mod crowds;
+mod dying;
+mod failing;
 mod lasting;
 mod passing;
+mod stopping;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::window::Window;
+use crate::check::window::{Tells, Window};
 use crate::check::{keys, plugin_fault};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
@@ -28,10 +28,20 @@ pub(super) type Entries = (Vec<usize>, Vec<usize>);
 /// A violation, and the pair of entries that it is about.
 pub(super) type Violated = ((usize, usize), Violation);
 
+/// A differing key that a check tells.
+struct Accused {
+    entries: Entries,
+    /// The row at its place on the side that lacks it, if the mapping rejects that.
+    counterpart: Option<(Side, StoreKey)>,
+}
+
+/// By position among differing keys: their rejected counterpart, if any; none if that is unknown.
+type Counterparts = BTreeMap<usize, Option<Option<(Side, StoreKey)>>>;
+
 impl Window<'_> {
     /// Turns what a comparison gave into sightings of the outcome.
     pub(super) fn tell(&mut self, comparison: Comparison) {
-        let violations = self.violations(&comparison);
+        let mut violations = self.violations(&comparison);
         let mut differing = comparison.differing;
         let known: BTreeSet<(usize, usize)> = differing.iter().map(first).collect();
         for (source, target) in violations.keys() {
@@ -42,29 +52,103 @@ impl Window<'_> {
                 self.outcome.same = self.outcome.same.saturating_sub(1);
             }
         }
-        let rejected = SIDES.map(|side| self.rejected.of(side).len()).iter().sum::<usize>();
-        let many = differing.len() + rejected > self.crowd;
-        if many || self.outcome.crowd.is_some() {
-            let crowd = self.crowd(&differing);
-            self.outcome.crowd.get_or_insert_default().extend(crowd);
-            let room = CROWD_SAMPLE.saturating_sub(self.outcome.suspects.len());
+        let differing = self.accused(differing);
+        let members = self.members(&differing, &violations);
+        let all = self.outcome.crowd.as_ref().map_or(self.members.len(), Vec::len) + members.len();
+        let mut differing: Vec<Entries> =
+            differing.into_iter().map(|accused| accused.entries).collect();
+        let many = all > self.crowd || self.outcome.crowd.is_some();
+        if many {
+            let before = std::mem::take(&mut self.members);
+            let crowd = self.outcome.crowd.get_or_insert_default();
+            crowd.extend(before.into_iter().chain(members));
+            self.outcome.suspects.truncate(CROWD_SAMPLE);
+            let room = CROWD_SAMPLE - self.outcome.suspects.len();
             differing = spread(differing, room);
+        } else {
+            self.members.extend(members);
         }
         let mut sightings = self.sightings(&differing);
         for (sighting, entries) in sightings.iter_mut().zip(&differing) {
-            if let (Some(sighting), Some(found)) = (sighting, violations.get(&first(entries))) {
-                sighting.violations.clone_from(found);
+            if let (Some(sighting), Some(found)) = (sighting, violations.remove(&first(entries))) {
+                sighting.violations = found;
             }
         }
         self.outcome.suspects.extend(sightings.into_iter().flatten());
         self.tell_rejected(many);
     }
 
-    /// Every differing key and rejected row of a crowd.
-    fn crowd(&self, differing: &[Entries]) -> Vec<Member> {
+    /// The differing keys that this check tells, and of each whether its counterpart is a row that the
+    /// mapping rejects. Rejected rows that are the other direction's are let go.
+    fn accused(&mut self, differing: Vec<Entries>) -> Vec<Accused> {
+        let counterparts = self.rejected_counterparts(&differing);
+        let mut accused = Vec::with_capacity(differing.len());
+        for (at, entries) in differing.into_iter().enumerate() {
+            let Some(counterpart) = counterparts.get(&at).map_or(Some(None), Clone::clone) else {
+                continue;
+            };
+            let (source, target) = (&entries.0, &entries.1);
+            let mine = match self.tells {
+                Tells::Everything => true,
+                // A target's row that is rejected is told by its own scan.
+                Tells::OfSource => !source.is_empty() && counterpart.is_none(),
+                Tells::OfTarget => {
+                    let set = self.sets.of(Side::Target);
+                    let plain = matches!(target.as_slice(), [one] if
+                        set.entries()[*one].standpoint == Standpoint::Present);
+                    !target.is_empty() && counterpart.is_none() && (source.is_empty() || !plain)
+                }
+            };
+            if mine {
+                accused.push(Accused { entries, counterpart });
+            }
+        }
+        match self.tells {
+            Tells::Everything => {}
+            Tells::OfSource => self.rejected.of_mut(Side::Target).clear(),
+            Tells::OfTarget => self.rejected.of_mut(Side::Source).clear(),
+        }
+        accused
+    }
+
+    /// Of the keys that one side lacks: at which place of that side there is a row that the mapping
+    /// rejects. Twice none: that could not be said, and is noted as unread.
+    fn rejected_counterparts(&mut self, differing: &[Entries]) -> Counterparts {
+        let mut found = Counterparts::new();
+        if SIDES.iter().all(|side| self.rejected.of(*side).is_empty()) {
+            return found;
+        }
+        let one_sided: Vec<usize> = (0..differing.len())
+            .filter(|&at| differing[at].0.is_empty() != differing[at].1.is_empty())
+            .collect();
+        let entries: Vec<Entries> = one_sided.iter().map(|&at| differing[at].clone()).collect();
+        let mut places: Vec<[BTreeSet<StoreKey>; 2]> = vec![<[_; 2]>::default(); entries.len()];
+        let lost = self.locate(&entries, &mut places);
+        for (row, at) in one_sided.into_iter().enumerate() {
+            if lost.contains(&row) {
+                found.insert(at, None);
+                continue;
+            }
+            let side = if differing[at].0.is_empty() { Side::Source } else { Side::Target };
+            let places = &places[row][usize::from(side == Side::Target)];
+            let rejected = self.rejected.of(side);
+            if let Some(place) = places.iter().find(|place| rejected.contains_key(place)) {
+                found.insert(at, Some(Some((side, place.clone()))));
+            }
+        }
+        found
+    }
+
+    /// Every accused key and rejected row, in short.
+    fn members(
+        &self,
+        accused: &[Accused],
+        violations: &BTreeMap<(usize, usize), Vec<Violation>>,
+    ) -> Vec<Member> {
         let canon = &self.context.canon;
-        let mut crowd = Vec::with_capacity(differing.len());
-        for entries in differing {
+        let mut members = Vec::with_capacity(accused.len());
+        let mut named: BTreeSet<&(Side, StoreKey)> = BTreeSet::new();
+        for Accused { entries, counterpart } in accused {
             let mut key: &[u8] = &[];
             let mut states = Vec::new();
             for (side, entries) in SIDES.into_iter().zip([&entries.0, &entries.1]) {
@@ -75,27 +159,49 @@ impl Window<'_> {
                     states.extend_from_slice(&set.entries()[at].digest.0.to_be_bytes());
                 }
             }
-            let kind = self.kind(entries);
-            crowd.push(Member {
-                key: half(canon.hash(key)),
-                states: half(canon.hash(&states)),
-                kind,
-            });
+            let violated = violations.get(&first(entries)).into_iter().flatten();
+            let broken: Vec<u8> =
+                violated.flat_map(|violation| violation.invariant.to_be_bytes()).collect();
+            let kind = match counterpart {
+                Some(place) => {
+                    named.insert(place);
+                    DriftKind::Unmappable
+                }
+                None => self.kind(entries),
+            };
+            let key = Key(Box::from(key)).short();
+            let violates = !broken.is_empty();
+            states.extend(broken);
+            let states = half(canon.hash(&states));
+            members.push(Member { key, states, kind });
+            if violates && kind != DriftKind::Violation {
+                members.push(Member { key, states, kind: DriftKind::Violation });
+            }
         }
         for side in SIDES {
             for (at, reason) in self.rejected.of(side) {
-                crowd.push(Member {
-                    key: half(canon.hash(&Key::of_row(side, at).0)),
+                if named.contains(&(side, at.clone())) {
+                    continue;
+                }
+                members.push(Member {
+                    key: Key::of_row(side, at).short(),
                     states: half(canon.hash(reason.as_bytes())),
                     kind: DriftKind::Unmappable,
                 });
             }
         }
-        crowd
+        members
     }
 
     /// What kind of drift this would be.
     fn kind(&self, entries: &Entries) -> DriftKind {
+        let misplaced = |(side, entries): (Side, &Vec<usize>)| {
+            let set = self.sets.of(side);
+            entries.iter().any(|&at| set.entries()[at].standpoint == Standpoint::Misplaced)
+        };
+        if misplaced((Side::Source, &entries.0)) || misplaced((Side::Target, &entries.1)) {
+            return DriftKind::Duplicate;
+        }
         let leads_source = self.context.leads.leader() == Side::Source;
         let (leader, follower) =
             if leads_source { (&entries.0, &entries.1) } else { (&entries.1, &entries.0) };
@@ -110,7 +216,17 @@ impl Window<'_> {
                 let leader = version(self.context.leads.leader(), *one);
                 let follower = version(self.context.leads.follower(), *two);
                 let digest = |side, entry: usize| self.sets.of(side).entries()[entry].digest;
-                if digest(Side::Source, entries.0[0]) == digest(Side::Target, entries.1[0]) {
+                let digests =
+                    digest(Side::Source, entries.0[0]) == digest(Side::Target, entries.1[0]);
+                // A field with a tolerance is not part of the digest.
+                let alike = || {
+                    let canon = &self.context.canon;
+                    let here = self.place(Side::Source, entries.0[0]);
+                    let there = self.place(Side::Target, entries.1[0]);
+                    !canon.is_tolerant()
+                        || canon.differing(here, there).is_ok_and(|(fields, _)| fields.is_empty())
+                };
+                if digests && alike() {
                     DriftKind::Violation
                 } else if follower.is_some() && follower < leader {
                     DriftKind::Stale

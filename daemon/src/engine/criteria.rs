@@ -20,6 +20,8 @@ pub(super) struct Criteria {
     settings: abort::Settings,
     timings: BTreeMap<String, HookTiming>,
     states: BTreeMap<String, CriterionState>,
+    /// Those that the journal does not hold yet: since when they are armed must survive a restart.
+    unsaved: BTreeSet<String>,
     /// Jobs that are neither succeeded nor cancelled, by number.
     jobs: BTreeMap<u64, HookJob>,
     running: BTreeSet<u64>,
@@ -33,6 +35,8 @@ impl Criteria {
         now: Moment,
     ) -> Self {
         let known = |name: &str| saved.criteria.iter().find(|state| state.name == name).cloned();
+        let names = settings.criteria.iter().map(|criterion| criterion.name.clone());
+        let unsaved = names.filter(|name| known(name).is_none()).collect();
         let states = settings.criteria.iter().map(|criterion| {
             let state = known(&criterion.name).unwrap_or_else(|| CriterionState {
                 name: criterion.name.clone(),
@@ -46,6 +50,7 @@ impl Criteria {
         });
         Self {
             states: states.collect(),
+            unsaved,
             timings: timings.into_iter().map(|timing| (timing.name.clone(), timing)).collect(),
             jobs: saved.hooks.iter().map(|job| (job.id, job.clone())).collect(),
             running: BTreeSet::new(),
@@ -78,7 +83,7 @@ impl Criteria {
             let before = state.clone();
             let trips = abort::evaluate(&criterion, state, findings(), step.now);
             let state = state.clone();
-            if state != before {
+            if self.unsaved.remove(&criterion.name) || state != before {
                 step.decision.commit.criteria.push(state.clone());
             }
             if trips {

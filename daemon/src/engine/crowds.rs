@@ -4,13 +4,13 @@
 //! if it stood still over at least three scans that span the window; what is held of a crowd is two
 //! hashes a member, and only a bounded number of crowds is held at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::Step;
 use crate::engine::pairing::{Pairing, Purpose};
+use crate::engine::{Step, Until};
 use crate::model::{
-    Crowd, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Member, Moment, Note,
-    Outcome, Partition, Sighting, Subject,
+    Crowd, Direction, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Member, Moment,
+    Note, Outcome, Partition, Range, Sighting, Subject,
 };
 use crate::settle::{self, Origin};
 
@@ -27,8 +27,10 @@ const SAMPLE_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Crowding {
     crowd: Crowd,
-    members: BTreeMap<u64, Standing>,
+    members: BTreeMap<(u64, DriftKind), Standing>,
     scans: u32,
+    /// Scans that failed since one did not.
+    failed: u32,
     active: bool,
     in_flight: bool,
 }
@@ -36,7 +38,6 @@ pub(super) struct Crowding {
 #[derive(Clone, Copy, Debug)]
 struct Standing {
     states: u64,
-    kind: DriftKind,
     since: Moment,
     looks: u32,
 }
@@ -45,29 +46,39 @@ impl Crowding {
     /// A crowd whose members are not known (yet, or since a restart).
     pub(super) fn waiting(crowd: Crowd, now: Moment) -> Self {
         let crowd = Crowd { due: now, ..crowd };
-        Self { crowd, members: BTreeMap::new(), scans: 0, active: false, in_flight: false }
+        Self {
+            crowd,
+            members: BTreeMap::new(),
+            scans: 0,
+            failed: 0,
+            active: false,
+            in_flight: false,
+        }
     }
 
     /// Takes in what a scan saw.
     fn take(&mut self, now: Moment, members: &[Member]) -> u64 {
         let old = std::mem::take(&mut self.members);
         for member in members {
-            let fresh = Standing { states: member.states, kind: member.kind, since: now, looks: 1 };
-            let standing = match old.get(&member.key) {
+            let fresh = Standing { states: member.states, since: now, looks: 1 };
+            let key = (member.key, member.kind);
+            let standing = match old.get(&key) {
                 Some(known) if known.states == member.states => {
                     Standing { looks: known.looks + 1, ..*known }
                 }
                 Some(_) | None => fresh,
             };
-            self.members.insert(member.key, standing);
+            self.members.insert(key, standing);
         }
         self.scans += 1;
+        self.failed = 0;
         old.keys().filter(|key| !self.members.contains_key(key)).count() as u64
     }
 }
 
 impl Pairing {
-    /// A check found a crowd.
+    /// A check found a crowd. What findings or other crowds tell of already is left to them; the
+    /// rest of the partition, as passes cut relations anew, is settled on its own.
     pub(super) fn crowded(
         &mut self,
         step: &mut Step<'_>,
@@ -75,49 +86,125 @@ impl Pairing {
         check: u64,
         outcome: &Outcome,
     ) {
-        if self.crowds.iter().any(|crowding| crowding.crowd.partition == partition) {
-            return;
-        }
-        let members = outcome.crowd.as_deref().unwrap_or_default();
-        if self.is_known_crowd(step.now, partition, members) {
-            return;
-        }
-        let due = step.now.after(self.spec.settle.first_wait * 2);
-        let crowd = Crowd {
-            pairing: self.spec.name.clone(),
-            identity: self.spec.identity,
-            partition,
-            check,
-            first_seen: step.now,
-            due,
-        };
-        step.decision.commit.crowds.push(crowd.clone());
-        let mut crowding = Crowding::waiting(crowd.clone(), step.now);
-        crowding.crowd = crowd;
-        if self.crowds.iter().filter(|crowding| crowding.active).count() < ACTIVE_MAX {
-            crowding.active = true;
-            crowding.take(step.now, members);
-        }
-        self.undecided.entry(check).or_insert((0, false)).0 += 1;
-        self.crowds.push(crowding);
-    }
-
-    /// Whether open findings tell of this crowd already: same place, same kinds.
-    fn is_known_crowd(&mut self, now: Moment, partition: Partition, members: &[Member]) -> bool {
-        let mut kinds: Vec<DriftKind> = members.iter().map(|member| member.kind).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        let known: Vec<Option<u64>> =
-            kinds.into_iter().map(|kind| self.partition_finding(partition, kind)).collect();
-        let all = !known.is_empty() && known.iter().all(Option::is_some);
-        if all {
-            for id in known.into_iter().flatten() {
-                if let Some(finding) = self.findings.get_mut(&id) {
-                    finding.last_seen = now;
+        let members = self.untold_members(outcome);
+        let told = self.told_in(partition);
+        self.seen_again(step.now, &told, members.len() as u64);
+        for part in self.untold(step.now, partition, &members) {
+            let crowd = Crowd {
+                pairing: self.spec.name.clone(),
+                identity: self.spec.identity,
+                partition: part,
+                check,
+                first_seen: step.now,
+                due: step.now.after(self.spec.settle.first_wait * 2),
+            };
+            step.decision.commit.crowds.push(crowd.clone());
+            let due = crowd.due;
+            let mut crowding = Crowding::waiting(crowd, step.now);
+            crowding.crowd.due = due;
+            if self.crowds.iter().filter(|crowding| crowding.active).count() < ACTIVE_MAX {
+                crowding.active = true;
+                if part == partition {
+                    crowding.take(step.now, &members);
                 }
             }
+            self.undecided.entry(check).or_insert((0, false)).0 += 1;
+            self.crowds.push(crowding);
         }
-        all
+    }
+
+    /// What differs in a crowd and is not told of, or settled, key by key.
+    fn untold_members(&self, outcome: &Outcome) -> Vec<Member> {
+        let Some(crowd) = &outcome.crowd else { return Vec::new() };
+        let settling: BTreeSet<u64> = self.suspects.keys().map(Key::short).collect();
+        let single = |key: &u64| self.told.contains(key) || settling.contains(key);
+        crowd.iter().filter(|member| !single(&member.key)).copied().collect()
+    }
+
+    /// A check saw `seen` differences of these kinds in a partition. Findings that tell of fewer are
+    /// looked at again now: what is told of as a whole is counted there and nowhere else.
+    pub(super) fn seen_again(&mut self, now: Moment, told: &[(Partition, DriftKind)], seen: u64) {
+        let more: Vec<u64> = self
+            .findings
+            .values()
+            .filter(|finding| match &finding.subject {
+                Subject::Partition { partition, entities, .. } => {
+                    *entities < seen && told.contains(&(*partition, finding.kind))
+                }
+                Subject::Key(_) => false,
+            })
+            .map(|finding| finding.id)
+            .collect();
+        for id in more {
+            self.recheck_soon(id, now);
+        }
+    }
+
+    /// The parts of `partition` where something of a kind is wrong that nothing tells of yet.
+    fn untold(&mut self, now: Moment, partition: Partition, members: &[Member]) -> Vec<Partition> {
+        let kinds: BTreeSet<DriftKind> = members.iter().map(|member| member.kind).collect();
+        let mut untold: Vec<Partition> = Vec::new();
+        for kind in kinds {
+            let mut left = vec![partition];
+            for finding in self.findings.values_mut() {
+                if let Subject::Partition { partition: told, .. } = &finding.subject
+                    && finding.kind == kind
+                    && overlap(*told, partition)
+                {
+                    finding.last_seen = now;
+                    left = left.into_iter().flat_map(|part| without(part, *told)).collect();
+                }
+            }
+            for crowding in &self.crowds {
+                let settling = crowding.crowd.partition;
+                left = left.into_iter().flat_map(|part| without(part, settling)).collect();
+            }
+            untold.extend(left);
+        }
+        untold.sort_unstable();
+        untold.dedup();
+        if untold.contains(&partition) {
+            // The whole of it is settled; a kind that is told of in part is met by the next pass.
+            untold = vec![partition];
+        }
+        untold
+    }
+
+    /// Where open findings tell of a part of `partition` as a whole, and of which kind.
+    pub(super) fn told_in(&self, partition: Partition) -> Vec<(Partition, DriftKind)> {
+        let told = self.findings.values().filter_map(|finding| match &finding.subject {
+            Subject::Partition { partition: told, .. } if overlap(*told, partition) => {
+                Some((*told, finding.kind))
+            }
+            Subject::Partition { .. } | Subject::Key(_) => None,
+        });
+        told.collect()
+    }
+
+    /// Extents of the same number of segments as those that findings and crowds speak of, as long as
+    /// there are any: segments of different numbers cannot be told apart.
+    pub(super) fn same_segments(&self, direction: Direction, extents: Vec<Extent>) -> Vec<Extent> {
+        let spoken = self
+            .findings
+            .values()
+            .filter_map(|finding| match &finding.subject {
+                Subject::Partition { partition, .. } => Some(*partition),
+                Subject::Key(_) => None,
+            })
+            .chain(self.crowds.iter().map(|crowding| crowding.crowd.partition));
+        let count =
+            spoken.filter(|partition| partition.direction == direction).find_map(|partition| {
+                match partition.extent {
+                    Extent::Segment { of, .. } => Some(of),
+                    Extent::Range(_) => None,
+                }
+            });
+        match (count, extents.first()) {
+            (Some(of), Some(Extent::Segment { .. })) => {
+                (0..of).map(|index| Extent::Segment { index, of }).collect()
+            }
+            _ => extents,
+        }
     }
 
     fn partition_finding(&self, partition: Partition, kind: DriftKind) -> Option<u64> {
@@ -177,17 +264,22 @@ impl Pairing {
             return;
         };
         self.weigh_lag_now(step);
+        let members = self.untold_members(&outcome);
         let window = self.spec.settle.window(self.lag.recent());
         let paused = self.lag.paused(step.now, &self.spec.settle);
         let crowding = &mut self.crowds[at];
         crowding.in_flight = false;
         if !outcome.unread.is_empty() {
             // A failed look is not a look.
+            crowding.failed += 1;
             crowding.crowd.due = step.now.after(self.spec.settle.wait_max);
             self.status.unread += outcome.unread.len() as u64;
+            if step.until == Until::OnePass && crowding.failed >= self.spec.plan.tries.get() {
+                self.let_go(step, at);
+            }
             return;
         }
-        let gone = crowding.take(step.now, outcome.crowd.as_deref().unwrap_or_default());
+        let gone = crowding.take(step.now, &members);
         self.status.acquitted += gone;
         if gone > 0 && !self.spec.version_is_time {
             self.lag.moved(step.now);
@@ -206,9 +298,9 @@ impl Pairing {
         }
         let crowding = self.crowds.swap_remove(at);
         let mut counts: BTreeMap<DriftKind, u64> = BTreeMap::new();
-        for standing in crowding.members.values() {
+        for ((_, kind), standing) in &crowding.members {
             if ripe(standing) {
-                *counts.entry(standing.kind).or_insert(0) += 1;
+                *counts.entry(*kind).or_insert(0) += 1;
             } else {
                 self.status.unsettled += 1;
             }
@@ -218,6 +310,17 @@ impl Pairing {
         let drift = any_ripe;
         if self.undecided.remove(&crowding.crowd.check).is_some() {
             step.decision.notes.push(Note::Decided { check: crowding.crowd.check, drift });
+        }
+    }
+
+    /// A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
+    fn let_go(&mut self, step: &mut Step<'_>, at: usize) {
+        let Crowding { crowd, members, .. } = self.crowds.swap_remove(at);
+        self.status.unsettled += (members.len() as u64).max(1);
+        self.status_changed = true;
+        step.decision.commit.dispersed.push((self.spec.name.clone(), crowd.partition));
+        if self.undecided.remove(&crowd.check).is_some() {
+            step.decision.notes.push(Note::Decided { check: crowd.check, drift: false });
         }
     }
 
@@ -314,24 +417,76 @@ impl Pairing {
     }
 }
 
-/// Whether two partitions have rows in common.
+/// Whether two partitions have rows in common. Segments of different numbers may have; they are not
+/// cut so as long as it matters.
 fn overlap(one: Partition, two: Partition) -> bool {
-    if one.direction != two.direction {
-        return false;
+    without(one, two) != [one]
+}
+
+/// What is left of a partition without the rows of another.
+fn without(part: Partition, other: Partition) -> Vec<Partition> {
+    let (Extent::Range(whole), Extent::Range(hole)) = (part.extent, other.extent) else {
+        return if part.direction == other.direction && part.extent == other.extent {
+            Vec::new()
+        } else {
+            vec![part]
+        };
+    };
+    let before = |until: Option<i128>, from: Option<i128>| match (until, from) {
+        (Some(until), Some(from)) => until <= from,
+        (None, _) | (_, None) => false,
+    };
+    let apart = before(whole.until, hole.from) || before(hole.until, whole.from);
+    if part.direction != other.direction || apart {
+        return vec![part];
     }
-    match (one.extent, two.extent) {
-        (Extent::Range(one), Extent::Range(two)) => {
-            let before = |until: Option<i128>, from: Option<i128>| match (until, from) {
-                (Some(until), Some(from)) => until <= from,
-                (None, _) | (_, None) => false,
-            };
-            !before(one.until, two.from) && !before(two.until, one.from)
+    let starts_earlier = hole.from.filter(|hole| whole.from.is_none_or(|from| from < *hole));
+    let ends_later = hole.until.filter(|hole| whole.until.is_none_or(|until| *hole < until));
+    let first = starts_earlier.map(|until| Range { from: whole.from, until: Some(until) });
+    let last = ends_later.map(|from| Range { from: Some(from), until: whole.until });
+    let ranges = first.into_iter().chain(last);
+    ranges.map(|range| Partition { extent: Extent::Range(range), ..part }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_partition_covers_the_rest_exactly() {
+        let part = |from: Option<i128>, until: Option<i128>| Partition {
+            direction: Direction::Aligned,
+            number: 0,
+            extent: Extent::Range(Range { from, until }),
+        };
+        let bounds: Vec<Option<i128>> = (0..6).map(Some).chain([None]).collect();
+        let holds = |part: Partition, key: i128| match part.extent {
+            Extent::Range(range) => range.contains(key),
+            Extent::Segment { .. } => false,
+        };
+        let all = || bounds.iter().flat_map(|from| bounds.iter().map(|until| part(*from, *until)));
+        let sound = |part: &Partition| (-1..7).any(|key| holds(*part, key));
+        for one in all().filter(sound) {
+            for two in all().filter(sound) {
+                let left = without(one, two);
+                for key in -1..7 {
+                    let expected = holds(one, key) && !holds(two, key);
+                    let found = left.iter().filter(|part| holds(**part, key)).count();
+                    assert_eq!(found, usize::from(expected), "{one:?} {two:?} {key}");
+                }
+            }
         }
-        (Extent::Segment { index: a, of: b }, Extent::Segment { index: c, of: d }) => {
-            b != d || a == c
-        }
-        (Extent::Range(_), Extent::Segment { .. }) | (Extent::Segment { .. }, Extent::Range(_)) => {
-            false
-        }
+    }
+
+    #[test]
+    fn segments_are_left_out_whole() {
+        let part = |index, of| Partition {
+            direction: Direction::FromTarget,
+            number: index,
+            extent: Extent::Segment { index, of },
+        };
+        assert_eq!(without(part(1, 4), part(1, 4)), []);
+        assert_eq!(without(part(1, 4), part(2, 4)), [part(1, 4)]);
+        assert_eq!(without(part(1, 4), part(1, 5)), [part(1, 4)]);
     }
 }

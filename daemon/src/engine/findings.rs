@@ -5,6 +5,7 @@
 //! is one finding and is told once, with its kind; a finding is resolved only by a look that saw both
 //! sides agree.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::engine::Step;
@@ -19,11 +20,22 @@ use crate::settle::{self, Charge, Charged, Origin};
 const RECHECK_MIN: Duration = Duration::from_secs(15);
 const RECHECK_MAX: Duration = Duration::from_secs(10 * 60);
 
+/// What was left of a partition's finding at one look; held of one finding at a time.
+#[derive(Debug)]
+pub(super) struct Residue {
+    finding: u64,
+    /// When the look ended.
+    seen: Moment,
+    /// Keys that differ, and what both sides held.
+    left: BTreeMap<u64, u64>,
+}
+
 impl Pairing {
     /// Keeps an open finding.
     pub(super) fn keep(&mut self, finding: Finding) {
         if let Subject::Key(key) = &finding.subject {
             self.by_key.entry(key.clone()).or_default().insert(finding.id);
+            self.told.insert(key.short());
             if let (DriftKind::Unmappable, Some(side)) = (finding.kind, finding.side) {
                 let places = match side {
                     Side::Source => &finding.source_at,
@@ -39,6 +51,9 @@ impl Pairing {
     }
 
     fn drop_finding(&mut self, id: u64) -> Option<Finding> {
+        if self.residue.as_ref().is_some_and(|residue| residue.finding == id) {
+            self.residue = None;
+        }
         let finding = self.findings.remove(&id)?;
         self.finding_due.remove(&(finding.due, id));
         if let Subject::Key(key) = &finding.subject
@@ -47,6 +62,7 @@ impl Pairing {
             ids.remove(&id);
             if ids.is_empty() {
                 self.by_key.remove(key);
+                self.told.remove(&key.short());
             }
         }
         Some(finding)
@@ -281,7 +297,7 @@ impl Pairing {
             }
         }
         if unknown {
-            self.suspected(step, 0, sighting.clone());
+            self.suspected(step, 0, sighting.clone(), &[]);
         }
         self.recount(step.now);
     }
@@ -294,12 +310,27 @@ impl Pairing {
     }
 
     pub(super) fn postpone(&mut self, id: u64, now: Moment) {
+        let Some(finding) = self.findings.get(&id) else { return };
+        let age = now.since(finding.confirmed);
+        self.recheck_at(id, now, now.after(age.clamp(RECHECK_MIN, RECHECK_MAX)));
+    }
+
+    /// A finding that waits is looked at again now.
+    pub(super) fn recheck_soon(&mut self, id: u64, now: Moment) {
+        let waits = self.findings.get(&id).is_some_and(|finding| {
+            finding.due > now && self.finding_due.contains(&(finding.due, id))
+        });
+        if waits && self.residue.as_ref().is_none_or(|residue| residue.finding != id) {
+            self.recheck_at(id, now, now);
+        }
+    }
+
+    fn recheck_at(&mut self, id: u64, now: Moment, due: Moment) {
         let Some(finding) = self.findings.get_mut(&id) else { return };
         self.finding_due.remove(&(finding.due, id));
         finding.last_seen = now;
-        let age = now.since(finding.confirmed);
-        finding.due = now.after(age.clamp(RECHECK_MIN, RECHECK_MAX));
-        self.finding_due.insert((finding.due, id));
+        finding.due = due;
+        self.finding_due.insert((due, id));
     }
 
     pub(super) fn resolve(&mut self, step: &mut Step<'_>, id: u64) {
@@ -313,30 +344,66 @@ impl Pairing {
         step.happened(Happening::Resolved(finding));
     }
 
-    /// The partition of a finding was checked again.
-    pub(super) fn rechecked(&mut self, step: &mut Step<'_>, id: u64, outcome: &Outcome) {
+    /// The partition of a finding was checked again. What differs may be in flight: that it has gone
+    /// away, or become more or less, takes a second look which finds the same keys as they were.
+    pub(super) fn rechecked(
+        &mut self,
+        step: &mut Step<'_>,
+        id: u64,
+        began: Moment,
+        outcome: &Outcome,
+    ) {
         let Some(finding) = self.findings.get(&id) else { return };
-        let kind = finding.kind;
-        let left = outcome
+        let (kind, known) = (finding.kind, finding.entities());
+        let before = match self.residue.take() {
+            Some(residue) if residue.finding == id => Some(residue),
+            other => {
+                self.residue = other;
+                None
+            }
+        };
+        if !outcome.unread.is_empty() {
+            self.postpone(id, step.now);
+            return;
+        }
+        let left: BTreeMap<u64, u64> = outcome
             .crowd
             .iter()
             .flatten()
             .filter(|member| member.kind == kind || is_field_drift(member.kind, kind))
-            .count() as u64;
-        if left == 0 && outcome.unread.is_empty() {
+            .filter(|member| !self.told.contains(&member.key))
+            .map(|member| (member.key, member.states))
+            .collect();
+        let window = self.spec.settle.window(self.lag.recent());
+        if left.is_empty() {
             self.resolve(step, id);
-        } else {
-            if outcome.unread.is_empty()
-                && let Some(finding) = self.findings.get_mut(&id)
-                && let Subject::Partition { entities, .. } = &mut finding.subject
-                && *entities != left
-            {
-                *entities = left;
-                step.decision.commit.findings.push(finding.clone());
-            }
+        } else if left.len() as u64 == known {
             self.postpone(id, step.now);
+        } else if let Some(before) = before.filter(|before| began.since(before.seen) >= window) {
+            let still = left.iter().filter(|(key, states)| before.left.get(key) == Some(states));
+            self.count_again(step, id, still.count() as u64);
+        } else if self.residue.is_none() {
+            self.residue = Some(Residue { finding: id, seen: step.now, left });
+            self.recheck_at(id, step.now, step.now.after(window));
+        } else {
+            self.recheck_at(id, step.now, step.now.after(RECHECK_MIN));
         }
         self.recount(step.now);
+    }
+
+    /// So many entities of a partition's finding stood still.
+    fn count_again(&mut self, step: &mut Step<'_>, id: u64, still: u64) {
+        if still == 0 {
+            return self.resolve(step, id);
+        }
+        if let Some(finding) = self.findings.get_mut(&id)
+            && let Subject::Partition { entities, .. } = &mut finding.subject
+            && *entities != still
+        {
+            *entities = still;
+            step.decision.commit.findings.push(finding.clone());
+        }
+        self.postpone(id, step.now);
     }
 
     /// A person does not want a finding to count until then. The answer, if it is a finding of this
@@ -351,7 +418,7 @@ impl Pairing {
 
     /// Counts what stands.
     pub(super) fn recount(&mut self, now: Moment) {
-        let mut open = std::collections::BTreeMap::new();
+        let mut open = BTreeMap::new();
         let mut ignored = 0;
         for finding in self.findings.values() {
             if finding.counts(now) {
@@ -367,7 +434,7 @@ impl Pairing {
 }
 
 /// Whether both are kinds of drift of fields, which witnesses alone tell apart.
-fn is_field_drift(one: DriftKind, two: DriftKind) -> bool {
+pub(super) fn is_field_drift(one: DriftKind, two: DriftKind) -> bool {
     let of_fields = |kind| matches!(kind, DriftKind::Mismatch | DriftKind::Stale);
     of_fields(one) && of_fields(two)
 }

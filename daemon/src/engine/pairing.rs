@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::crowds::Crowding;
+use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
@@ -51,11 +52,15 @@ pub(super) struct Pairing {
     pub(super) findings: BTreeMap<u64, Finding>,
     /// Open findings of single keys.
     pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
+    /// Those keys in short, as crowds name them.
+    pub(super) told: BTreeSet<u64>,
     /// Rows that the mapping rejects, and the key under which each is followed: a scan knows such a
     /// row by its place alone, a lookup by the entity that should lie there.
     pub(super) rejected: BTreeMap<(Side, StoreKey), Key>,
     /// When findings that are not in flight are due.
     pub(super) finding_due: BTreeSet<(Moment, u64)>,
+    /// What was left of a partition's finding when it was looked at last.
+    pub(super) residue: Option<Residue>,
     pub(super) crowds: Vec<Crowding>,
     /// Checks whose suspects are not all decided: how many, and whether one was drift.
     pub(super) undecided: BTreeMap<u64, (u64, bool)>,
@@ -84,6 +89,8 @@ impl Pairing {
                 pairing: spec.name.clone(),
                 identity: spec.identity,
                 pass: known.map_or(0, |status| status.pass),
+                // Of the follower, not of how it is mapped.
+                follower_progress: known.map_or(now, |status| status.follower_progress),
                 ..PairingStatus::default()
             });
         status.not_verifiable.clone_from(&spec.reading.not_verifiable);
@@ -110,10 +117,9 @@ impl Pairing {
         let mut pairing = Self {
             phase: Phase::resume(pass, &spec, now),
             crowds: crowds.collect(),
-            lag: if suspects.is_empty() && status.lagging_since.is_none() {
-                Lag::new(now)
-            } else {
-                Lag::resumed(status.lagging_since)
+            lag: match known {
+                Some(_) => Lag::resumed(status.follower_progress, status.lagging_since),
+                None => Lag::new(now),
             },
             weighed: now,
             spec,
@@ -126,8 +132,10 @@ impl Pairing {
             due: BTreeSet::new(),
             findings: BTreeMap::new(),
             by_key: BTreeMap::new(),
+            told: BTreeSet::new(),
             rejected: BTreeMap::new(),
             finding_due: BTreeSet::new(),
+            residue: None,
             undecided: BTreeMap::new(),
             failures: 0,
             paused_until: None,
@@ -135,15 +143,19 @@ impl Pairing {
             superseded,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
         };
+        pairing.take_up(suspects, findings);
+        pairing
+    }
+
+    fn take_up(&mut self, suspects: Vec<Suspect>, findings: Vec<Finding>) {
         for suspect in suspects {
-            pairing.due.insert((suspect.due, suspect.key.clone()));
-            pairing.follow_rejected(&suspect);
-            pairing.suspects.insert(suspect.key.clone(), suspect);
+            self.due.insert((suspect.due, suspect.key.clone()));
+            self.follow_rejected(&suspect);
+            self.suspects.insert(suspect.key.clone(), suspect);
         }
         for finding in findings {
-            pairing.keep(finding);
+            self.keep(finding);
         }
-        pairing
     }
 
     /// The run begins: what belongs to another mapping is let go, and said so.
@@ -300,6 +312,7 @@ impl Pairing {
         self.status.suspects = self.suspects.len() as u64;
         self.status.lag_micros = u64::try_from(self.lag.last().as_micros()).unwrap_or(u64::MAX);
         self.status.lagging_since = self.lag.since();
+        self.status.follower_progress = self.lag.progress();
         if std::mem::take(&mut self.status_changed) {
             step.decision.commit.status.push(self.status.clone());
         }

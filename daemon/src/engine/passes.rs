@@ -151,6 +151,7 @@ impl Pairing {
         direction: Direction,
         extents: Result<Vec<Extent>, Fault>,
     ) {
+        let extents = extents.map(|extents| self.same_segments(direction, extents));
         let Phase::Splitting { began, asked, got } = &mut self.phase else { return };
         asked.retain(|asked| *asked != direction);
         match extents {
@@ -221,14 +222,14 @@ impl Pairing {
             Purpose::Crowd => return self.crowd_checked(step, partition, (check, began), outcome),
             Purpose::Recheck(finding) => {
                 step.decision.notes.push(Note::Decided { check, drift: false });
-                return self.rechecked(step, finding, &outcome);
+                return self.rechecked(step, finding, began, &outcome);
             }
             Purpose::Pass => {}
         }
         self.status.checks += 1;
         self.status.same += outcome.same;
         self.status.excluded += outcome.excluded;
-        let differing = outcome.crowd.as_ref().map_or(outcome.suspects.len(), Vec::len) as u64;
+        let differing = outcome.differing();
         self.status.compared += outcome.same + differing;
         if let Phase::Passing(frame) = &mut self.phase {
             frame.compared += outcome.same + differing;
@@ -237,8 +238,10 @@ impl Pairing {
         if outcome.crowd.is_some() {
             self.crowded(step, covered, check, &outcome);
         } else {
+            let told = self.told_in(partition);
+            self.seen_again(step.now, &told, differing);
             for sighting in std::mem::take(&mut outcome.suspects) {
-                self.suspected(step, check, sighting);
+                self.suspected(step, check, sighting, &told);
             }
         }
         if !self.undecided.contains_key(&check) {
@@ -263,7 +266,6 @@ impl Pairing {
         began: Moment,
         (partition, outcome): (Partition, &Outcome),
     ) {
-        let suspects = outcome.crowd.as_ref().map_or(outcome.suspects.len(), Vec::len) as u64;
         for unread in &outcome.unread {
             step.decision.notes.push(Note::Unread {
                 pairing: self.spec.name.clone(),
@@ -280,7 +282,7 @@ impl Pairing {
             ended: step.now,
             same: outcome.same,
             excluded: outcome.excluded,
-            suspects,
+            suspects: outcome.differing(),
             unread: outcome
                 .unread
                 .iter()

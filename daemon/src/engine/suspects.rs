@@ -4,10 +4,12 @@
 //! they are `settle`'s. Invariant: a suspect leaves only acquitted, condemned or unsettled, and each of
 //! these is counted; a failed look keeps it.
 
-use crate::engine::Step;
+use crate::engine::findings::is_field_drift;
 use crate::engine::pairing::Pairing;
+use crate::engine::{Step, Until};
 use crate::model::{
-    Happening, Key, Look, Moment, Note, Outcome, Sighting, State, Suspect, Version,
+    Direction, DriftKind, Extent, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting,
+    State, Suspect, Value, Version,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
@@ -18,14 +20,30 @@ impl Pairing {
         (sighting.state(leads.leader()), sighting.state(leads.follower()))
     }
 
-    /// A check saw a key that differs.
-    pub(super) fn suspected(&mut self, step: &mut Step<'_>, check: u64, sighting: Sighting) {
+    /// A check saw a key that differs. `told` is what findings tell of parts of its partition as
+    /// a whole; these count it when they are checked again.
+    pub(super) fn suspected(
+        &mut self,
+        step: &mut Step<'_>,
+        check: u64,
+        sighting: Sighting,
+        told: &[(Partition, DriftKind)],
+    ) {
         if self.suspects.contains_key(&sighting.key) {
             return;
         }
         let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check };
         let sides = self.sides(&sighting);
         let mut suspect = settle::suspect(&origin, &sighting, sides, step.now, &self.spec.settle);
+        let tells = |charge: &settle::Charge| {
+            told.iter().any(|(partition, kind)| {
+                (*kind == charge.kind || is_field_drift(*kind, charge.kind))
+                    && lies_in(partition, &sighting)
+            })
+        };
+        if !told.is_empty() && settle::charges(&suspect).iter().all(tells) {
+            return;
+        }
         if self.is_known(step.now, &suspect) || !self.follow_rejected(&suspect) {
             return;
         }
@@ -185,6 +203,14 @@ impl Pairing {
             Some(suspect) => {
                 self.due.remove(&(suspect.due, key.clone()));
                 settle::failed(suspect, step.now, &self.spec.settle);
+                if step.until == Until::OnePass && suspect.failed >= self.spec.plan.tries.get() {
+                    // A single pass does not wait for ever for a store.
+                    let check = suspect.check;
+                    self.suspects.remove(key);
+                    self.status.unsettled += 1;
+                    self.decided(step, check, key.clone(), false);
+                    return;
+                }
                 step.decision.commit.suspects.push(suspect.clone());
                 self.due.insert((suspect.due, key.clone()));
             }
@@ -273,6 +299,22 @@ impl Pairing {
             None => {}
         }
     }
+}
+
+/// Whether a key that a check of an overlapping partition saw lies in this one.
+fn lies_in(partition: &Partition, sighting: &Sighting) -> bool {
+    let Extent::Range(range) = partition.extent else { return true };
+    let places = match partition.direction {
+        Direction::Aligned => sighting.source_at.iter().chain(&sighting.target_at),
+        Direction::FromSource => sighting.source_at.iter().chain(&[]),
+        Direction::FromTarget => sighting.target_at.iter().chain(&[]),
+    };
+    let mut keys = places.filter_map(|at| {
+        let Ok(Value::List(parts)) = Value::decode(&at.0) else { return None };
+        let Some(Value::Number(number)) = parts.first() else { return None };
+        number.to_integer()
+    });
+    keys.any(|key| range.contains(key))
 }
 
 /// A version that is a point in time.

@@ -279,6 +279,8 @@ struct StatusForm {
     lag_micros: u64,
     #[serde(with = "maybe_text")]
     lagging_since: Option<Moment>,
+    #[serde(with = "text")]
+    follower_progress: Moment,
     #[serde(with = "by_side")]
     unmapped: BTreeSet<(Side, String)>,
     not_verifiable: Option<String>,

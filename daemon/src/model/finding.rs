@@ -246,6 +246,8 @@ pub struct PairingStatus {
     pub lag_micros: u64,
     /// Since when condemning pauses because lag exceeds its budget.
     pub lagging_since: Option<Moment>,
+    /// Up to when the follower is known to have applied what the leader wrote.
+    pub follower_progress: Moment,
     /// Attributes met that the plan neither uses nor ignores, with their side.
     pub unmapped: BTreeSet<(Side, String)>,
     /// Set if a direction cannot be verified: why.

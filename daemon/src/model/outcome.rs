@@ -27,6 +27,17 @@ impl Key {
         Self(bytes.into_boxed_slice())
     }
 
+    /// The key in short, for crowds: a hash (FNV-1a, mixed) that needs no secret. Keys are few enough
+    /// that two of one pairing hardly ever have the same.
+    #[must_use]
+    pub fn short(&self) -> u64 {
+        let folded = self.0.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let folded = (folded ^ folded >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        folded ^ folded >> 32
+    }
+
     /// Whether it stands for a row that no entity's key is known of.
     #[must_use]
     pub fn is_of_row(&self) -> bool {
@@ -276,10 +287,11 @@ pub struct Span {
     pub rows: u64,
 }
 
-/// A differing key of a crowd.
+/// A differing key of a crowd. A key that differs and breaks an invariant, too, is two members, one
+/// after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// First half of the digest of its key.
+    /// Its key in short.
     pub key: u64,
     /// First half of a digest of what both sides hold.
     pub states: u64,
@@ -321,6 +333,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// How many keys differed.
+    #[must_use]
+    pub fn differing(&self) -> u64 {
+        let members = |crowd: &Vec<Member>| {
+            let again = crowd.windows(2).filter(|pair| pair[0].key == pair[1].key).count();
+            crowd.len() - again
+        };
+        self.crowd.as_ref().map_or(self.suspects.len(), members) as u64
+    }
+
     /// Whether everything was read from both sides and agreed.
     #[must_use]
     pub fn is_clean(&self) -> bool {

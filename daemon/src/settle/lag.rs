@@ -32,8 +32,13 @@ pub struct Lag {
     late_until: Option<Moment>,
     /// Since when condemning pauses.
     since: Option<Moment>,
+    /// Whether the follower may be standing still: too early to say so, too late to condemn what
+    /// waits for it.
+    doubtful: bool,
     /// Since when nothing says any more that it should.
     clear: Option<Moment>,
+    /// When the last incident ended.
+    closed: Option<Moment>,
 }
 
 /// A lag incident begins or ends.
@@ -64,15 +69,23 @@ impl Lag {
             last: Duration::ZERO,
             late_until: None,
             since: None,
+            doubtful: false,
             clear: None,
+            closed: None,
         }
     }
 
-    /// After a restart with suspects: until the follower is seen to move, nothing says that it has
-    /// since they were written. `since` is when an incident began that was open.
+    /// After a restart: nothing says that the follower has moved while nobody looked. `since` is when
+    /// an incident began that was open.
     #[must_use]
-    pub const fn resumed(since: Option<Moment>) -> Self {
-        Self { since, ..Self::new(Moment(i64::MIN)) }
+    pub const fn resumed(progress: Moment, since: Option<Moment>) -> Self {
+        Self { since, ..Self::new(progress) }
+    }
+
+    /// Up to when the follower is known to have applied what the leader wrote.
+    #[must_use]
+    pub const fn progress(&self) -> Moment {
+        self.progress
     }
 
     /// A suspect healed.
@@ -83,8 +96,12 @@ impl Lag {
             self.period = Some(now);
         }
         self.recent[0] = self.recent[0].max(healed.about);
-        // What was late long ago, and healed nobody knows when, says nothing of now.
-        if healed.least > settings.lag_budget && now.since(healed.late_at) <= settings.lag_budget {
+        // What was late long ago, and healed nobody knows when, says nothing of now; and what was
+        // late in an incident that ended is of that one.
+        let late = healed.least > settings.lag_budget
+            && now.since(healed.late_at) <= settings.lag_budget
+            && self.closed.is_none_or(|closed| closed < healed.late_at);
+        if late {
             self.late_until = Some(now.after(settings.lag_budget));
         }
     }
@@ -115,7 +132,10 @@ impl Lag {
     /// Whether condemning pauses at `now`.
     #[must_use]
     pub fn paused(&self, now: Moment, settings: &Settings) -> bool {
-        self.since.is_some_and(|since| now.since(since) < settings.pause_max)
+        match self.since {
+            Some(since) => now.since(since) < settings.pause_max,
+            None => self.doubtful && !settings.pause_max.is_zero(),
+        }
     }
 
     /// Weighs the evidence. `changes` are the moments at which the leader changed suspects that the
@@ -132,8 +152,9 @@ impl Lag {
             waiting += 1;
             oldest = Some(oldest.map_or(change, |oldest| oldest.min(change)));
         }
-        let stalled = oldest
-            .filter(|oldest| waiting >= STALL_KEYS && now.since(*oldest) > settings.lag_budget);
+        let waits = oldest.filter(|_| waiting >= STALL_KEYS);
+        let stalled = waits.filter(|oldest| now.since(*oldest) > settings.lag_budget);
+        self.doubtful = waits.is_some_and(|oldest| now.since(oldest) > settings.lag_budget / 2);
         let late = self.late_until.is_some_and(|until| now < until);
         if stalled.is_some() || late {
             self.clear = None;
@@ -145,7 +166,7 @@ impl Lag {
                 if now.since(clear) < settings.lag_budget {
                     return None;
                 }
-                (self.since, self.clear) = (None, None);
+                (self.since, self.clear, self.closed) = (None, None, Some(now));
                 Some(LagChange::Closed { lasted: clear.since(since) })
             }
             (Some(oldest), _, None) => {

@@ -127,6 +127,10 @@ fn only_what_stands_still_is_condemned() {
         (&["0 ab -", "3 ac -", "7 ad -"], "missing"),
         // It came and went: the streak begins anew.
         (&["0 aa -", "3 aa ab", "7 aa -", "9 aa -"], "looked at again"),
+        // What was written anew may have been there and gone while nobody looked for long.
+        (&["0 aa -", "3 aa -", "12 ab -"], "looked at again"),
+        (&["0 aa -", "3 aa -", "12 ab -", "14 ab -", "19 ab -"], "missing"),
+        (&["0 aa -", "3 aa -", "12 aa -"], "missing"),
         // A lost field of a hot row is found; its hot field is not charged.
         (&["0 pa xa", "2 qb xb", "4 rc xc", "8 sd xd"], "looked at again"),
         (&["0 pa xb", "2 pc xd", "4 pe xf", "8 pg xh"], "mismatch [0]"),
@@ -214,12 +218,12 @@ fn what_heals_late_is_lag_if_it_was_seen_to_be_late_of_late() {
 fn after_a_restart_a_pipeline_that_had_stopped_is_still_known_to_have() {
     let settings = Settings { lag_budget: Duration::from_secs(10), ..Settings::default() };
     let many = || (0..10).map(|n| at(101 + n));
-    let mut lag = Lag::resumed(Some(at(112)));
+    let mut lag = Lag::resumed(at(100), Some(at(112)));
     for second in [120, 140, 160] {
         assert_eq!(lag.weigh(at(second), many(), &settings), None, "it goes on");
         assert!(lag.paused(at(second), &settings));
     }
-    let mut lag = Lag::resumed(None);
+    let mut lag = Lag::resumed(at(100), None);
     assert!(matches!(lag.weigh(at(112), many(), &settings), Some(LagChange::Opened { .. })));
 }
 
@@ -265,4 +269,36 @@ fn looks_come_early_and_grow_apart_and_none_is_dropped_by_a_failure() {
     assert_eq!(suspect.looks, 1, "a failed look is not a look");
     assert_eq!(suspect.still.len(), 1);
     assert_eq!(charges(&suspect)[0].kind, DriftKind::Missing);
+}
+
+#[test]
+fn a_row_that_is_always_written_is_judged_after_a_long_pause() {
+    let settings = Settings { lag_budget: Duration::from_secs(10), ..Settings::default() };
+    let origin = Origin { pairing: "p", identity: MappingIdentity(0), check: 1 };
+    let look = |now: Moment| {
+        // The first field is written at every moment and applied at once; the second was lost.
+        let written = char::from(b'a' + u8::try_from(now.0 / 1_000_000 % 26).expect("a letter"));
+        sighting(&format!("{} {written}z {written}y", now.0 / 1_000_000)).1
+    };
+    let first = look(at(0));
+    let mut suspect = suspect(&origin, &first, (&first.source, &first.target), at(0), &settings);
+    let (pause_ends, patience) = (at(600), at(660));
+    let charged = loop {
+        let now = suspect.due;
+        assert!(now < patience, "it is never judged: {suspect:?}");
+        let seen = look(now);
+        let circumstances = LookedAt {
+            began: now,
+            now,
+            settings: &settings,
+            observed: Duration::ZERO,
+            paused: now < pause_ends,
+        };
+        match looked(suspect, &seen, (&seen.source, &seen.target), &circumstances) {
+            Verdict::Again(again) => suspect = again,
+            Verdict::Condemned { charges, .. } => break charges,
+            Verdict::Acquitted { .. } | Verdict::Unsettled(_) => panic!("it differs and settles"),
+        }
+    };
+    assert_eq!(charged[0].what, Charged::Fields(vec![1]));
 }

@@ -113,17 +113,21 @@ pub(super) fn advance(
     suspect: &mut Suspect,
     sighting: &Sighting,
     sides: (&State, &State),
-    now: Moment,
+    look: &LookedAt<'_>,
 ) {
+    let now = look.now;
+    let moved = !same(&suspect.leader, sides.0) || version(&suspect.leader) != version(sides.0);
+    // Between two looks so far apart, a row that is written may have come, gone and come again.
+    let blind = moved && now.since(suspect.last_look) > look.settings.lag_budget;
     let still = parts(sighting, sides).into_iter().map(|part| {
         let before = suspect.still.iter().find(|still| still.part == part);
-        match before.filter(|_| unchanged(suspect, part, sides)) {
+        match before.filter(|_| !blind && unchanged(suspect, part, sides)) {
             Some(before) => Still { looks: before.looks + 1, ..*before },
             None => Still { part, since: now, looks: 1 },
         }
     });
     suspect.still = still.collect();
-    if !same(&suspect.leader, sides.0) || version(&suspect.leader) != version(sides.0) {
+    if moved {
         suspect.leader_changed = Some(now);
         suspect.witnesses.push(std::mem::replace(&mut suspect.leader, sides.0.clone()));
         if suspect.witnesses.len() > WITNESSES_MAX {

@@ -89,6 +89,7 @@ pub struct World {
     lost: BTreeSet<i64>,
     /// Entities whose `email` the pipeline no longer carries.
     emails_lost: BTreeSet<i64>,
+    spared: Vec<Range<i64>>,
 }
 
 impl World {
@@ -119,6 +120,7 @@ impl World {
             stopped: false,
             lost: BTreeSet::new(),
             emails_lost: BTreeSet::new(),
+            spared: Vec::new(),
             knobs,
         };
         shape.create(Side::Source, world.handle(Side::Source));
@@ -170,10 +172,23 @@ impl World {
         self.entities.get(&id).cloned().expect("the leader has it")
     }
 
-    /// Whether the pipeline has carried everything.
+    /// An entity of the leader, if it is there.
     #[must_use]
-    pub fn is_drained(&self) -> bool {
-        self.pipeline.is_empty()
+    pub fn find(&self, id: i64) -> Option<Entity> {
+        self.entities.get(&id).cloned()
+    }
+
+    /// Whether the follower's copy of an entity differs from what the leader holds.
+    #[must_use]
+    pub fn differs(&self, id: i64) -> bool {
+        let follower = self.follower();
+        let copy = self.handle(follower).get(RELATION, &[self.shape.place(follower, id)]);
+        copy != self.entities.get(&id).map(|entity| self.shape.row(follower, entity))
+    }
+
+    /// The application leaves these entities alone from now on.
+    pub fn spare(&mut self, ids: Range<i64>) {
+        self.spared.push(ids);
     }
 
     /// Writes an entity to one side only, past the pipeline.
@@ -353,6 +368,11 @@ impl World {
         }
     }
 
+    fn leaves_alone(&self, id: i64) -> bool {
+        let spared = self.spared.iter().any(|ids| ids.contains(&id));
+        spared || Self::is_quiet(id) || self.toggled.contains(&id)
+    }
+
     fn application_writes(&mut self) {
         let now = self.now;
         let draw: u32 = self.rng.random_range(0..100);
@@ -361,7 +381,7 @@ impl World {
             let entity = self.fresh(self.next_id, now);
             self.next_id += 1;
             self.write(entity);
-        } else if Self::is_quiet(id) || self.toggled.contains(&id) {
+        } else if self.leaves_alone(id) {
             // It is left alone.
         } else if draw < 18 {
             if id >= self.knobs.hot && self.entities.contains_key(&id) {

@@ -305,6 +305,7 @@ fn status() -> impl Strategy<Value = PairingStatus> {
             unread: counts[16],
             lag_micros: counts[17],
             lagging_since: tail.1,
+            follower_progress: pass_began,
             unmapped,
             not_verifiable: tail.2,
             last_pass_unread: counts[18],
