@@ -60,7 +60,7 @@ fn run(setting: &Setting, tamper: Option<Tamper>) -> (Sim, judge::Verdict) {
 
 #[test]
 fn nothing_is_lost_and_nothing_told_twice_when_the_process_dies() {
-    for seed in SEEDS {
+    for seed in seeds() {
         for shape in SHAPES {
             let setting = deadly(seed, shape);
             let (sim, verdict) = run(&setting, None);
@@ -110,7 +110,7 @@ fn a_driver_that_keeps_less_than_was_decided_is_found_out() {
 
 #[test]
 fn suspects_survive_although_no_pass_comes_by_again() {
-    for seed in SEEDS {
+    for seed in seeds() {
         for shape in SHAPES {
             let mut setting = deadly(seed, shape);
             setting.pairing.plan.rest = seconds(100_000);

@@ -157,7 +157,7 @@ fn a_repair_that_the_engine_is_not_told_of_stays_open() {
 
 #[test]
 fn a_lost_field_of_a_hot_row_is_found_and_a_row_that_toggles_is_not_drift() {
-    for mut setting in settings().take(8) {
+    for mut setting in settings() {
         setting.pairing.versioned = setting.seed % 2 == 0;
         setting.knobs.hot_every = seconds(1);
         let mut sim = Sim::new(setting.clone());

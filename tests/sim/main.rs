@@ -20,9 +20,18 @@ const SEEDS: [u64; 6] = [1, 2, 3, 5, 8, 20_250_101];
 
 const SHAPES: [Shape; 2] = [Shape::Aligned, Shape::Lookup];
 
+/// The seeds to try: those above, or as many others as `DRIFTD_SEEDS` says, as in `100..200`.
+fn seeds() -> Vec<u64> {
+    #[expect(clippy::disallowed_methods, reason = "what a person asks of these tests")]
+    let Ok(wanted) = std::env::var("DRIFTD_SEEDS") else { return SEEDS.to_vec() };
+    let (from, to) = wanted.split_once("..").expect("DRIFTD_SEEDS is a range, as in 100..200");
+    let seed = |text: &str| text.parse::<u64>().expect("DRIFTD_SEEDS has whole numbers");
+    (seed(from)..seed(to)).collect()
+}
+
 /// Both shapes with every seed.
 fn settings() -> impl Iterator<Item = Setting> {
-    SEEDS.into_iter().flat_map(|seed| SHAPES.map(|shape| Setting::new(seed, shape)))
+    seeds().into_iter().flat_map(|seed| SHAPES.map(|shape| Setting::new(seed, shape)))
 }
 
 /// Demands that `verdict` is good; shows how to see the run if it is not.

@@ -58,7 +58,7 @@ fn without_a_pause_a_pipeline_that_stops_is_a_flood() {
 
 #[test]
 fn a_pause_ends_so_that_real_loss_cannot_hide_for_ever() {
-    for mut setting in stopping().take(6) {
+    for mut setting in stopping() {
         setting.pairing.settle.pause_max = seconds(60);
         let mut sim = Sim::new(setting.clone());
         sim.run_for(seconds(20));
@@ -81,7 +81,7 @@ fn a_pause_ends_so_that_real_loss_cannot_hide_for_ever() {
 
 #[test]
 fn what_is_lost_while_the_pipeline_stands_is_found_when_it_goes_on() {
-    for setting in stopping().take(6) {
+    for setting in stopping() {
         let mut sim = Sim::new(setting.clone());
         sim.run_for(seconds(20));
         {
