@@ -101,8 +101,11 @@ fn plugin(settings: &plugin::Settings) -> (String, String) {
 }
 
 fn pairing(settings: &PairingSettings) -> (String, String) {
+    let builtin = matches!(settings.mapping, MappingSettings::BuiltIn(_));
     let side = |side: &SideSettings| {
-        let located = if side.key.is_some() { "" } else { " (cannot be looked up by key)" };
+        // The built-in mapping finds entities by its key fields.
+        let located = side.key.is_some() || builtin;
+        let located = if located { "" } else { " (cannot be looked up by key)" };
         format!("{}/{}{located}", side.store, side.relation)
     };
     let mapping = match &settings.mapping {

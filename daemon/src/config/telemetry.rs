@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use crate::plugin::builtin;
+use crate::model::Role;
 use crate::report::{EventSink, KeyExport, Log, LogFormat, LogLevel, Otlp, OtlpProtocol, Settings};
 
 use super::describe::{Key, Shape, Table, one_of};
@@ -97,7 +97,7 @@ static EVENTS: Table = Table {
         Key::defaulted(
             "fields",
             Shape::List { of: &Shape::Text, min: 0 },
-            "fields whose values may leave the process in drift events, as `pairing.field`",
+            "labels whose values, and invariants whose words, may leave the process in drift events, as `pairing.name`",
         ),
     ],
     elsewhere: &[],
@@ -207,15 +207,16 @@ fn keys(node: &Node<'_>) -> Option<KeyExport> {
     })
 }
 
-/// A field whose values may leave, as `pairing.field`. What a plugin's fields are is not known yet.
+/// A label whose values may leave, as `pairing.label`. What a plugin's labels and invariants are is
+/// not known yet; the run looks at them when it has loaded the plugin.
 fn field(
     node: &Node<'_>,
     text: &str,
     pairings: &[PairingSettings],
 ) -> Result<String, (String, String)> {
     let form = || {
-        let help = "write the pairing's and the field's name, such as \"users.status\"".to_owned();
-        (format!("\"{text}\" is no `pairing.field`"), help)
+        let help = "write the pairing's and the label's name, such as \"users.tenant\"".to_owned();
+        (format!("\"{text}\" is no `pairing.name`"), help)
     };
     let (pairing, field) = text.split_once('.').ok_or_else(form)?;
     if pairing.is_empty() || field.is_empty() {
@@ -228,11 +229,11 @@ fn field(
     }
     let settings = pairings.iter().find(|settings| settings.name == pairing);
     if let Some(MappingSettings::BuiltIn(mapping)) = settings.map(|settings| &settings.mapping) {
-        let builtin::Settings { fields, .. } = mapping;
-        let known: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+        let labels = mapping.fields.iter().filter(|field| field.role == Role::Label);
+        let known: Vec<_> = labels.map(|field| field.name.as_str()).collect();
         if !known.contains(&field) {
-            let message = format!("the mapping of `{pairing}` has no field `{field}`");
-            return Err((message, suggest("fields", field, &known)));
+            let message = format!("the mapping of `{pairing}` has no label `{field}`");
+            return Err((message, suggest("labels", field, &known)));
         }
     }
     Ok(text.to_owned())

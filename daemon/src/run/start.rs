@@ -144,6 +144,7 @@ pub(super) async fn start(
         let source = describe(pairing, Side::Source, &stores, &waiting).await?;
         let target = describe(pairing, Side::Target, &stores, &waiting).await?;
         let (context, spec) = bind(pairing, (source, target), &plugins, (secrets, waiting.clock))?;
+        exported(&settings.report.fields, &context)?;
         sample(&context).await;
         tracing::info!(
             target: "driftd",
@@ -319,6 +320,30 @@ fn bind(
         clock: Arc::from(clock.shared()),
     };
     Ok((context, spec))
+}
+
+/// Refuses names in `events.fields` that would never let anything out.
+fn exported(fields: &[String], context: &Context) -> Result<(), StartError> {
+    let pairing = &context.pairing;
+    let labels = context.mapper.plan().entities.iter().flat_map(|entity| &entity.fields);
+    let labels = labels.filter(|field| field.role == Role::Label).map(|field| field.name.as_str());
+    let invariants = context.mapper.invariants().iter().map(|invariant| invariant.id.as_str());
+    let known: Vec<_> = labels.chain(invariants).collect();
+    let named = fields.iter().filter_map(|field| field.split_once('.'));
+    match named.filter(|(of, _)| of == pairing).find(|(_, name)| !known.contains(name)) {
+        None => Ok(()),
+        Some((_, name)) => Err(StartError::Unreadable {
+            pairing: pairing.clone(),
+            why: format!(
+                "`events.fields` names `{pairing}.{name}`, but its mapping has no label and no \
+                 invariant of this name; it has {}",
+                match known.as_slice() {
+                    [] => "none at all".to_owned(),
+                    known => known.join(", "),
+                }
+            ),
+        }),
+    }
 }
 
 fn mapper(
