@@ -29,6 +29,11 @@ async fn the_exit_code_of_a_single_pass_says_what_it_found() {
     assert!(said.err.contains("plugin `trap`"), "{said:?}");
     let said = scenario.run(&["verify", "--pairing", "user"]).await;
     assert_eq!(said.code, Some(2), "{said:?}");
+    scenario.change("events.jsonl\" }", "events.jsonl\" }\nfields = [\"users.tenants\"]");
+    let said = scenario.run(&only_users).await;
+    assert_eq!(said.code, Some(2), "nothing would leave: {said:?}");
+    assert!(said.err.contains("`users.tenants`") && said.err.contains("it has tenant"), "{said:?}");
+    scenario.change("users.tenants", "users.tenant");
 
     shop.put_target(&User { cents: 1, ..User::new(9) }).await;
     let said = scenario.run(&only_users).await;
