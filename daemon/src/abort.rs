@@ -181,6 +181,7 @@ mod tests {
                 armed: Moment(5),
                 count: 0,
                 at_least: 0,
+                dry_run: false,
             };
             assert_eq!(evaluate(&criterion, &mut state, findings.iter(), Moment(now)), trips);
             assert_eq!(state.count, count, "{criterion:?}");

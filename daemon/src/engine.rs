@@ -275,6 +275,7 @@ impl Engine {
                 for pairing in &mut self.pairings {
                     pairing.start(&mut step);
                 }
+                self.criteria.start(&mut step);
             }
             Event::Split { pairing, direction, extents } => {
                 self.pairings[pairing].split(&mut step, direction, extents);

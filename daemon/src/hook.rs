@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::model::{HookJob, Moment};
+use crate::model::HookJob;
 
 mod child;
 mod lock;
@@ -38,9 +38,6 @@ pub struct Settings {
     /// Wait before the second try; doubles up to five minutes.
     pub backoff: Duration,
 }
-
-/// The longest wait between two tries, unless the first is configured longer.
-const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
 /// Runs a hook once, to its end: `payload`, the event, is its standard input.
 ///
@@ -91,16 +88,6 @@ fn environment(
         add("DRIFTD_TEST", "1");
     }
     environment
-}
-
-/// When a hook is due again after `tries` that all failed, and whether its deadline is over: no
-/// further try begins within it.
-#[must_use]
-pub fn next_try(settings: &Settings, tries: u32, since: Moment, now: Moment) -> (Moment, bool) {
-    let doublings = tries.saturating_sub(1).min(31);
-    let wait = settings.backoff.saturating_mul(1 << doublings);
-    let due = now.after(wait.min(BACKOFF_MAX.max(settings.backoff)));
-    (due, due >= since.after(settings.deadline))
 }
 
 #[cfg(test)]

@@ -473,6 +473,7 @@ fn extras() -> Extras {
         armed: Moment(0),
         count: 3,
         at_least: 3,
+        dry_run: false,
     };
     Extras { outbox: 4, hooks_pending: 1, criteria: vec![criterion] }
 }

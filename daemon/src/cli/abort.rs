@@ -117,6 +117,7 @@ fn json(criteria: &[CriterionState], hooks: &[HookJob]) -> String {
             json!({
                 "criterion": criterion.name,
                 "state": if criterion.tripped.is_some() { "tripped" } else { "armed" },
+                "dry_run": criterion.dry_run,
                 "tripped": criterion.tripped.map(rfc3339),
                 "armed": rfc3339(criterion.armed),
                 "trips": criterion.trips,
@@ -150,6 +151,11 @@ fn text(criteria: &[CriterionState], hooks: &[HookJob], now: Moment) -> String {
             let state = criterion
                 .tripped
                 .map_or_else(|| "armed".to_owned(), |at| format!("tripped {}", ago(now, at)));
+            let state = match (criterion.dry_run, criterion.tripped) {
+                (false, _) => state,
+                (true, None) => "watching (dry run)".to_owned(),
+                (true, Some(_)) => format!("{state} (dry run)"),
+            };
             let count = format!("{} of {}", criterion.count, criterion.at_least);
             vec![criterion.name.clone(), state, count, criterion.trips.to_string()]
         })

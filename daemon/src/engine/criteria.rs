@@ -45,6 +45,7 @@ impl Criteria {
                 armed: now,
                 count: 0,
                 at_least: criterion.at_least(),
+                dry_run: settings.mode == Mode::DryRun,
             });
             (criterion.name.clone(), state)
         });
@@ -58,6 +59,28 @@ impl Criteria {
         }
     }
 
+    /// The run begins, perhaps with other settings than the last one.
+    pub(super) fn start(&mut self, step: &mut Step<'_>) {
+        let dry_run = self.settings.mode == Mode::DryRun;
+        for state in self.states.values_mut().filter(|state| state.dry_run != dry_run) {
+            state.dry_run = dry_run;
+            self.unsaved.insert(state.name.clone());
+            if !dry_run && state.tripped.is_some() {
+                // Its hooks never fired; left latched, they never would.
+                arm(state, step);
+            }
+        }
+        let gone = |job: &&mut HookJob| {
+            job.state == HookState::Pending && !self.timings.contains_key(&job.hook)
+        };
+        for job in self.jobs.values_mut().filter(gone) {
+            job.state = HookState::Failed;
+            job.last = Some("the configuration no longer has this hook".to_owned());
+            step.decision.commit.hooks.push(job.clone());
+            step.happened(Happening::HookFailed(job.clone()));
+        }
+    }
+
     /// The criteria.
     pub(super) fn states(&self) -> Vec<CriterionState> {
         self.states.values().cloned().collect()
@@ -65,7 +88,13 @@ impl Criteria {
 
     /// Whether no hook waits or runs.
     pub(super) fn is_quiet(&self) -> bool {
-        self.running.is_empty() && self.jobs.values().all(|job| job.state != HookState::Pending)
+        let waits = |job: &HookJob| job.state == HookState::Pending && self.may_fire(job);
+        self.running.is_empty() && !self.jobs.values().any(waits)
+    }
+
+    /// Whether the mode lets it run.
+    fn may_fire(&self, job: &HookJob) -> bool {
+        job.test || self.settings.mode == Mode::Armed
     }
 
     /// Whether a hook runs.
@@ -145,7 +174,8 @@ impl Criteria {
                 .chain(&started)
                 .any(|id| self.jobs.get(id).is_some_and(|running| running.hook == job.hook));
             let known = self.timings.contains_key(&job.hook);
-            if held_up || same_hook || !known || self.running.contains(&job.id) {
+            let free = known && self.may_fire(job) && !self.running.contains(&job.id);
+            if held_up || same_hook || !free {
                 continue;
             }
             if job.due > step.now {
@@ -183,6 +213,15 @@ impl Criteria {
             step.happened(Happening::HookSucceeded(job));
             return;
         }
+        if job.test {
+            // Who tests wants to know now, and tests again when it is mended.
+            job.state = HookState::Cancelled;
+            let job = job.clone();
+            self.jobs.remove(&id);
+            step.decision.commit.hooks.push(job.clone());
+            step.happened(Happening::HookFailed(job));
+            return;
+        }
         let timing = self.timings.get(&job.hook);
         let backoff = timing.map_or(WAIT_MAX, |timing| timing.backoff);
         let deadline = timing.map_or(WAIT_MAX, |timing| timing.deadline);
@@ -200,25 +239,36 @@ impl Criteria {
 
     /// A person arms a criterion again. Returns the answer.
     pub(super) fn reset(&mut self, step: &mut Step<'_>, criterion: &str) -> String {
-        let Some(state) = self.states.get_mut(criterion) else { return self.unknown(criterion) };
+        let Some(state) = self.states.get_mut(criterion) else {
+            return match self.cancel(step, criterion) {
+                0 => self.unknown(criterion),
+                jobs => format!(
+                    "the configuration no longer has criterion `{criterion}`; {jobs} of its hooks \
+                     are not tried again"
+                ),
+            };
+        };
         if state.tripped.is_none() {
             return format!("criterion `{criterion}` is armed already");
         }
-        state.tripped = None;
-        state.armed = step.now;
-        state.count = 0;
+        arm(state, step);
         step.decision.commit.criteria.push(state.clone());
-        step.happened(Happening::Reset(state.clone()));
+        self.cancel(step, criterion);
+        format!("criterion `{criterion}` is armed again; what was confirmed before does not count")
+    }
+
+    /// Lets go of the hooks that a criterion fired and that did not succeed yet. Returns how many.
+    fn cancel(&mut self, step: &mut Step<'_>, criterion: &str) -> usize {
         let wanted = |job: &HookJob| job.criterion == criterion && !job.test;
         let cancelled: Vec<u64> =
             self.jobs.values().filter(|job| wanted(job)).map(|job| job.id).collect();
-        for id in cancelled {
-            if let Some(mut job) = self.jobs.remove(&id) {
+        for id in &cancelled {
+            if let Some(mut job) = self.jobs.remove(id) {
                 job.state = HookState::Cancelled;
                 step.decision.commit.hooks.push(job);
             }
         }
-        format!("criterion `{criterion}` is armed again; what was confirmed before does not count")
+        cancelled.len()
     }
 
     /// A person wants a criterion's hooks to run as a test. Returns the answer.
@@ -241,3 +291,14 @@ impl Criteria {
         format!("there is no criterion `{criterion}`; there are: {}", known.join(", "))
     }
 }
+
+/// Arms a criterion that tripped: what was confirmed before does not count.
+fn arm(state: &mut CriterionState, step: &mut Step<'_>) {
+    state.tripped = None;
+    state.armed = step.now;
+    state.count = 0;
+    step.happened(Happening::Reset(state.clone()));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Hooks with real programs.
 //!
-//! Owns tests through [`run`], [`wait_for_predecessor`] and [`next_try`]. Refuses to time anything:
+//! Owns tests through [`run`] and [`wait_for_predecessor`]. Refuses to time anything:
 //! what must wait, waits on a named pipe. Invariant: every test works in a directory of its own.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::HookState;
+use crate::model::{HookState, Moment};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(300);
@@ -322,30 +322,4 @@ async fn the_lock_lives_until_the_last_descendant_ends() {
         release(&pipe).await;
     }
     wait_for_predecessor(&settings, &place.journal(), LONG).await.unwrap();
-}
-
-#[test]
-fn waits_double_up_to_five_minutes() {
-    let settings = |backoff| Settings {
-        backoff: Duration::from_secs(backoff),
-        deadline: Duration::from_secs(3600),
-        ..settings(&[])
-    };
-    let since = Moment(0);
-    let second = |second: i64| Moment(second * 1_000_000);
-    for (backoff, tries, now, due, over) in [
-        (2, 1, 10, 12, false),
-        (2, 2, 10, 14, false),
-        (2, 8, 10, 266, false),
-        (2, 9, 10, 310, false),
-        (2, u32::MAX, 10, 310, false),
-        (400, 3, 10, 410, false),
-        (0, 3, 10, 10, false),
-        (2, 1, 3597, 3599, false),
-        (2, 1, 3598, 3600, true),
-        (2, 1, 9999, 10001, true),
-    ] {
-        let next = next_try(&settings(backoff), tries, since, second(now));
-        assert_eq!(next, (second(due), over), "{backoff} {tries} {now}");
-    }
 }

@@ -223,6 +223,8 @@ struct CriterionForm {
     armed: Moment,
     count: u64,
     at_least: u64,
+    #[serde(default)]
+    dry_run: bool,
 }
 
 #[derive(Serialize, Deserialize)]

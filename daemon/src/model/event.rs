@@ -119,6 +119,8 @@ pub struct CriterionState {
     pub count: u64,
     /// The count at which it trips.
     pub at_least: u64,
+    /// Whether it only watches: when it trips, no hook fires.
+    pub dry_run: bool,
 }
 
 /// A hook that must run to success.
@@ -155,7 +157,7 @@ pub enum HookState {
     Failed,
     /// Recorded as succeeded: never again.
     Succeeded,
-    /// No longer wanted: a person reset the criterion before it succeeded.
+    /// No longer wanted: a person reset the criterion before it succeeded, or it was a test that failed.
     Cancelled,
 }
 

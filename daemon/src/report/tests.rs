@@ -122,6 +122,7 @@ pub(crate) fn happenings() -> Vec<Happening> {
         armed: Moment(0),
         count: 11,
         at_least: 10,
+        dry_run: false,
     };
     let job = HookJob {
         id: 4,

@@ -244,6 +244,7 @@ fn criterion() -> impl Strategy<Value = CriterionState> {
             armed: Moment(0),
             count,
             at_least,
+            dry_run: false,
         },
     )
 }
