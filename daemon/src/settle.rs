@@ -62,12 +62,30 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The wait after so many looks, before it is jittered by a tenth.
+    fn wait(&self, looks: u32, longest: Duration) -> Duration {
+        (self.first_wait * 2u32.saturating_pow(looks.saturating_sub(1).min(16))).min(longest)
+    }
+
+    /// The longest wait between two looks at a row that is written: of looks further apart than the
+    /// lag budget, nothing could be proved.
+    fn moving_wait_max(&self) -> Duration {
+        self.wait_max.min((self.lag_budget / 2).max(self.first_wait))
+    }
+
+    /// The shortest time over which all looks at a suspect may be spread.
+    #[must_use]
+    pub fn reach(&self) -> Duration {
+        let waits = (1..self.looks_max).map(|looks| self.wait(looks, self.moving_wait_max()));
+        waits.fold(Duration::ZERO, Duration::saturating_add) / 10 * 9
+    }
+
     /// How long a difference must stand still: the lag budget or the settle time, or twice the lag
     /// that was observed of late, if that is longer, but never beyond twice the configured.
     #[must_use]
     pub fn window(&self, observed: Duration) -> Duration {
         let configured = self.lag_budget.max(self.settle);
-        configured.max(observed * 2).min(configured * 2)
+        configured.max(observed.saturating_mul(2)).min(configured.saturating_mul(2))
     }
 }
 
@@ -121,15 +139,10 @@ pub fn suspect(
 /// When the suspect is to be looked at next: at distances that double from look to look, jittered by
 /// a tenth, but no later than the moment at which it may first be condemned.
 fn due(suspect: &Suspect, now: Moment, settings: &Settings, observed: Duration) -> Moment {
-    let doublings = (suspect.looks + suspect.failed).saturating_sub(1).min(16);
     let moving =
         suspect.leader_changed.is_some_and(|changed| now.since(changed) < settings.lag_budget * 2);
-    // Of a row that is written, looks further apart than the lag budget would prove nothing.
-    let longest = match moving {
-        true => settings.wait_max.min(settings.lag_budget / 2).max(settings.first_wait),
-        false => settings.wait_max,
-    };
-    let wait = (settings.first_wait * 2u32.saturating_pow(doublings)).min(longest);
+    let longest = if moving { settings.moving_wait_max() } else { settings.wait_max };
+    let wait = settings.wait(suspect.looks.saturating_add(suspect.failed), longest);
     let tenth = wait / 10;
     // Spread by the key, so that suspects of one partition do not all fall due at once; not by
     // chance, so that a run can be replayed.

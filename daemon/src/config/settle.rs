@@ -4,6 +4,8 @@
 //! which nothing could ever be condemned. Invariant: `suspects_max` is one number for all pairings,
 //! because they share one memory; only the top has it.
 
+use std::time::Duration;
+
 use crate::settle::Settings;
 
 use super::describe::{Key, Shape, Table, inherited};
@@ -110,20 +112,19 @@ fn refuse_contradictions(section: &Section<'_>, settings: &Settings) {
             "raise `wait_max`, or lower `first_wait`",
         );
     }
-    let needed = settings.lag_budget.max(settings.settle);
-    let reach = settings.wait_max.saturating_mul(settings.looks_max - 1);
-    let names = &["lag_budget", "settle", "looks_max", "wait_max"];
-    if reach < needed && section.gives(names) {
+    let needed = settings.window(Duration::MAX);
+    let names = &["lag_budget", "settle", "looks_max", "first_wait", "wait_max"];
+    if settings.reach() < needed && section.gives(names) {
         section.fault(
             names,
             format!(
-                "nothing could ever be drift: it must stand still for {}, and {} looks at most {} \
-                 apart end before",
+                "drift could go untold: after a burst of lag it must stand still for {}, but {} \
+                 looks may all lie within {}",
                 show_duration(needed),
                 settings.looks_max,
-                show_duration(settings.wait_max)
+                show_duration(Duration::from_secs(settings.reach().as_secs()))
             ),
-            "raise `looks_max` or `wait_max`, or lower `lag_budget` and `settle`",
+            "raise `looks_max`, `first_wait` or `wait_max`, or lower `lag_budget` and `settle`",
         );
     }
     let names = &["crowd", "suspects_max"];

@@ -118,10 +118,11 @@ pub(super) fn advance(
     let now = look.now;
     let moved = !same(&suspect.leader, sides.0) || version(&suspect.leader) != version(sides.0);
     // Between two looks so far apart, a row that is written may have come, gone and come again.
-    let blind = moved && now.since(suspect.last_look) > look.settings.lag_budget;
+    let apart = now.since(suspect.last_look) > look.settings.lag_budget;
+    let blind = |part| part == Part::Presence && moved && apart;
     let still = parts(sighting, sides).into_iter().map(|part| {
         let before = suspect.still.iter().find(|still| still.part == part);
-        match before.filter(|_| !blind && unchanged(suspect, part, sides)) {
+        match before.filter(|_| !blind(part) && unchanged(suspect, part, sides)) {
             Some(before) => Still { looks: before.looks + 1, ..*before },
             None => Still { part, since: now, looks: 1 },
         }
@@ -190,16 +191,21 @@ pub(super) fn ripe(suspect: &Suspect, began: Moment, window: Duration) -> Vec<Pa
     ripe.map(|still| still.part).collect()
 }
 
-/// Whether a field that looks still may only have been met at the same values: versions say that the
-/// row was written within the window, and the follower was not seen to differ at a version that the
-/// leader was seen at.
+/// Whether what looks still may only have been met in the same state: the row was written within the
+/// window. A row may be deleted and created again; so may a field change there and back, but that is
+/// believed only where versions could prove otherwise and the follower was not seen to differ at a
+/// version that the leader was seen at.
 fn may_toggle(suspect: &Suspect, still: &Still, (began, window): (Moment, Duration)) -> bool {
-    let Part::Field(at) = still.part else { return false };
-    let versioned = version(&suspect.leader).is_some() && version(&suspect.follower).is_some();
     let moved = suspect
         .leader_changed
         .is_some_and(|changed| changed > still.since && began.since(changed) < window);
-    versioned && moved && !differs_at_one_version(suspect, at)
+    let versioned = version(&suspect.leader).is_some() && version(&suspect.follower).is_some();
+    moved
+        && match still.part {
+            Part::Presence => true,
+            Part::Field(at) => versioned && !differs_at_one_version(suspect, at),
+            Part::Invariant(_) => false,
+        }
 }
 
 /// Whether both sides were seen to hold one version and to differ in this field all the same.
