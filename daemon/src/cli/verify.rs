@@ -104,14 +104,21 @@ fn code(ended: &Ended) -> u8 {
     let complete = ended.statuses.iter().all(|status| {
         status.passes > 0
             && status.last_pass_unread == 0
-            && status.last_pass_unsettled == 0
+            && undecided(status) == 0
             && status.not_verifiable.is_none()
     });
-    match (drift, complete && !ended.statuses.is_empty()) {
+    let complete = complete && !ended.statuses.is_empty() && ended.stopped.is_none();
+    match (drift, complete) {
         (true, _) => DRIFT,
         (false, true) => SAME,
         (false, false) => UNTOLD,
     }
+}
+
+/// Keys of which nobody knows whether they drifted. A pass alone goes on from nothing, so all that was
+/// ever unsettled is of this one, and so is what still waits.
+fn undecided(status: &PairingStatus) -> u64 {
+    status.unsettled + status.suspects
 }
 
 fn verdict(code: u8) -> &'static str {
@@ -130,6 +137,7 @@ fn json(ended: &Ended, code: u8, now: Moment) -> String {
     let result = serde_json::json!({
         "verdict": verdict(code),
         "exit_code": code,
+        "stopped": ended.stopped.is_some(),
         "pairings": statuses["pairings"],
         "findings": findings,
     });
@@ -174,7 +182,7 @@ fn row(status: &PairingStatus) -> Vec<String> {
         status.same.to_string(),
         status.excluded.to_string(),
         drift.to_string(),
-        status.last_pass_unsettled.to_string(),
+        undecided(status).to_string(),
         format!("{} partitions", status.last_pass_unread),
     ]
 }
