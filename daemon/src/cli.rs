@@ -9,6 +9,7 @@ mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
 mod drift;
+mod keys;
 mod output;
 mod progress;
 mod run;

@@ -16,10 +16,11 @@ use std::time::Duration;
 
 use crate::abort;
 use crate::model::{
-    Asked, Command, Commit, CriterionState, Direction, Extent, Fault, Finding, Happening, HookJob,
-    InvariantDef, Leads, Look, MappingIdentity, Moment, Note, Occurrence, Outcome, PairingStatus,
-    Partition, Saved,
+    Asked, Command, Commit, CriterionState, Direction, DriftKind, Extent, Fault, Finding,
+    Happening, HookJob, InvariantDef, Leads, Look, MappingIdentity, Moment, Note, Occurrence,
+    Outcome, PairingStatus, Partition, Saved, Sighting,
 };
+use crate::settle::Charged;
 use crate::{plan, settle};
 
 use criteria::Criteria;
@@ -48,6 +49,33 @@ pub struct Spec {
     pub invariants: Vec<InvariantDef>,
     /// Whether declared versions are points in time.
     pub version_is_time: bool,
+}
+
+impl Spec {
+    /// What would be wrong with a key that was seen so, if it stood still: kinds of drift, each with
+    /// the fields or the invariant that it is about.
+    #[must_use]
+    pub fn wrong(&self, sighting: &Sighting, now: Moment) -> Vec<(DriftKind, Vec<String>)> {
+        let origin = settle::Origin { pairing: &self.name, identity: self.identity, check: 0 };
+        let sides = (sighting.state(self.leads.leader()), sighting.state(self.leads.follower()));
+        let suspect = settle::suspect(&origin, sighting, sides, now, &self.settle);
+        let named = settle::charges(&suspect).into_iter().map(|charge| {
+            let names = match charge.what {
+                Charged::Presence { .. } => Vec::new(),
+                Charged::Fields(fields) => {
+                    fields.iter().filter_map(|&at| self.fields.get(at).cloned()).collect()
+                }
+                Charged::Invariant(at) => self
+                    .invariants
+                    .get(at)
+                    .map(|invariant| invariant.id.clone())
+                    .into_iter()
+                    .collect(),
+            };
+            (charge.kind, names)
+        });
+        named.collect()
+    }
 }
 
 /// How long a hook may take.

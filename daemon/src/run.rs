@@ -6,6 +6,7 @@
 
 mod clock;
 mod deliver;
+mod differing;
 mod start;
 mod tasks;
 
@@ -26,6 +27,7 @@ use crate::report::metrics::Extras;
 use crate::report::{Identity, Report, ReportError, SinkError, events};
 
 pub use clock::Clock;
+pub use differing::{Differing, DifferingKey, differing};
 pub use start::{StartError, Supplied};
 
 use deliver::Delivery;

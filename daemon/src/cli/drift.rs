@@ -7,7 +7,7 @@
 use serde_json::json;
 
 use crate::cli::output::{Output, ago, table};
-use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort};
+use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort, keys};
 use crate::journal::{Filter, Reader, readable_key, readable_store_key};
 use crate::model::{Command, DriftKind, Finding, FindingStatus, Moment, Subject};
 use crate::report::form::rfc3339;
@@ -50,6 +50,12 @@ enum Change {
         #[arg(long)]
         until: String,
     },
+    /// Print every key of a finding that tells of a partition as a whole: reads the partition once
+    /// more, now, and prints what differs; what is on its way is among it.
+    Keys {
+        /// The finding's number.
+        finding: String,
+    },
 }
 
 fn kind(text: &str) -> Result<DriftKind, String> {
@@ -60,9 +66,10 @@ fn kind(text: &str) -> Result<DriftKind, String> {
         .ok_or_else(|| format!("known kinds are {}", names.join(", ")))
 }
 
-/// Lists findings, or leaves a command.
+/// Lists findings, leaves a command, or reads a partition.
 pub(super) fn drift(options: Options, output: &Output) -> Result<u8, CliError> {
     match options.command {
+        Some(Change::Keys { finding }) => keys::keys(&finding, &options.journal, output),
         Some(Change::Ignore { key, until }) => ignore(&key, &until, &options.journal, output),
         None => list(&options.list, &options.journal, output),
     }

@@ -117,3 +117,42 @@ async fn a_dry_run_trips_and_fires_nothing() {
     let list = scenario.json(&["abort", "list"]).await;
     assert_eq!(list["hooks"].as_array().map(Vec::len), Some(0), "{list}");
 }
+
+#[tokio::test]
+async fn every_key_of_a_finding_of_a_partition_is_listed_when_asked_for() {
+    let mut shop = Shop::new(40).await;
+    for id in 1..=30 {
+        shop.put_target(&User { cents: 1, ..User::new(id) }).await;
+    }
+    let scenario = with_hook(&shop);
+    scenario.change("[settle]\n", "[settle]\ncrowd = 10\n");
+    let mut daemon = scenario.start();
+    daemon.ready().await;
+    let finding = until_some("the partition is told of", async || {
+        let list = scenario.json(&["drift"]).await;
+        list["findings"].as_array().unwrap().iter().find(|one| one["entities"] == 30).cloned()
+    })
+    .await;
+    assert!(finding["sample"].as_array().unwrap().len() <= 30, "{finding}");
+    let number = finding["finding"].to_string();
+    let all = scenario.json(&["drift", "keys", &number]).await;
+    assert_eq!(all["complete"], true, "{all}");
+    let mut keys: Vec<&str> =
+        all["keys"].as_array().unwrap().iter().map(|key| key["key"].as_str().unwrap()).collect();
+    keys.sort_unstable();
+    let mut expected: Vec<String> = (1..=30).map(|id| format!("[{id}]")).collect();
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    let said = scenario.run(&["drift", "keys", &format!("#{number}")]).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.contains("[7]\tmismatch\tbalance\n"), "{said:?}");
+    assert!(said.out.contains("30 keys differ now in"), "{said:?}");
+    for (wrong, words) in [("9999", "no finding 9999"), ("many", "no number")] {
+        let said = scenario.run(&["drift", "keys", wrong]).await;
+        assert!(said.code == Some(2) && said.err.contains(words), "{said:?}");
+    }
+    shop.source.kill();
+    let said = scenario.run(&["drift", "keys", &number]).await;
+    assert_eq!(said.code, Some(3), "a list that is not complete: {said:?}");
+    daemon.stop().await;
+}

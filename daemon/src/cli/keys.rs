@@ -1,0 +1,92 @@
+//! `driftd drift keys`.
+//!
+//! Owns the full list of keys behind a finding of a partition, made when somebody asks for it. Refuses
+//! to change or settle anything. Invariant: a list that is not complete says so, and exits with 3.
+
+use serde_json::json;
+
+use crate::cli::output::Output;
+use crate::cli::{CliError, JournalPath, SAME, UNTOLD, block_on, load};
+use crate::journal::{Reader, readable_key, readable_store_key};
+use crate::model::{DriftKind, Partition, Sighting, Subject};
+use crate::run::{Differing, DifferingKey, Signals};
+
+/// Reads the partition of a finding, and prints every key that differs.
+pub(super) fn keys(finding: &str, journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
+    let settings = load(&journal.config, output)?;
+    let number = finding.trim_start_matches('#').parse();
+    let number: u64 =
+        number.map_err(|_odd| CliError::Usage(format!("`{finding}` is no number of a finding")))?;
+    let reader = Reader::open(journal.journal.as_ref().unwrap_or(&settings.journal.path))?;
+    let Some(finding) = reader.finding(number)? else {
+        let what = format!("there is no finding {number}; `driftd drift --all` lists them");
+        return Err(CliError::Usage(what));
+    };
+    let Subject::Partition { partition, .. } = finding.subject else {
+        let what = format!("finding {number} is of a single key; `driftd drift` shows it");
+        return Err(CliError::Usage(what));
+    };
+    if !settings.pairings.iter().any(|pairing| pairing.name == finding.pairing) {
+        let what = format!("the configuration no longer has pairing `{}`", finding.pairing);
+        return Err(CliError::Usage(what));
+    }
+    let secrets = reader.identity()?;
+    block_on(async move {
+        let signals = Signals::of_process()?;
+        let reading =
+            crate::run::differing(settings, &finding.pairing, partition, &secrets, &signals);
+        let found = reading.await?;
+        for unread in &found.unread {
+            let (scope, fault) = (&unread.scope, &unread.fault);
+            output.note(&format!(
+                "unread: {scope}: {} ({}); {}",
+                fault.what, fault.code, fault.remedy
+            ));
+        }
+        output.result(&match journal.json {
+            true => as_json(number, &partition, &found),
+            false => as_text(&partition, &found),
+        })?;
+        Ok(if found.unread.is_empty() { SAME } else { UNTOLD })
+    })
+}
+
+/// The key for people; a row that the mapping rejects has only its place.
+fn name(sighting: &Sighting) -> String {
+    if sighting.key.is_of_row() {
+        let places = sighting.source_at.iter().chain(&sighting.target_at);
+        return format!("row at {}", places.map(readable_store_key).collect::<Vec<_>>().join(", "));
+    }
+    readable_key(&sighting.key)
+}
+
+/// One line a key and kind, separated by tabs: to be cut and counted by other programs.
+fn as_text(partition: &Partition, found: &Differing) -> String {
+    let mut text = String::new();
+    for DifferingKey { sighting, wrong } in &found.keys {
+        for (kind, about) in wrong {
+            text = text + &name(sighting) + "\t" + kind.as_str() + "\t" + &about.join(",") + "\n";
+        }
+    }
+    let count = found.keys.len();
+    text + &format!("{count} keys differ now in {}\n", partition.extent)
+}
+
+fn as_json(finding: u64, partition: &Partition, found: &Differing) -> String {
+    let wrong =
+        |(kind, about): &(DriftKind, Vec<String>)| json!({ "kind": kind.as_str(), "about": about });
+    let keys: Vec<_> = found
+        .keys
+        .iter()
+        .map(|DifferingKey { sighting, wrong: kinds }| {
+            json!({ "key": name(sighting), "wrong": kinds.iter().map(wrong).collect::<Vec<_>>() })
+        })
+        .collect();
+    let result = json!({
+        "finding": finding,
+        "partition": partition.extent.to_string(),
+        "complete": found.unread.is_empty(),
+        "keys": keys,
+    });
+    format!("{result:#}")
+}

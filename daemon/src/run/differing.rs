@@ -1,0 +1,70 @@
+//! Which keys of a partition differ right now.
+//!
+//! Owns one reading of one partition for a person who asks. Refuses to settle, to write and to report:
+//! what it hands over may be lag. Invariant: what could not be read is handed over, too.
+
+use crate::api::Shared;
+use crate::check;
+use crate::config::Settings;
+use crate::journal;
+use crate::model::{DriftKind, Partition, Sighting, Unread};
+use crate::report::{Identity, Report};
+use crate::run::{Clock, Purpose, RunError, Signals, Supplied, start, stop_report};
+
+/// What one reading of a partition showed.
+#[derive(Debug, Default)]
+pub struct Differing {
+    /// Every key that differs.
+    pub keys: Vec<DifferingKey>,
+    /// What could not be read.
+    pub unread: Vec<Unread>,
+}
+
+/// A key that differs.
+#[derive(Debug)]
+pub struct DifferingKey {
+    /// What was seen.
+    pub sighting: Sighting,
+    /// What would be wrong with it if it stood still: kinds of drift, each with the fields or the
+    /// invariant that it is about.
+    pub wrong: Vec<(DriftKind, Vec<String>)>,
+}
+
+/// Reads `partition` of `pairing` once. `secrets` are the journal's.
+///
+/// # Errors
+/// If it cannot begin: a store does not answer, or the configuration does not fit it.
+pub async fn differing(
+    mut settings: Settings,
+    pairing: &str,
+    partition: Partition,
+    secrets: &journal::Identity,
+    signals: &Signals,
+) -> Result<Differing, RunError> {
+    let clock = Clock::new();
+    settings.pairings.retain(|one| one.name == pairing);
+    settings.report.otlp = None;
+    let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
+    let report = Report::start(&settings.report, identity, &|_name| None)?;
+    let shared = Shared::new(clock.shared(), report.metrics(), Vec::new());
+    let waiting =
+        start::Waiting { purpose: Purpose::Verify, clock: &clock, signals, shared: &shared };
+    let started = start::start(&settings, Supplied::default(), secrets, waiting).await;
+    stop_report(report).await;
+    let (contexts, specs) = started?;
+    let mut found = Differing::default();
+    let Some((context, spec)) = contexts.first().zip(specs.first()) else { return Ok(found) };
+    let mut next = Some(partition.extent);
+    while let Some(extent) = next {
+        let part = Partition { extent, ..partition };
+        let outcome = check::check(context, &part, usize::MAX, clock.now()).await;
+        let charged = |sighting: Sighting| {
+            let wrong = spec.wrong(&sighting, clock.now());
+            DifferingKey { sighting, wrong }
+        };
+        found.keys.extend(outcome.suspects.into_iter().map(charged));
+        found.unread.extend(outcome.unread);
+        next = outcome.rest;
+    }
+    Ok(found)
+}
