@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::pairing::{Pairing, Purpose};
+use crate::engine::passes::covered;
 use crate::engine::{Step, Until};
 use crate::model::{
     Crowd, Direction, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Member, Moment,
@@ -29,8 +30,10 @@ pub(super) struct Crowding {
     crowd: Crowd,
     members: BTreeMap<(u64, DriftKind), Standing>,
     scans: u32,
-    /// Scans that failed since one did not.
+    /// Scans that showed nothing because of what they could not read, since one that did.
     failed: u32,
+    /// Scans with holes, since one without.
+    holed: u32,
     active: bool,
     in_flight: bool,
 }
@@ -39,7 +42,30 @@ pub(super) struct Crowding {
 struct Standing {
     states: u64,
     since: Moment,
+    /// When the last scan that saw it began.
+    seen: Moment,
     looks: u32,
+}
+
+/// How much of a crowd's partition a scan compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extensive {
+    /// All of it: who is not seen is gone.
+    Whole,
+    /// All of a part, to which the crowd has shrunk: who is not seen may lie beyond.
+    Shrunk,
+    /// Not all of it: who is not seen may lie where nothing could be read.
+    Holed,
+}
+
+impl Extensive {
+    fn of(outcome: &Outcome, shrunk: bool) -> Self {
+        match (shrunk, outcome.unread.is_empty()) {
+            (true, _) => Self::Shrunk,
+            (false, true) => Self::Whole,
+            (false, false) => Self::Holed,
+        }
+    }
 }
 
 impl Crowding {
@@ -51,28 +77,56 @@ impl Crowding {
             members: BTreeMap::new(),
             scans: 0,
             failed: 0,
+            holed: 0,
             active: false,
             in_flight: false,
         }
     }
 
-    /// Takes in what a scan saw.
-    fn take(&mut self, now: Moment, members: &[Member]) -> u64 {
-        let old = std::mem::take(&mut self.members);
+    /// Takes in what a scan saw. Returns how many members are gone.
+    fn take(
+        &mut self,
+        (began, now): (Moment, Moment),
+        members: &[Member],
+        extensive: Extensive,
+    ) -> u64 {
+        let mut old = std::mem::take(&mut self.members);
         for member in members {
-            let fresh = Standing { states: member.states, since: now, looks: 1 };
             let key = (member.key, member.kind);
             let standing = match old.get(&key) {
                 Some(known) if known.states == member.states => {
-                    Standing { looks: known.looks + 1, ..*known }
+                    Standing { looks: known.looks + 1, seen: began, ..*known }
                 }
-                Some(_) | None => fresh,
+                Some(_) | None => {
+                    Standing { states: member.states, since: now, seen: began, looks: 1 }
+                }
             };
             self.members.insert(key, standing);
         }
         self.scans += 1;
         self.failed = 0;
-        old.keys().filter(|key| !self.members.contains_key(key)).count() as u64
+        self.holed = if extensive == Extensive::Holed { self.holed + 1 } else { 0 };
+        old.retain(|key, _| !self.members.contains_key(key));
+        match extensive {
+            Extensive::Whole => old.len() as u64,
+            Extensive::Shrunk => 0,
+            Extensive::Holed => {
+                self.members.append(&mut old);
+                0
+            }
+        }
+    }
+
+    /// A scan showed nothing because of what it could not read: a failed look is not a look. One that
+    /// keeps failing makes room for others, and begins anew when it is its turn.
+    fn fail(&mut self, due: Moment, tries: u32) {
+        self.failed += 1;
+        self.crowd.due = due;
+        if self.failed.is_multiple_of(tries) {
+            self.active = false;
+            self.members.clear();
+            self.scans = 0;
+        }
     }
 }
 
@@ -105,7 +159,8 @@ impl Pairing {
             if self.crowds.iter().filter(|crowding| crowding.active).count() < ACTIVE_MAX {
                 crowding.active = true;
                 if part == partition {
-                    crowding.take(step.now, &members);
+                    let extensive = Extensive::of(outcome, false);
+                    crowding.take((step.now, step.now), &members, extensive);
                 }
             }
             self.undecided.entry(check).or_insert((0, false)).0 += 1;
@@ -264,39 +319,45 @@ impl Pairing {
             return;
         };
         self.weigh_lag_now(step);
+        self.crowds[at].in_flight = false;
+        self.status.unread += outcome.unread.len() as u64;
         let members = self.untold_members(&outcome);
-        let window = self.spec.settle.window(self.lag.recent());
-        let paused = self.lag.paused(step.now, &self.spec.settle);
-        let crowding = &mut self.crowds[at];
-        crowding.in_flight = false;
-        if !outcome.unread.is_empty() {
-            // A failed look is not a look.
-            crowding.failed += 1;
-            crowding.crowd.due = step.now.after(self.spec.settle.wait_max);
-            self.status.unread += outcome.unread.len() as u64;
-            if step.until == Until::OnePass && crowding.failed >= self.spec.plan.tries.get() {
-                self.let_go(step, at);
-            }
-            return;
+        if members.is_empty() && !outcome.unread.is_empty() {
+            return self.crowd_failed(step, at);
         }
-        let gone = crowding.take(step.now, &members);
+        let crowding = &mut self.crowds[at];
+        let covered = covered(partition, outcome.rest);
+        let shrunk = covered != partition;
+        if shrunk {
+            // What lies beyond is no longer spoken of: the next pass meets it.
+            crowding.crowd.partition = covered;
+            step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
+        }
+        let extensive = Extensive::of(&outcome, shrunk);
+        let gone = crowding.take((began, step.now), &members, extensive);
         self.status.acquitted += gone;
         if gone > 0 && !self.spec.version_is_time {
             self.lag.moved(step.now);
         }
+        let window = self.spec.settle.window(self.lag.recent());
+        let paused = self.lag.paused(step.now, &self.spec.settle);
         let wait = self.spec.settle.first_wait * 2u32.saturating_pow(crowding.scans.min(16));
         let wait = wait.min(self.spec.settle.wait_max).min(window);
         crowding.crowd.due = step.now.after(wait);
         let ripe = |standing: &Standing| {
-            standing.looks >= SCANS_MIN && began.since(standing.since) >= window
+            standing.seen == began
+                && standing.looks >= SCANS_MIN
+                && began.since(standing.since) >= window
         };
+        // Holes may close again; those that stay do not hide what the rest shows.
+        let patient = crowding.holed > 0 && crowding.holed < SCANS_MIN;
         let any_ripe = crowding.members.values().any(ripe);
-        let over = crowding.members.is_empty() || any_ripe || crowding.scans >= SCANS_MAX;
-        if !over || paused && !crowding.members.is_empty() {
+        let over = any_ripe && !patient || crowding.scans >= SCANS_MAX;
+        if !crowding.members.is_empty() && (!over || paused) {
             step.decision.commit.crowds.push(crowding.crowd.clone());
             return;
         }
-        let crowding = self.crowds.swap_remove(at);
+        let crowding = self.crowds.remove(at);
         let mut counts: BTreeMap<DriftKind, u64> = BTreeMap::new();
         for ((_, kind), standing) in &crowding.members {
             if ripe(standing) {
@@ -306,22 +367,29 @@ impl Pairing {
             }
         }
         self.condemn_crowd(step, &crowding.crowd, counts, &outcome.suspects);
-        step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
-        let drift = any_ripe;
-        if self.undecided.remove(&crowding.crowd.check).is_some() {
-            step.decision.notes.push(Note::Decided { check: crowding.crowd.check, drift });
-        }
+        self.disperse(step, &crowding.crowd, any_ripe);
     }
 
-    /// A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
-    fn let_go(&mut self, step: &mut Step<'_>, at: usize) {
-        let Crowding { crowd, members, .. } = self.crowds.swap_remove(at);
-        self.status.unsettled += (members.len() as u64).max(1);
+    /// A scan of a crowd showed nothing because of what it could not read.
+    fn crowd_failed(&mut self, step: &mut Step<'_>, at: usize) {
+        let tries = self.spec.plan.tries.get();
+        let mut crowding = self.crowds.remove(at);
+        crowding.fail(step.now.after(self.spec.settle.wait_max), tries);
+        if step.until == Until::OnePass && crowding.failed >= tries {
+            // A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
+            self.status.unsettled += (crowding.members.len() as u64).max(1);
+            self.disperse(step, &crowding.crowd, false);
+            return;
+        }
+        let place = if crowding.active { at } else { self.crowds.len() };
+        self.crowds.insert(place, crowding);
+    }
+
+    /// A crowd is settled.
+    fn disperse(&mut self, step: &mut Step<'_>, crowd: &Crowd, drift: bool) {
         self.status_changed = true;
         step.decision.commit.dispersed.push((self.spec.name.clone(), crowd.partition));
-        if self.undecided.remove(&crowd.check).is_some() {
-            step.decision.notes.push(Note::Decided { check: crowd.check, drift: false });
-        }
+        self.decided_of(step, crowd.check, drift);
     }
 
     fn condemn_crowd(

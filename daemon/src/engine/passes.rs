@@ -435,7 +435,7 @@ impl Pairing {
 }
 
 /// The part of a partition that was compared, when `rest` was left.
-fn covered(partition: Partition, rest: Option<Extent>) -> Partition {
+pub(super) fn covered(partition: Partition, rest: Option<Extent>) -> Partition {
     match (partition.extent, rest) {
         (Extent::Range(range), Some(Extent::Range(rest))) => Partition {
             extent: Extent::Range(crate::model::Range { until: rest.from, ..range }),

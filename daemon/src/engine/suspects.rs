@@ -260,6 +260,11 @@ impl Pairing {
         self.forget_rejected(&key);
         step.decision.commit.decided.push((self.spec.name.clone(), key));
         self.status_changed = true;
+        self.decided_of(step, check, drift);
+    }
+
+    /// A suspect or a crowd of a check is decided.
+    pub(super) fn decided_of(&mut self, step: &mut Step<'_>, check: u64, drift: bool) {
         if let Some((left, any)) = self.undecided.get_mut(&check) {
             *left = left.saturating_sub(1);
             *any |= drift;
