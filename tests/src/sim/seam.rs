@@ -12,7 +12,9 @@ use driftd::model::{
     Batch, Extent, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Severity,
     Side, Standing, Violation,
 };
-use driftd::plugin::{Located, Mapped, Mapper, PairViolation, Pairs, PluginError, Session};
+use driftd::plugin::{
+    Located, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind, Session,
+};
 use driftd::store::{Abilities, Care, Fetched, Page, Read, Store, StoreError};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -128,7 +130,11 @@ impl Store for Lying {
 /// The text with which the name of an excluded entity begins.
 pub const EXCLUDED: &str = "out-of-scope";
 
-/// A mapping that excludes what is named so, and checks that no amount is negative.
+/// The text with which the name of an entity begins that the mapping traps on.
+pub const POISON: &str = "poison";
+
+/// A mapping that excludes what is named so, traps on what is named so, and checks that no amount is
+/// negative.
 #[derive(Debug)]
 pub(super) struct Judging {
     inner: Arc<dyn Mapper>,
@@ -176,6 +182,15 @@ impl Session for JudgingSession {
     fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
         let mut mapped = self.0.map(side, rows)?;
         let names = &mapped.entities.columns[1];
+        let poison = |row: &usize| names.bytes(*row).is_some_and(|name| contains(name, POISON));
+        if (0..mapped.entities.rows).any(|row| poison(&row)) {
+            return Err(PluginError {
+                plugin: "simulated".to_owned(),
+                digest: String::new(),
+                function: "map",
+                kind: PluginErrorKind::Trap("by the simulation".to_owned()),
+            });
+        }
         for (row, standing) in mapped.standing.iter_mut().enumerate() {
             if names.bytes(row).is_some_and(|name| contains(name, EXCLUDED)) {
                 *standing = Standing::Excluded;
