@@ -1,8 +1,11 @@
 //! Damage to whole partitions.
 
-use driftd::model::{DriftKind, Happening, Subject};
-use driftd_tests::sim::POISON;
+use std::num::NonZeroU32;
+
+use driftd::abort::{Condition, Criterion};
+use driftd::model::{DriftKind, Happening, Severity, Subject};
 use driftd_tests::sim::relations::{Entity, Shape};
+use driftd_tests::sim::{POISON, RUDE};
 
 use super::*;
 
@@ -325,4 +328,68 @@ fn damage_is_not_resolved_because_more_came_to_lie_before_it() {
 
 const fn is_resolved(what: &Happening) -> bool {
     matches!(what, Happening::Resolved(_))
+}
+
+#[test]
+fn violations_in_a_crowd_are_counted_by_invariant_however_few_they_are() {
+    let worst = |at_least| Criterion {
+        name: format!("worst {at_least}"),
+        pairing: None,
+        condition: Condition::Violations { severity: Severity::Critical, at_least },
+        hooks: Vec::new(),
+    };
+    for shape in SHAPES {
+        let mut setting = still(1, shape);
+        setting.pairing.invariant = true;
+        setting.pairing.plan.partition_rows = NonZeroU32::new(500).unwrap();
+        setting.pairing.window_rows = NonZeroU32::new(2_000).unwrap();
+        setting.abort.criteria = vec![worst(4), worst(5)];
+        let mut sim = Sim::new(setting.clone());
+        corrupt(&sim, 0..311);
+        for id in 390..396 {
+            let mut world = sim.world();
+            let entity = world.entity(id);
+            let amount = if id < 394 { "-5".to_owned() } else { entity.amount.clone() };
+            let name = if id < 392 { entity.name.clone() } else { RUDE.to_owned() };
+            world.write(Entity { amount, name, ..entity });
+        }
+        sim.run_for(seconds(200));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        let told = judge::told(&sim.record);
+        let told: Vec<_> = told
+            .values()
+            .map(|found| {
+                let Subject::Partition { entities, sample, .. } = &found.subject else {
+                    panic!("seed {}: {found:?}", setting.seed);
+                };
+                let invariant = found.invariant.as_ref().map(|(id, severity)| (&id[..], *severity));
+                (found.kind, invariant, *entities, sample.is_empty())
+            })
+            .collect();
+        let violation =
+            |id, severity, entities| (DriftKind::Violation, Some((id, severity)), entities, false);
+        let expected = [
+            (DriftKind::Mismatch, None, 311, false),
+            violation("balance", Severity::Critical, 4),
+            violation("polite", Severity::Info, 4),
+        ];
+        assert_eq!(told, expected, "{shape:?}");
+        let tripped: Vec<_> = sim.engine().criteria().iter().map(|one| one.trips).collect();
+        assert_eq!(tripped, [1, 0], "{shape:?}");
+        // What one invariant says is resolved apart from what another says.
+        for id in 390..392 {
+            let mut world = sim.world();
+            let entity = world.entity(id);
+            world.write(Entity { amount: "5".to_owned(), ..entity });
+        }
+        sim.run_for(seconds(700));
+        let open = |invariant: &str| {
+            let mut open = sim
+                .engine()
+                .findings()
+                .filter(|found| found.invariant.as_ref().is_some_and(|(id, _)| id == invariant));
+            open.next().map(driftd::model::Finding::entities)
+        };
+        assert_eq!((open("balance"), open("polite")), (Some(2), Some(4)), "{shape:?}");
+    }
 }

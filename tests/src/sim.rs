@@ -27,7 +27,7 @@ use futures::FutureExt;
 use rand::Rng;
 
 use relations::{Pairing, Shape};
-pub use seam::{EXCLUDED, POISON};
+pub use seam::{EXCLUDED, POISON, RUDE};
 use seam::{Lying, Passing};
 use world::{Knobs, World};
 

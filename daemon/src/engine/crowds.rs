@@ -24,11 +24,25 @@ const SCANS_MAX: u32 = 12;
 /// Keys that a finding of a partition names.
 const SAMPLE_MAX: usize = 64;
 
+/// What is wrong with members of a crowd: the kind of drift and, of a violation, the position of the
+/// invariant. Each sort is counted, and told, apart.
+pub(super) type Sort = (DriftKind, Option<u16>);
+
+/// The sort of what a charge is about.
+pub(super) fn sort_of(charge: &settle::Charge) -> Sort {
+    match charge.what {
+        settle::Charged::Invariant(at) => {
+            (charge.kind, Some(u16::try_from(at).unwrap_or(u16::MAX)))
+        }
+        settle::Charged::Fields(_) | settle::Charged::Presence { .. } => (charge.kind, None),
+    }
+}
+
 /// A crowd being settled.
 #[derive(Debug)]
 pub(super) struct Crowding {
     crowd: Crowd,
-    members: BTreeMap<(u64, DriftKind), Standing>,
+    members: BTreeMap<(u64, Sort), Standing>,
     scans: u32,
     /// Scans that showed nothing because of what they could not read, since one that did.
     failed: u32,
@@ -92,7 +106,7 @@ impl Crowding {
     ) -> u64 {
         let mut old = std::mem::take(&mut self.members);
         for member in members {
-            let key = (member.key, member.kind);
+            let key = (member.key, (member.kind, member.invariant));
             let standing = match old.get(&key) {
                 Some(known) if known.states == member.states => {
                     Standing { looks: known.looks + 1, seen: began, ..*known }
@@ -178,13 +192,13 @@ impl Pairing {
 
     /// A check saw `seen` differences of these kinds in a partition. Findings that tell of fewer are
     /// looked at again now: what is told of as a whole is counted there and nowhere else.
-    pub(super) fn seen_again(&mut self, now: Moment, told: &[(Partition, DriftKind)], seen: u64) {
+    pub(super) fn seen_again(&mut self, now: Moment, told: &[(Partition, Sort)], seen: u64) {
         let more: Vec<u64> = self
             .findings
             .values()
             .filter(|finding| match &finding.subject {
                 Subject::Partition { partition, entities, .. } => {
-                    *entities < seen && told.contains(&(*partition, finding.kind))
+                    *entities < seen && told.contains(&(*partition, self.sort(finding)))
                 }
                 Subject::Key(_) => false,
             })
@@ -197,18 +211,23 @@ impl Pairing {
 
     /// The parts of `partition` where something of a kind is wrong that nothing tells of yet.
     fn untold(&mut self, now: Moment, partition: Partition, members: &[Member]) -> Vec<Partition> {
-        let kinds: BTreeSet<DriftKind> = members.iter().map(|member| member.kind).collect();
+        let sorts: BTreeSet<Sort> =
+            members.iter().map(|member| (member.kind, member.invariant)).collect();
+        let known = self.told_in(partition);
+        for finding in self.findings.values_mut() {
+            let of = |member: &Member| member.kind == finding.kind;
+            if let Subject::Partition { partition: told, .. } = &finding.subject
+                && overlap(*told, partition)
+                && members.iter().any(of)
+            {
+                finding.last_seen = now;
+            }
+        }
         let mut untold: Vec<Partition> = Vec::new();
-        for kind in kinds {
+        for sort in sorts {
             let mut left = vec![partition];
-            for finding in self.findings.values_mut() {
-                if let Subject::Partition { partition: told, .. } = &finding.subject
-                    && finding.kind == kind
-                    && overlap(*told, partition)
-                {
-                    finding.last_seen = now;
-                    left = left.into_iter().flat_map(|part| without(part, *told)).collect();
-                }
+            for (told, _) in known.iter().filter(|(_, of)| *of == sort) {
+                left = left.into_iter().flat_map(|part| without(part, *told)).collect();
             }
             for crowding in &self.crowds {
                 let settling = crowding.crowd.partition;
@@ -225,11 +244,20 @@ impl Pairing {
         untold
     }
 
-    /// Where open findings tell of a part of `partition` as a whole, and of which kind.
-    pub(super) fn told_in(&self, partition: Partition) -> Vec<(Partition, DriftKind)> {
+    /// The sort of what a finding tells.
+    pub(super) fn sort(&self, finding: &Finding) -> Sort {
+        let at = finding.invariant.as_ref().and_then(|(id, _)| {
+            let at = self.spec.invariants.iter().position(|known| known.id == *id)?;
+            u16::try_from(at).ok()
+        });
+        (finding.kind, at)
+    }
+
+    /// Where open findings tell of a part of `partition` as a whole, and of which sort.
+    pub(super) fn told_in(&self, partition: Partition) -> Vec<(Partition, Sort)> {
         let told = self.findings.values().filter_map(|finding| match &finding.subject {
             Subject::Partition { partition: told, .. } if overlap(*told, partition) => {
-                Some((*told, finding.kind))
+                Some((*told, self.sort(finding)))
             }
             Subject::Partition { .. } | Subject::Key(_) => None,
         });
@@ -262,10 +290,10 @@ impl Pairing {
         }
     }
 
-    fn partition_finding(&self, partition: Partition, kind: DriftKind) -> Option<u64> {
+    fn partition_finding(&self, partition: Partition, sort: Sort) -> Option<u64> {
         let found = self.findings.values().find(|finding| match &finding.subject {
             Subject::Partition { partition: known, .. } => {
-                finding.kind == kind && overlap(*known, partition)
+                self.sort(finding) == sort && overlap(*known, partition)
             }
             Subject::Key(_) => false,
         });
@@ -358,10 +386,10 @@ impl Pairing {
             return;
         }
         let crowding = self.crowds.remove(at);
-        let mut counts: BTreeMap<DriftKind, u64> = BTreeMap::new();
-        for ((_, kind), standing) in &crowding.members {
+        let mut counts: BTreeMap<Sort, u64> = BTreeMap::new();
+        for ((_, sort), standing) in &crowding.members {
             if ripe(standing) {
-                *counts.entry(*kind).or_insert(0) += 1;
+                *counts.entry(*sort).or_insert(0) += 1;
             } else {
                 self.status.unsettled += 1;
             }
@@ -396,21 +424,21 @@ impl Pairing {
         &mut self,
         step: &mut Step<'_>,
         crowd: &Crowd,
-        counts: BTreeMap<DriftKind, u64>,
+        counts: BTreeMap<Sort, u64>,
         seen: &[Sighting],
     ) {
         let mut confirmed = Vec::new();
-        for (kind, entities) in counts {
-            if let Some(id) = self.partition_finding(crowd.partition, kind) {
+        for (sort, entities) in counts {
+            if let Some(id) = self.partition_finding(crowd.partition, sort) {
                 self.postpone(id, step.now);
                 continue;
             }
             step.numbers.finding += 1;
-            let mut finding = self.crowd_finding(step, crowd, kind, seen);
+            let mut finding = self.crowd_finding(step, crowd, sort, seen);
             if let Subject::Partition { entities: count, .. } = &mut finding.subject {
                 *count = entities;
             }
-            *self.status.confirmed.entry(kind).or_insert(0) += entities;
+            *self.status.confirmed.entry(finding.kind).or_insert(0) += entities;
             step.decision.commit.findings.push(finding.clone());
             step.happened(Happening::Confirmed(finding.clone()));
             self.keep(finding.clone());
@@ -426,35 +454,29 @@ impl Pairing {
         &self,
         step: &Step<'_>,
         crowd: &Crowd,
-        kind: DriftKind,
+        sort: Sort,
         seen: &[Sighting],
     ) -> Finding {
         let origin =
             Origin { pairing: &self.spec.name, identity: self.spec.identity, check: crowd.check };
         let mut sample: Vec<Key> = Vec::new();
         let mut fields: Vec<String> = Vec::new();
-        let mut invariant = None;
         for sighting in seen {
             let sides = self.sides(sighting);
             let suspect = settle::suspect(&origin, sighting, sides, step.now, &self.spec.settle);
-            for charge in settle::charges(&suspect).into_iter().filter(|charge| charge.kind == kind)
-            {
+            let charges = settle::charges(&suspect);
+            for charge in charges.into_iter().filter(|charge| sort_of(charge) == sort) {
                 if sample.len() < SAMPLE_MAX && !sample.contains(&sighting.key) {
                     sample.push(sighting.key.clone());
                 }
-                match charge.what {
-                    settle::Charged::Fields(at) => {
-                        fields
-                            .extend(at.iter().filter_map(|&at| self.spec.fields.get(at)).cloned());
-                    }
-                    settle::Charged::Invariant(at) => {
-                        let def = self.spec.invariants.get(at);
-                        invariant = def.map(|def| (def.id.clone(), def.severity));
-                    }
-                    settle::Charged::Presence { .. } => {}
+                if let settle::Charged::Fields(at) = charge.what {
+                    fields.extend(at.iter().filter_map(|&at| self.spec.fields.get(at)).cloned());
                 }
             }
         }
+        let (kind, invariant) = sort;
+        let invariant = invariant.and_then(|at| self.spec.invariants.get(usize::from(at)));
+        let invariant = invariant.map(|def| (def.id.clone(), def.severity));
         fields.sort_unstable();
         fields.dedup();
         Finding {

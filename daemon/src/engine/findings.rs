@@ -356,7 +356,7 @@ impl Pairing {
     ) {
         self.status.unread += outcome.unread.len() as u64;
         let Some(finding) = self.findings.get(&id) else { return };
-        let (kind, known) = (finding.kind, finding.entities());
+        let ((kind, invariant), known) = (self.sort(finding), finding.entities());
         let before = match self.residue.take() {
             Some(residue) if residue.finding == id => Some(residue),
             other => {
@@ -369,6 +369,7 @@ impl Pairing {
             .iter()
             .flatten()
             .filter(|member| member.kind == kind || is_field_drift(member.kind, kind))
+            .filter(|member| member.invariant == invariant)
             .filter(|member| !self.told.contains(&member.key))
             .map(|member| (member.key, member.states))
             .collect();

@@ -4,12 +4,13 @@
 //! they are `settle`'s. Invariant: a suspect leaves only acquitted, condemned or unsettled, and each of
 //! these is counted; a failed look keeps it.
 
+use crate::engine::crowds::{Sort, sort_of};
 use crate::engine::findings::is_field_drift;
 use crate::engine::pairing::Pairing;
 use crate::engine::{Step, Until};
 use crate::model::{
-    Direction, DriftKind, Extent, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting,
-    State, Suspect, Value, Version,
+    Direction, Extent, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting, State,
+    Suspect, Value, Version,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
@@ -27,7 +28,7 @@ impl Pairing {
         step: &mut Step<'_>,
         check: u64,
         sighting: Sighting,
-        told: &[(Partition, DriftKind)],
+        told: &[(Partition, Sort)],
     ) {
         if self.suspects.contains_key(&sighting.key) {
             return;
@@ -36,9 +37,9 @@ impl Pairing {
         let sides = self.sides(&sighting);
         let mut suspect = settle::suspect(&origin, &sighting, sides, step.now, &self.spec.settle);
         let tells = |charge: &settle::Charge| {
-            told.iter().any(|(partition, kind)| {
-                (*kind == charge.kind || is_field_drift(*kind, charge.kind))
-                    && lies_in(partition, &sighting)
+            let sort = sort_of(charge);
+            told.iter().any(|(partition, told)| {
+                (*told == sort || is_field_drift(told.0, sort.0)) && lies_in(partition, &sighting)
             })
         };
         if !told.is_empty() && settle::charges(&suspect).iter().all(tells) {
