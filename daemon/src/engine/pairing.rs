@@ -70,8 +70,6 @@ pub(super) struct Pairing {
     pub(super) failures: u32,
     /// Until when nothing is read, because reads fail.
     pub(super) paused_until: Option<Moment>,
-    /// Open incidents of what cannot be read, by fault code.
-    pub(super) incidents: BTreeSet<&'static str>,
     /// What a mapping of another identity left behind.
     superseded: Vec<Finding>,
     forgotten: Vec<Key>,
@@ -91,6 +89,7 @@ impl Pairing {
                 pass: known.map_or(0, |status| status.pass),
                 // Of the follower, not of how it is mapped.
                 follower_progress: known.map_or(now, |status| status.follower_progress),
+                incidents: known.map(|status| status.incidents.clone()).unwrap_or_default(),
                 ..PairingStatus::default()
             });
         status.not_verifiable.clone_from(&spec.reading.not_verifiable);
@@ -115,7 +114,7 @@ impl Pairing {
         let pass =
             saved.passes.iter().find(|pass| mine(&pass.pairing) && pass.identity == spec.identity);
         let mut pairing = Self {
-            phase: Phase::resume(pass, &spec, now),
+            phase: Phase::resume(pass, &status, &spec, now),
             crowds: crowds.collect(),
             lag: match known {
                 Some(_) => Lag::resumed(status.follower_progress, status.lagging_since),
@@ -139,7 +138,6 @@ impl Pairing {
             undecided: BTreeMap::new(),
             failures: 0,
             paused_until: None,
-            incidents: BTreeSet::new(),
             superseded,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
         };

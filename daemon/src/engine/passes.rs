@@ -5,13 +5,13 @@
 //! up as unread, and the latter is counted and told; a pass is complete when all its partitions are
 //! done.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    CheckNote, Direction, Extent, Fault, Happening, Moment, Note, Outcome, Partition, PartitionEnd,
-    PassState, Side,
+    CheckNote, Direction, Extent, Fault, Happening, Incident, Moment, Note, Outcome, PairingStatus,
+    Partition, PartitionEnd, PassState, Side,
 };
 use crate::plan;
 
@@ -40,6 +40,8 @@ pub(super) struct Frame {
     /// Slots that are not done.
     open: u64,
     unread: u64,
+    /// Codes of the faults for which partitions were given up.
+    faults: BTreeSet<String>,
     compared: u64,
     /// Unsettled suspects before this pass.
     unsettled_before: u64,
@@ -47,9 +49,21 @@ pub(super) struct Frame {
 
 impl Phase {
     /// Goes on with a pass that the journal holds, or rests until now.
-    pub(super) fn resume(pass: Option<&PassState>, spec: &Spec, now: Moment) -> Self {
+    pub(super) fn resume(
+        pass: Option<&PassState>,
+        status: &PairingStatus,
+        spec: &Spec,
+        now: Moment,
+    ) -> Self {
         match pass {
-            Some(pass) if !pass.complete => Self::Passing(Frame::new(pass.clone(), 0)),
+            Some(pass) if !pass.complete => {
+                let mut frame = Frame::new(pass.clone(), 0);
+                if frame.unread > 0 {
+                    // For which of them is not known any more, so none is taken for over.
+                    frame.faults = status.incidents.iter().map(|one| one.code.clone()).collect();
+                }
+                Self::Passing(frame)
+            }
             Some(pass) => {
                 // The pass before ended; when is not known, so the rest is counted from its begin.
                 Self::Resting {
@@ -69,6 +83,7 @@ impl Frame {
             tries: BTreeMap::new(),
             open: 0,
             unread: 0,
+            faults: BTreeSet::new(),
             compared: 0,
             unsettled_before,
             state,
@@ -218,6 +233,11 @@ impl Pairing {
         self.note_unmapped(Side::Target, &outcome.target.unmapped);
         self.note_progress(step.now, &outcome);
         self.note_check(step, check, began, (partition, &outcome));
+        let rows = outcome.source.cost.rows + outcome.target.cost.rows;
+        let asked = partition.direction == Direction::Aligned || rows > 0;
+        if outcome.same > 0 || asked && outcome.unread.is_empty() {
+            self.answered(step);
+        }
         match purpose {
             Purpose::Crowd => return self.crowd_checked(step, partition, (check, began), outcome),
             Purpose::Recheck(finding) => {
@@ -300,9 +320,6 @@ impl Pairing {
 
     /// A partition was compared whole, or up to a rest that is its child.
     fn done(&mut self, step: &mut Step<'_>, partition: Partition, rest: Option<Extent>) {
-        if std::mem::take(&mut self.failures) >= self.spec.plan.tries.get() {
-            self.close_incidents(step);
-        }
         let Phase::Passing(frame) = &mut self.phase else { return };
         frame.tries.remove(&partition);
         let end = match rest {
@@ -350,6 +367,7 @@ impl Pairing {
         }
         frame.open = frame.open.saturating_sub(1);
         frame.unread += 1;
+        frame.faults.insert(fault.code.to_owned());
         self.status.done += 1;
         self.status.unread_partitions += 1;
         self.status_changed = true;
@@ -386,7 +404,13 @@ impl Pairing {
     }
 
     fn open_incident(&mut self, step: &mut Step<'_>, partition: Option<Partition>, fault: &Fault) {
-        if self.incidents.insert(fault.code) {
+        // Of partitions one is told for all that have the same fault.
+        let known = |one: &Incident| {
+            one.code == fault.code && one.partition.is_some() == partition.is_some()
+        };
+        if !self.status.incidents.iter().any(known) {
+            self.status.incidents.insert(Incident { partition, code: fault.code.to_owned() });
+            self.status_changed = true;
             step.happened(Happening::Unread {
                 pairing: self.spec.name.clone(),
                 partition,
@@ -396,10 +420,18 @@ impl Pairing {
         }
     }
 
-    fn close_incidents(&mut self, step: &mut Step<'_>) {
-        if !std::mem::take(&mut self.incidents).is_empty() {
+    /// Both stores have answered: none of them is silent.
+    pub(super) fn answered(&mut self, step: &mut Step<'_>) {
+        self.failures = 0;
+        self.close_incidents(step, |one| one.partition.is_none());
+    }
+
+    fn close_incidents(&mut self, step: &mut Step<'_>, is_over: impl Fn(&Incident) -> bool) {
+        for one in self.status.incidents.extract_if(.., |one| is_over(one)) {
+            let Incident { partition, code } = one;
             let pairing = self.spec.name.clone();
-            step.happened(Happening::Readable { pairing, partition: None });
+            step.happened(Happening::Readable { pairing, partition, code });
+            self.status_changed = true;
         }
     }
 
@@ -421,9 +453,8 @@ impl Pairing {
             self.status.covered_since = Some(began);
         }
         step.decision.commit.passes.push(PassState { extents: Vec::new(), ..frame.state.clone() });
-        if unread == 0 {
-            self.close_incidents(step);
-        }
+        let faults = std::mem::take(&mut frame.faults);
+        self.close_incidents(step, |one| !faults.contains(&one.code));
         let pairing = self.spec.name.clone();
         step.happened(Happening::PassCompleted { pairing, pass, began, compared, unread });
         self.phase = match step.until {

@@ -161,8 +161,10 @@ impl Pairing {
         let nothing = result.sightings.is_empty() && !result.unread.is_empty();
         if nothing {
             self.failed(step);
-        } else {
-            self.failures = 0;
+        }
+        // A row that no entity is known of is looked at on one side only.
+        if result.sightings.iter().any(|sighting| !sighting.key.is_of_row()) {
+            self.answered(step);
         }
         self.status.unread += result.unread.len() as u64;
         if let Some((_, fault)) = result.unread.first() {

@@ -10,9 +10,9 @@ use proptest::sample::select;
 
 use crate::model::{
     Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, Finding,
-    FindingStatus, Happening, HookJob, HookState, Key, MappingIdentity, Moment, Number, Occurrence,
-    PairingStatus, Part, Partition, PartitionEnd, PassState, Range, Saved, Severity, Side, State,
-    Still, StoreKey, Subject, Suspect, Value, Version, Violation,
+    FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, Number,
+    Occurrence, PairingStatus, Part, Partition, PartitionEnd, PassState, Range, Saved, Severity,
+    Side, State, Still, StoreKey, Subject, Suspect, Value, Version, Violation,
 };
 
 use prop::collection::{btree_map, vec};
@@ -276,7 +276,10 @@ fn status() -> impl Strategy<Value = PairingStatus> {
     let counts = vec(any::<u64>(), 19);
     let kinds = (btree_map(kind(), any::<u64>(), 0..3), btree_map(kind(), any::<u64>(), 0..3));
     let unmapped = prop::collection::btree_set((side(), word()), 0..3);
-    let tail = (of(moment()), of(moment()), of(word()), -1e300..1e300f64);
+    let incident = (of(partition()), word());
+    let incident = incident.prop_map(|(partition, code)| Incident { partition, code });
+    let incidents = prop::collection::btree_set(incident, 0..3);
+    let tail = (of(moment()), of(moment()), of(word()), -1e300..1e300f64, incidents);
     (pairing(), identity(), moment(), counts, kinds, unmapped, tail).prop_map(
         |(pairing, identity, pass_began, counts, kinds, unmapped, tail)| PairingStatus {
             pairing,
@@ -310,6 +313,7 @@ fn status() -> impl Strategy<Value = PairingStatus> {
             not_verifiable: tail.2,
             last_pass_unread: counts[18],
             last_pass_unsettled: counts[0],
+            incidents: tail.4,
         },
     )
 }
@@ -318,7 +322,11 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         finding().prop_map(Happening::Confirmed),
         criterion().prop_map(Happening::Reset),
-        pairing().prop_map(|pairing| Happening::Readable { pairing, partition: None }),
+        (pairing(), word()).prop_map(|(pairing, code)| Happening::Readable {
+            pairing,
+            partition: None,
+            code,
+        }),
     ]
 }
 
