@@ -74,7 +74,7 @@ impl Pairing {
     pub(super) fn follow_rejected(&mut self, suspect: &Suspect) -> bool {
         let leads = self.spec.leads;
         let sides = [(leads.leader(), &suspect.leader), (leads.follower(), &suspect.follower)];
-        let mut mine = true;
+        let mut mine = None;
         for (side, state) in sides {
             if !matches!(state, State::Unmappable(_)) {
                 continue;
@@ -86,10 +86,10 @@ impl Pairing {
             for at in places {
                 let key =
                     self.rejected.entry((side, at.clone())).or_insert_with(|| suspect.key.clone());
-                mine = *key == suspect.key;
+                mine = Some(mine.unwrap_or(false) || *key == suspect.key);
             }
         }
-        mine
+        mine.unwrap_or(true)
     }
 
     /// The rows of this key are rejected no longer, or nobody follows them.
