@@ -235,6 +235,8 @@ impl Step<'_> {
     /// else, whose end is an event.
     fn wake(&mut self, at: Moment) {
         if at <= self.now {
+    /// Suspects and open findings of all pairings, as the step began.
+    held: usize,
             return;
         }
         let wake = self.decision.wake.map_or(at, |wake| wake.min(at));
@@ -299,6 +301,7 @@ impl Engine {
             Event::Commanded { id, command } => {
                 let answer = match command {
                     Command::Reset { criterion } => self.criteria.reset(&mut step, &criterion),
+            held: self.pairings.iter().map(Pairing::held).sum(),
                     Command::Test { criterion } => self.criteria.test(&mut step, &criterion),
                     Command::Ignore { finding, until } => self
                         .pairings
@@ -335,11 +338,11 @@ impl Engine {
         for pairing in &mut self.pairings {
             pairing.publish(&mut step);
         }
-        let idle = self.pairings.iter().all(|pairing| pairing.is_idle(self.draining));
+        let drained = self.draining && !self.pairings.iter().any(Pairing::is_reading);
         let over = self.pairings.iter().all(Pairing::is_over) && self.criteria.is_quiet();
         decision.finished = match self.until {
-            Until::OnePass => over || self.draining && idle,
-            Until::Stopped => self.draining && idle && !self.criteria.is_running(),
+            Until::OnePass => over || drained,
+            Until::Stopped => drained && !self.criteria.is_running(),
         };
         decision
     }
@@ -360,4 +363,5 @@ impl Engine {
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.pairings.iter().flat_map(Pairing::findings)
     }
+            held: self.pairings.iter().map(Pairing::held).sum(),
 }

@@ -185,9 +185,14 @@ impl Pairing {
         self.looks.contains_key(&look)
     }
 
-    /// Whether nothing is in flight, with `draining` also whether nothing needs to be.
-    pub(super) fn is_idle(&self, draining: bool) -> bool {
-        draining && self.checks.is_empty() && self.looks.is_empty()
+    /// Suspects and open findings.
+    pub(super) fn held(&self) -> usize {
+        self.suspects.len() + self.findings.len()
+    }
+
+    /// Whether any check or look is in flight.
+    pub(super) fn is_reading(&self) -> bool {
+        !self.checks.is_empty() || !self.looks.is_empty()
     }
 
     /// Whether a single pass is over and all its suspects are decided.
@@ -195,8 +200,7 @@ impl Pairing {
         matches!(self.phase, Phase::Over)
             && self.suspects.is_empty()
             && self.crowds.is_empty()
-            && self.checks.is_empty()
-            && self.looks.is_empty()
+            && !self.is_reading()
     }
 
     /// Starts what is due.
@@ -275,7 +279,7 @@ impl Pairing {
     ) {
         let check = step.numbers.job();
         self.checks.insert(check, (partition, purpose));
-        let full = self.suspects.len() + self.findings.len() >= self.spec.settle.suspects_max;
+        let full = step.held >= self.spec.settle.suspects_max;
         let crowd = if full || purpose != Purpose::Pass { 0 } else { self.spec.settle.crowd };
         step.decision.jobs.push(Job::Check { check, pairing: index, partition, crowd });
     }
