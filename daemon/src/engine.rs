@@ -201,7 +201,7 @@ struct Numbers {
     finding: u64,
     occurrence: u64,
     hook: u64,
-    /// Checks and looks; of this process.
+    /// Checks and looks. In a new process they go on behind the last check that anything speaks of.
     job: u64,
 }
 
@@ -252,7 +252,7 @@ impl Engine {
             finding: saved.last_finding,
             occurrence: saved.last_occurrence,
             hook: saved.last_hook,
-            job: 0,
+            job: last_check(&saved),
         };
         let pairings =
             settings.pairings.into_iter().map(|spec| Pairing::new(spec, &saved, now)).collect();
@@ -271,6 +271,14 @@ impl Engine {
             until: self.until,
         };
         // An ignored finding may count again without any event of its own.
+/// The largest number of a check that something open speaks of.
+fn last_check(saved: &Saved) -> u64 {
+    let suspects = saved.suspects.iter().map(|suspect| suspect.check);
+    let crowds = saved.crowds.iter().map(|crowd| crowd.check);
+    let findings = saved.findings.iter().map(|finding| finding.check);
+    suspects.chain(crowds).chain(findings).max().unwrap_or(0)
+}
+
         let mut recount = matches!(event, Event::Started | Event::Tick);
         match event {
             Event::Started => {
