@@ -12,13 +12,14 @@ mod pairing;
 mod passes;
 mod suspects;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::abort;
 use crate::model::{
-    Asked, Command, Commit, CriterionState, Direction, Extent, Fault, Finding, Happening, HookJob,
-    InvariantDef, Leads, Look, MappingIdentity, Moment, Note, Occurrence, Outcome, PairingStatus,
-    Partition, Saved,
+    Asked, Command, Commit, CriterionState, Direction, Extent, Fault, Finding, FindingStatus,
+    Happening, HookJob, InvariantDef, Leads, Look, MappingIdentity, Moment, Note, Occurrence,
+    Outcome, PairingStatus, Partition, Saved,
 };
 use crate::{plan, settle};
 
@@ -193,6 +194,25 @@ pub struct Engine {
     until: Until,
     draining: bool,
     numbers: Numbers,
+    removed: Removed,
+}
+
+/// What the journal holds of pairings that are configured no longer.
+#[derive(Debug, Default)]
+struct Removed {
+    pairings: BTreeSet<String>,
+    findings: Vec<Finding>,
+}
+
+impl Removed {
+    fn new(saved: &Saved, specs: &[Spec]) -> Self {
+        let gone = |name: &&String| specs.iter().all(|spec| spec.name != **name);
+        let findings = saved.findings.iter().filter(|finding| gone(&&finding.pairing)).cloned();
+        let names = saved.status.iter().map(|status| &status.pairing);
+        let names = names.chain(saved.passes.iter().map(|pass| &pass.pairing));
+        let names = names.chain(saved.findings.iter().map(|finding| &finding.pairing));
+        Self { pairings: names.filter(gone).cloned().collect(), findings: findings.collect() }
+    }
 }
 
 /// The last numbers given.
@@ -215,6 +235,8 @@ impl Numbers {
 /// A decision in the making.
 struct Step<'a> {
     now: Moment,
+    /// Suspects and open findings of all pairings, as the step began.
+    held: usize,
     decision: &'a mut Decision,
     numbers: &'a mut Numbers,
     draining: bool,
@@ -231,17 +253,30 @@ impl Step<'_> {
         number
     }
 
+    /// A finding does not hold under what is configured now.
+    fn supersede(&mut self, mut finding: Finding) {
+        finding.status = FindingStatus::Superseded(self.now);
+        self.decision.commit.findings.push(finding.clone());
+        self.happened(Happening::Superseded(finding));
+    }
+
     /// Something will be due then. What is due already is not waited for: it waits for something
     /// else, whose end is an event.
     fn wake(&mut self, at: Moment) {
         if at <= self.now {
-    /// Suspects and open findings of all pairings, as the step began.
-    held: usize,
             return;
         }
         let wake = self.decision.wake.map_or(at, |wake| wake.min(at));
         self.decision.wake = Some(wake);
     }
+}
+
+/// The largest number of a check that something open speaks of.
+fn last_check(saved: &Saved) -> u64 {
+    let suspects = saved.suspects.iter().map(|suspect| suspect.check);
+    let crowds = saved.crowds.iter().map(|crowd| crowd.check);
+    let findings = saved.findings.iter().map(|finding| finding.check);
+    suspects.chain(crowds).chain(findings).max().unwrap_or(0)
 }
 
 impl Engine {
@@ -254,10 +289,11 @@ impl Engine {
             hook: saved.last_hook,
             job: last_check(&saved),
         };
+        let removed = Removed::new(&saved, &settings.pairings);
         let pairings =
             settings.pairings.into_iter().map(|spec| Pairing::new(spec, &saved, now)).collect();
         let criteria = Criteria::new(settings.abort, settings.hooks, &saved, now);
-        Self { pairings, criteria, until: settings.until, draining: false, numbers }
+        Self { pairings, criteria, until: settings.until, draining: false, numbers, removed }
     }
 
     /// Takes one event, decides.
@@ -265,23 +301,21 @@ impl Engine {
         let mut decision = Decision::default();
         let mut step = Step {
             now,
+            held: self.pairings.iter().map(Pairing::held).sum(),
             decision: &mut decision,
             numbers: &mut self.numbers,
             draining: self.draining,
             until: self.until,
         };
         // An ignored finding may count again without any event of its own.
-/// The largest number of a check that something open speaks of.
-fn last_check(saved: &Saved) -> u64 {
-    let suspects = saved.suspects.iter().map(|suspect| suspect.check);
-    let crowds = saved.crowds.iter().map(|crowd| crowd.check);
-    let findings = saved.findings.iter().map(|finding| finding.check);
-    suspects.chain(crowds).chain(findings).max().unwrap_or(0)
-}
-
         let mut recount = matches!(event, Event::Started | Event::Tick);
         match event {
             Event::Started => {
+                let Removed { pairings, findings } = std::mem::take(&mut self.removed);
+                step.decision.commit.removed.extend(pairings);
+                for finding in findings {
+                    step.supersede(finding);
+                }
                 for pairing in &mut self.pairings {
                     pairing.start(&mut step);
                 }
@@ -309,7 +343,6 @@ fn last_check(saved: &Saved) -> u64 {
             Event::Commanded { id, command } => {
                 let answer = match command {
                     Command::Reset { criterion } => self.criteria.reset(&mut step, &criterion),
-            held: self.pairings.iter().map(Pairing::held).sum(),
                     Command::Test { criterion } => self.criteria.test(&mut step, &criterion),
                     Command::Ignore { finding, until } => self
                         .pairings
@@ -330,6 +363,7 @@ fn last_check(saved: &Saved) -> u64 {
     fn settle_down(&mut self, mut decision: Decision, now: Moment, recount: bool) -> Decision {
         let mut step = Step {
             now,
+            held: self.pairings.iter().map(Pairing::held).sum(),
             decision: &mut decision,
             numbers: &mut self.numbers,
             draining: self.draining,
@@ -371,5 +405,4 @@ fn last_check(saved: &Saved) -> u64 {
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.pairings.iter().flat_map(Pairing::findings)
     }
-            held: self.pairings.iter().map(Pairing::held).sum(),
 }

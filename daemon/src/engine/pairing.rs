@@ -11,8 +11,7 @@ use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    Asked, Cost, Finding, Happening, Key, Moment, PairingStatus, Partition, Saved, Side, StoreKey,
-    Suspect,
+    Asked, Cost, Finding, Key, Moment, PairingStatus, Partition, Saved, Side, StoreKey, Suspect,
 };
 use crate::settle::Lag;
 
@@ -73,6 +72,7 @@ pub(super) struct Pairing {
     /// What a mapping of another identity left behind.
     superseded: Vec<Finding>,
     forgotten: Vec<Key>,
+    scattered: Vec<Partition>,
 }
 
 impl Pairing {
@@ -105,12 +105,13 @@ impl Pairing {
             .filter(|suspect| mine(&suspect.pairing))
             .cloned()
             .partition(|suspect| suspect.identity == spec.identity);
-        let crowds = saved
+        let (crowds, scattered): (Vec<_>, Vec<_>) = saved
             .crowds
             .iter()
-            .filter(|crowd| mine(&crowd.pairing) && crowd.identity == spec.identity)
+            .filter(|crowd| mine(&crowd.pairing))
             .cloned()
-            .map(|crowd| Crowding::waiting(crowd, now));
+            .partition(|crowd| crowd.identity == spec.identity);
+        let crowds = crowds.into_iter().map(|crowd| Crowding::waiting(crowd, now));
         let pass =
             saved.passes.iter().find(|pass| mine(&pass.pairing) && pass.identity == spec.identity);
         let mut pairing = Self {
@@ -140,6 +141,7 @@ impl Pairing {
             paused_until: None,
             superseded,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
+            scattered: scattered.into_iter().map(|crowd| crowd.partition).collect(),
         };
         pairing.take_up(suspects, findings);
         pairing
@@ -158,13 +160,14 @@ impl Pairing {
 
     /// The run begins: what belongs to another mapping is let go, and said so.
     pub(super) fn start(&mut self, step: &mut Step<'_>) {
-        for mut finding in std::mem::take(&mut self.superseded) {
-            finding.status = crate::model::FindingStatus::Superseded(step.now);
-            step.decision.commit.findings.push(finding.clone());
-            step.happened(Happening::Superseded(finding));
+        for finding in std::mem::take(&mut self.superseded) {
+            step.supersede(finding);
         }
         for key in std::mem::take(&mut self.forgotten) {
             step.decision.commit.decided.push((self.spec.name.clone(), key));
+        }
+        for partition in std::mem::take(&mut self.scattered) {
+            step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
         }
         self.recount(step.now);
     }

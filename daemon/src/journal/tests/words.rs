@@ -335,10 +335,11 @@ fn commit() -> impl Strategy<Value = Commit> {
     let place = (pairing(), partition(), end());
     let keys = (vec(suspect(), 0..3), vec((pairing(), key()), 0..2));
     let crowds = (vec(crowd(), 0..2), vec((pairing(), partition()), 0..2));
+    let removed = prop_oneof![4 => Just(Vec::new()), 1 => vec(pairing(), 1..2)];
     let occurrence = (moment(), happening());
     let rest = (vec(criterion(), 0..2), vec(hook(), 0..2), vec(status(), 0..2));
     (
-        vec(pass(), 0..2),
+        (removed, vec(pass(), 0..2)),
         vec(place, 0..4),
         keys,
         crowds,
@@ -347,7 +348,8 @@ fn commit() -> impl Strategy<Value = Commit> {
         vec(occurrence, 0..3),
     )
         .prop_map(|(passes, done, keys, crowds, findings, rest, occurrences)| Commit {
-            passes,
+            removed: passes.0,
+            passes: passes.1,
             done,
             suspects: keys.0,
             decided: keys.1,
@@ -401,6 +403,13 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     for commit in commits.iter().cloned() {
         for (pairing, partition, end) in commit.done {
             done.insert((pairing, partition.direction, partition.number), end);
+        for gone in commit.removed {
+            done.retain(|(pairing, _, _), _| *pairing != gone);
+            passes.remove(&gone);
+            suspects.retain(|(pairing, _), _| *pairing != gone);
+            crowds.retain(|(pairing, _), _| *pairing != gone);
+            status.remove(&gone);
+        }
         }
         for mut pass in commit.passes {
             done.retain(|(pairing, _, _), _| *pairing != pass.pairing);
