@@ -42,9 +42,14 @@ pub(super) struct Frame {
     unread: u64,
     /// Codes of the faults for which partitions were given up.
     faults: BTreeSet<String>,
-    compared: u64,
-    /// Unsettled suspects before this pass.
-    unsettled_before: u64,
+}
+
+/// What a check compared.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    same: u64,
+    excluded: u64,
+    differing: u64,
 }
 
 impl Phase {
@@ -57,7 +62,7 @@ impl Phase {
     ) -> Self {
         match pass {
             Some(pass) if !pass.complete => {
-                let mut frame = Frame::new(pass.clone(), 0);
+                let mut frame = Frame::new(pass.clone());
                 if frame.unread > 0 {
                     // For which of them is not known any more, so none is taken for over.
                     frame.faults = status.incidents.iter().map(|one| one.code.clone()).collect();
@@ -76,7 +81,7 @@ impl Phase {
 }
 
 impl Frame {
-    fn new(state: PassState, unsettled_before: u64) -> Self {
+    fn new(state: PassState) -> Self {
         let mut frame = Self {
             queue: VecDeque::new(),
             retry: BTreeMap::new(),
@@ -84,8 +89,6 @@ impl Frame {
             open: 0,
             unread: 0,
             faults: BTreeSet::new(),
-            compared: 0,
-            unsettled_before,
             state,
         };
         let ends: BTreeMap<(Direction, u32), PartitionEnd> = frame
@@ -195,9 +198,11 @@ impl Pairing {
             state.extents.iter().map(|(_, extents)| extents.len() as u64).sum();
         self.status.done = 0;
         self.status.unread_partitions = 0;
+        self.status.pass_compared = 0;
+        self.status.unsettled_before = self.status.unsettled;
         self.status_changed = true;
         step.decision.commit.passes.push(state.clone());
-        self.phase = Phase::Passing(Frame::new(state, self.status.unsettled));
+        self.phase = Phase::Passing(Frame::new(state));
     }
 
     fn split_failed(&mut self, step: &mut Step<'_>, fault: Fault) {
@@ -247,13 +252,8 @@ impl Pairing {
             Purpose::Pass => {}
         }
         self.status.checks += 1;
-        self.status.same += outcome.same;
-        self.status.excluded += outcome.excluded;
         let differing = outcome.differing();
-        self.status.compared += outcome.same + differing;
-        if let Phase::Passing(frame) = &mut self.phase {
-            frame.compared += outcome.same + differing;
-        }
+        let counts = Counts { same: outcome.same, excluded: outcome.excluded, differing };
         let covered = covered(partition, outcome.rest);
         if outcome.crowd.is_some() {
             self.crowded(step, covered, check, &outcome);
@@ -268,11 +268,8 @@ impl Pairing {
             step.decision.notes.push(Note::Decided { check, drift: false });
         }
         match outcome.unread.first().map(|unread| unread.fault.clone()) {
-            None => self.done(step, partition, outcome.rest),
-            Some(fault) => {
-                let nothing = outcome.same == 0 && differing == 0;
-                self.not_read(step, partition, &fault, nothing);
-            }
+            None => self.done(step, partition, outcome.rest, counts),
+            Some(fault) => self.not_read(step, partition, &fault, counts),
         }
         if !outcome.unread.is_empty() {
             self.status.unread += outcome.unread.len() as u64;
@@ -318,8 +315,23 @@ impl Pairing {
         }));
     }
 
+    /// Counts what a pass compared in a partition, once: by the last of its tries.
+    const fn count(&mut self, Counts { same, excluded, differing }: Counts) {
+        self.status.same += same;
+        self.status.excluded += excluded;
+        self.status.compared += same + differing;
+        self.status.pass_compared += same + differing;
+    }
+
     /// A partition was compared whole, or up to a rest that is its child.
-    fn done(&mut self, step: &mut Step<'_>, partition: Partition, rest: Option<Extent>) {
+    fn done(
+        &mut self,
+        step: &mut Step<'_>,
+        partition: Partition,
+        rest: Option<Extent>,
+        counts: Counts,
+    ) {
+        self.count(counts);
         let Phase::Passing(frame) = &mut self.phase else { return };
         frame.tries.remove(&partition);
         let end = match rest {
@@ -344,8 +356,9 @@ impl Pairing {
         step: &mut Step<'_>,
         partition: Partition,
         fault: &Fault,
-        nothing: bool,
+        counts: Counts,
     ) {
+        let nothing = counts.same == 0 && counts.differing == 0;
         let of_store = fault.code.starts_with("store-");
         let limit = self.tries(step, of_store);
         let Phase::Passing(frame) = &mut self.phase else { return };
@@ -373,6 +386,7 @@ impl Pairing {
         self.status_changed = true;
         let end = PartitionEnd::Unread;
         step.decision.commit.done.push((self.spec.name.clone(), partition, end));
+        self.count(counts);
         if nothing && of_store && step.until == Until::OnePass {
             self.give_up(step);
         }
@@ -444,11 +458,11 @@ impl Pairing {
         frame.state.complete = true;
         frame.state.done.clear();
         let (pass, began) = (frame.state.pass, frame.state.began);
-        let (compared, unread) = (frame.compared, frame.unread);
+        let (compared, unread) = (self.status.pass_compared, frame.unread);
         self.status.passes += 1;
         self.status.last_pass_unread = unread;
         self.status.last_pass_unsettled =
-            self.status.unsettled.saturating_sub(frame.unsettled_before);
+            self.status.unsettled.saturating_sub(self.status.unsettled_before);
         if unread == 0 {
             self.status.covered_since = Some(began);
         }

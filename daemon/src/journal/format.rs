@@ -286,6 +286,10 @@ struct StatusForm {
     not_verifiable: Option<String>,
     last_pass_unread: u64,
     last_pass_unsettled: u64,
+    #[serde(default)]
+    pass_compared: u64,
+    #[serde(default)]
+    unsettled_before: u64,
     #[serde(default, with = "incidents")]
     incidents: BTreeSet<Incident>,
 }

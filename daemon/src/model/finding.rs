@@ -265,6 +265,10 @@ pub struct PairingStatus {
     pub last_pass_unread: u64,
     /// Entities that were unsettled in the last complete pass.
     pub last_pass_unsettled: u64,
+    /// Entities compared in the pass under way, or the last one.
+    pub pass_compared: u64,
+    /// Suspects that were unsettled before that pass.
+    pub unsettled_before: u64,
     /// Open incidents of what cannot be read.
     pub incidents: BTreeSet<Incident>,
 }

@@ -313,6 +313,8 @@ fn status() -> impl Strategy<Value = PairingStatus> {
             not_verifiable: tail.2,
             last_pass_unread: counts[18],
             last_pass_unsettled: counts[0],
+            pass_compared: counts[1],
+            unsettled_before: counts[2],
             incidents: tail.4,
         },
     )
@@ -333,9 +335,9 @@ fn happening() -> impl Strategy<Value = Happening> {
 /// One commit; its occurrences have no numbers yet.
 fn commit() -> impl Strategy<Value = Commit> {
     let place = (pairing(), partition(), end());
+    let removed = prop_oneof![4 => Just(Vec::new()), 1 => vec(pairing(), 1..2)];
     let keys = (vec(suspect(), 0..3), vec((pairing(), key()), 0..2));
     let crowds = (vec(crowd(), 0..2), vec((pairing(), partition()), 0..2));
-    let removed = prop_oneof![4 => Just(Vec::new()), 1 => vec(pairing(), 1..2)];
     let occurrence = (moment(), happening());
     let rest = (vec(criterion(), 0..2), vec(hook(), 0..2), vec(status(), 0..2));
     (
@@ -401,8 +403,6 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     let mut status = BTreeMap::new();
     let mut occurrences = BTreeSet::new();
     for commit in commits.iter().cloned() {
-        for (pairing, partition, end) in commit.done {
-            done.insert((pairing, partition.direction, partition.number), end);
         for gone in commit.removed {
             done.retain(|(pairing, _, _), _| *pairing != gone);
             passes.remove(&gone);
@@ -410,6 +410,8 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
             crowds.retain(|(pairing, _), _| *pairing != gone);
             status.remove(&gone);
         }
+        for (pairing, partition, end) in commit.done {
+            done.insert((pairing, partition.direction, partition.number), end);
         }
         for mut pass in commit.passes {
             done.retain(|(pairing, _, _), _| *pairing != pass.pairing);
