@@ -12,13 +12,14 @@ mod pairing;
 mod passes;
 mod suspects;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::abort;
 use crate::model::{
     Asked, Command, Commit, CriterionState, Direction, DriftKind, Extent, Fault, Finding,
-    Happening, HookJob, InvariantDef, Leads, Look, MappingIdentity, Moment, Note, Occurrence,
-    Outcome, PairingStatus, Partition, Saved, Sighting,
+    FindingStatus, Happening, HookJob, InvariantDef, Leads, Look, MappingIdentity, Moment, Note,
+    Occurrence, Outcome, PairingStatus, Partition, Saved, Sighting,
 };
 use crate::settle::Charged;
 use crate::{plan, settle};
@@ -221,6 +222,25 @@ pub struct Engine {
     until: Until,
     draining: bool,
     numbers: Numbers,
+    removed: Removed,
+}
+
+/// What the journal holds of pairings that are configured no longer.
+#[derive(Debug, Default)]
+struct Removed {
+    pairings: BTreeSet<String>,
+    findings: Vec<Finding>,
+}
+
+impl Removed {
+    fn new(saved: &Saved, specs: &[Spec]) -> Self {
+        let gone = |name: &&String| specs.iter().all(|spec| spec.name != **name);
+        let findings = saved.findings.iter().filter(|finding| gone(&&finding.pairing)).cloned();
+        let names = saved.status.iter().map(|status| &status.pairing);
+        let names = names.chain(saved.passes.iter().map(|pass| &pass.pairing));
+        let names = names.chain(saved.findings.iter().map(|finding| &finding.pairing));
+        Self { pairings: names.filter(gone).cloned().collect(), findings: findings.collect() }
+    }
 }
 
 /// The last numbers given.
@@ -229,7 +249,7 @@ struct Numbers {
     finding: u64,
     occurrence: u64,
     hook: u64,
-    /// Checks and looks; of this process.
+    /// Checks and looks. In a new process they go on behind the last check that anything speaks of.
     job: u64,
 }
 
@@ -243,6 +263,8 @@ impl Numbers {
 /// A decision in the making.
 struct Step<'a> {
     now: Moment,
+    /// Suspects and open findings of all pairings, as the step began.
+    held: usize,
     decision: &'a mut Decision,
     numbers: &'a mut Numbers,
     draining: bool,
@@ -259,6 +281,13 @@ impl Step<'_> {
         number
     }
 
+    /// A finding does not hold under what is configured now.
+    fn supersede(&mut self, mut finding: Finding) {
+        finding.status = FindingStatus::Superseded(self.now);
+        self.decision.commit.findings.push(finding.clone());
+        self.happened(Happening::Superseded(finding));
+    }
+
     /// Something will be due then. What is due already is not waited for: it waits for something
     /// else, whose end is an event.
     fn wake(&mut self, at: Moment) {
@@ -270,6 +299,14 @@ impl Step<'_> {
     }
 }
 
+/// The largest number of a check that something open speaks of.
+fn last_check(saved: &Saved) -> u64 {
+    let suspects = saved.suspects.iter().map(|suspect| suspect.check);
+    let crowds = saved.crowds.iter().map(|crowd| crowd.check);
+    let findings = saved.findings.iter().map(|finding| finding.check);
+    suspects.chain(crowds).chain(findings).max().unwrap_or(0)
+}
+
 impl Engine {
     /// Goes on from what the journal holds.
     #[must_use]
@@ -278,12 +315,13 @@ impl Engine {
             finding: saved.last_finding,
             occurrence: saved.last_occurrence,
             hook: saved.last_hook,
-            job: 0,
+            job: last_check(&saved),
         };
+        let removed = Removed::new(&saved, &settings.pairings);
         let pairings =
             settings.pairings.into_iter().map(|spec| Pairing::new(spec, &saved, now)).collect();
         let criteria = Criteria::new(settings.abort, settings.hooks, &saved, now);
-        Self { pairings, criteria, until: settings.until, draining: false, numbers }
+        Self { pairings, criteria, until: settings.until, draining: false, numbers, removed }
     }
 
     /// Takes one event, decides.
@@ -291,6 +329,7 @@ impl Engine {
         let mut decision = Decision::default();
         let mut step = Step {
             now,
+            held: self.pairings.iter().map(Pairing::held).sum(),
             decision: &mut decision,
             numbers: &mut self.numbers,
             draining: self.draining,
@@ -300,6 +339,11 @@ impl Engine {
         let mut recount = matches!(event, Event::Started | Event::Tick);
         match event {
             Event::Started => {
+                let Removed { pairings, findings } = std::mem::take(&mut self.removed);
+                step.decision.commit.removed.extend(pairings);
+                for finding in findings {
+                    step.supersede(finding);
+                }
                 for pairing in &mut self.pairings {
                     pairing.start(&mut step);
                 }
@@ -348,6 +392,7 @@ impl Engine {
     fn settle_down(&mut self, mut decision: Decision, now: Moment, recount: bool) -> Decision {
         let mut step = Step {
             now,
+            held: self.pairings.iter().map(Pairing::held).sum(),
             decision: &mut decision,
             numbers: &mut self.numbers,
             draining: self.draining,
@@ -364,11 +409,11 @@ impl Engine {
         for pairing in &mut self.pairings {
             pairing.publish(&mut step);
         }
-        let idle = self.pairings.iter().all(|pairing| pairing.is_idle(self.draining));
+        let drained = self.draining && !self.pairings.iter().any(Pairing::is_reading);
         let over = self.pairings.iter().all(Pairing::is_over) && self.criteria.is_quiet();
         decision.finished = match self.until {
-            Until::OnePass => over || self.draining && idle,
-            Until::Stopped => self.draining && idle && !self.criteria.is_running(),
+            Until::OnePass => over || drained,
+            Until::Stopped => drained && !self.criteria.is_running(),
         };
         decision
     }

@@ -23,7 +23,9 @@ pub use batch::{Batch, Bitmap, Buffer, Column, ColumnBuilder, VarBytes};
 pub use commit::{Command, Commit, PartitionEnd, PassState, Saved};
 pub use digest::{Checksum, Digest, MappingIdentity};
 pub use event::{CheckNote, CriterionState, Happening, HookJob, HookState, Note, Occurrence};
-pub use finding::{Crowd, Finding, FindingStatus, PairingStatus, Part, Still, Subject, Suspect};
+pub use finding::{
+    Crowd, Finding, FindingStatus, Incident, PairingStatus, Part, Still, Subject, Suspect,
+};
 pub use mapping::{
     EntityDef, FieldDef, InvariantDef, MappingPlan, RelationPlan, Role, Rule, RuleError, Severity,
     SidePlan, Standing,

@@ -40,7 +40,8 @@ pub struct Settings {
     pub looks_max: u32,
     /// Differing keys of one partition beyond which it is settled as a whole.
     pub crowd: usize,
-    /// Suspects and open findings of a pairing beyond which partitions are settled as a whole.
+    /// Suspects and open findings of all pairings together beyond which partitions are settled as a
+    /// whole.
     pub suspects_max: usize,
     /// The longest time for which condemning may pause because lag exceeds its budget.
     pub pause_max: Duration,

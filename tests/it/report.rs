@@ -462,6 +462,7 @@ fn status() -> PairingStatus {
         not_verifiable: Some("no key of the target".to_owned()),
         last_pass_unread: 0,
         last_pass_unsettled: 0,
+        ..PairingStatus::default()
     }
 }
 

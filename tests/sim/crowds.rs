@@ -1,7 +1,11 @@
 //! Damage to whole partitions.
 
-use driftd::model::{DriftKind, Subject};
+use std::num::NonZeroU32;
+
+use driftd::abort::{Condition, Criterion};
+use driftd::model::{DriftKind, Happening, Severity, Subject};
 use driftd_tests::sim::relations::{Entity, Shape};
+use driftd_tests::sim::{POISON, RUDE};
 
 use super::*;
 
@@ -196,5 +200,196 @@ fn rows_that_cannot_be_mapped_are_counted_once_in_a_crowd() {
         assert_eq!(whole + single, 120, "{shape:?}: {whole} in partitions, {single} single");
         assert_eq!(counted(&sim, DriftKind::Missing), (0, 0), "{shape:?}");
         assert!(whole > 0 || shape == Shape::Lookup, "there was a crowd");
+    }
+}
+
+/// Nobody writes but the test.
+fn still(seed: u64, shape: Shape) -> Setting {
+    let mut setting = Setting::new(seed, shape);
+    setting.knobs.write_every = None;
+    setting
+}
+
+/// The mapping traps on the page in which this entity lies.
+fn poison(sim: &Sim, id: i64) {
+    let world = sim.world();
+    let poisoned = Entity { name: POISON.to_owned(), ..world.entity(id) };
+    world.put(driftd::model::Side::Source, &poisoned);
+}
+
+/// The follower gets the same wrong value in all of these.
+fn corrupt(sim: &Sim, ids: std::ops::Range<i64>) {
+    let world = sim.world();
+    for id in ids {
+        let wrong = Entity { email: "default@example.com".to_owned(), ..world.entity(id) };
+        world.put(world.follower(), &wrong);
+    }
+}
+
+/// Entities come to be on both sides.
+fn create(sim: &mut Sim, ids: std::ops::Range<i64>) {
+    for id in ids {
+        let mut world = sim.world();
+        let now = world.now();
+        let entity = world.fresh(id, now);
+        world.write(entity);
+    }
+    sim.run_for(seconds(10));
+}
+
+#[test]
+fn a_part_that_is_always_unread_does_not_hide_a_crowd_beside_it() {
+    for shape in SHAPES {
+        let setting = still(1, shape);
+        let mut sim = Sim::new(setting.clone());
+        sim.run_for(seconds(1));
+        corrupt(&sim, 80..120);
+        poison(&sim, 100);
+        sim.run_for(seconds(120));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        // The page of the entity that traps is 16 of them.
+        assert_eq!(counted(&sim, DriftKind::Mismatch), (24, 0), "{shape:?}");
+        // It becomes more, which is told, and less, which must be read first.
+        corrupt(&sim, 120..160);
+        sim.run_for(seconds(60));
+        for id in 80..90 {
+            sim.world().repair(id);
+        }
+        sim.run_for(seconds(700));
+        assert_eq!(counted(&sim, DriftKind::Mismatch), (64, 0), "{shape:?}");
+        let entity = sim.world().entity(100);
+        sim.world().put(driftd::model::Side::Source, &entity);
+        sim.run_for(seconds(1_400));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        assert_eq!(counted(&sim, DriftKind::Mismatch), (70, 0), "{shape:?}");
+    }
+}
+
+#[test]
+fn crowds_that_cannot_be_read_make_room_for_others() {
+    let mut setting = still(1, Shape::Aligned);
+    setting.knobs.entities = 4_000;
+    setting.pairing.settle.lag_budget = seconds(45);
+    setting.pairing.settle.suspects_max = 100;
+    let mut sim = Sim::new(setting.clone());
+    corrupt(&sim, 0..4_000);
+    assert!(sim.run_pass(seconds(40)), "all of them are met before one is judged");
+    assert_eq!(counted(&sim, DriftKind::Mismatch), (0, 0));
+    (160..4_000).step_by(8).for_each(|id| poison(&sim, id));
+    sim.run_for(seconds(700));
+    expect(&sim, &setting, judge::sound(&sim.record));
+    assert_eq!(counted(&sim, DriftKind::Mismatch).0, 160);
+}
+
+#[test]
+fn damage_beyond_what_can_be_checked_again_at_once_is_told() {
+    for shape in SHAPES {
+        let setting = still(2, shape);
+        let mut sim = Sim::new(setting.clone());
+        corrupt(&sim, 365..400);
+        assert!(sim.run_pass(seconds(200)));
+        sim.run_for(seconds(60));
+        assert_eq!(counted(&sim, DriftKind::Mismatch), (35, 0), "{shape:?}");
+        // Where it lies has no end, and comes to hold far more than a check does.
+        create(&mut sim, 400..900);
+        corrupt(&sim, 850..890);
+        corrupt(&sim, 700..701);
+        sim.run_for(seconds(900));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        let (whole, single) = counted(&sim, DriftKind::Mismatch);
+        assert_eq!(whole + single, 76, "{shape:?}: {whole} and {single}");
+        assert_eq!(judge::times(&sim.record, is_resolved).len(), 0, "{shape:?}");
+    }
+}
+
+#[test]
+fn damage_is_not_resolved_because_more_came_to_lie_before_it() {
+    for shape in SHAPES {
+        let mut setting = still(3, shape);
+        setting.pairing.settle.crowd = 10;
+        let mut sim = Sim::new(setting.clone());
+        create(&mut sim, 980..1_000);
+        (0..20).for_each(|id| sim.world().delete(id));
+        sim.run_for(seconds(10));
+        corrupt(&sim, 980..1_000);
+        assert!(sim.run_pass(seconds(200)));
+        sim.run_for(seconds(60));
+        assert_eq!(counted(&sim, DriftKind::Mismatch), (20, 0), "{shape:?}");
+        create(&mut sim, 400..900);
+        sim.run_for(seconds(1_200));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        assert_eq!(counted(&sim, DriftKind::Mismatch), (20, 0), "{shape:?}");
+        assert_eq!(judge::times(&sim.record, is_resolved).len(), 0, "{shape:?}");
+        (980..1_000).for_each(|id| sim.world().repair(id));
+        sim.run_for(seconds(1_200));
+        expect(&sim, &setting, judge::resolved(&sim.record));
+    }
+}
+
+const fn is_resolved(what: &Happening) -> bool {
+    matches!(what, Happening::Resolved(_))
+}
+
+#[test]
+fn violations_in_a_crowd_are_counted_by_invariant_however_few_they_are() {
+    let worst = |at_least| Criterion {
+        name: format!("worst {at_least}"),
+        pairing: None,
+        condition: Condition::Violations { severity: Severity::Critical, at_least },
+        hooks: Vec::new(),
+    };
+    for shape in SHAPES {
+        let mut setting = still(1, shape);
+        setting.pairing.invariant = true;
+        setting.pairing.plan.partition_rows = NonZeroU32::new(500).unwrap();
+        setting.pairing.window_rows = NonZeroU32::new(2_000).unwrap();
+        setting.abort.criteria = vec![worst(4), worst(5)];
+        let mut sim = Sim::new(setting.clone());
+        corrupt(&sim, 0..311);
+        for id in 390..396 {
+            let mut world = sim.world();
+            let entity = world.entity(id);
+            let amount = if id < 394 { "-5".to_owned() } else { entity.amount.clone() };
+            let name = if id < 392 { entity.name.clone() } else { RUDE.to_owned() };
+            world.write(Entity { amount, name, ..entity });
+        }
+        sim.run_for(seconds(200));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        let told = judge::told(&sim.record);
+        let told: Vec<_> = told
+            .values()
+            .map(|found| {
+                let Subject::Partition { entities, sample, .. } = &found.subject else {
+                    panic!("seed {}: {found:?}", setting.seed);
+                };
+                let invariant = found.invariant.as_ref().map(|(id, severity)| (&id[..], *severity));
+                (found.kind, invariant, *entities, sample.is_empty())
+            })
+            .collect();
+        let violation =
+            |id, severity, entities| (DriftKind::Violation, Some((id, severity)), entities, false);
+        let expected = [
+            (DriftKind::Mismatch, None, 311, false),
+            violation("balance", Severity::Critical, 4),
+            violation("polite", Severity::Info, 4),
+        ];
+        assert_eq!(told, expected, "{shape:?}");
+        let tripped: Vec<_> = sim.engine().criteria().iter().map(|one| one.trips).collect();
+        assert_eq!(tripped, [1, 0], "{shape:?}");
+        // What one invariant says is resolved apart from what another says.
+        for id in 390..392 {
+            let mut world = sim.world();
+            let entity = world.entity(id);
+            world.write(Entity { amount: "5".to_owned(), ..entity });
+        }
+        sim.run_for(seconds(700));
+        let open = |invariant: &str| {
+            let mut open = sim
+                .engine()
+                .findings()
+                .filter(|found| found.invariant.as_ref().is_some_and(|(id, _)| id == invariant));
+            open.next().map(driftd::model::Finding::entities)
+        };
+        assert_eq!((open("balance"), open("polite")), (Some(2), Some(4)), "{shape:?}");
     }
 }

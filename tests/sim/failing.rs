@@ -4,8 +4,9 @@ use std::num::NonZeroU32;
 
 use driftd::model::{DriftKind, Happening, Side};
 use driftd::store::StoreErrorKind;
+use driftd_tests::sim::POISON;
 use driftd_tests::sim::judge::Planted;
-use driftd_tests::sim::relations::key;
+use driftd_tests::sim::relations::{Entity, key};
 
 use super::*;
 
@@ -127,5 +128,63 @@ fn a_single_pass_finds_what_is_there_and_ends() {
         expect(&sim, &setting, judge::found(&sim.record, &planted));
         assert_eq!(sim.status().last_pass_unread, 0);
         assert!(sim.status().covered_since.is_some());
+    }
+}
+
+/// Incidents that opened and that were over, by fault code.
+fn incidents(sim: &Sim) -> (Vec<String>, Vec<String>) {
+    let mut all = (Vec::new(), Vec::new());
+    for (_, _, what) in &sim.record.occurrences {
+        match what {
+            Happening::Unread { fault, .. } => all.0.push(fault.code.to_owned()),
+            Happening::Readable { code, .. } => all.1.push(code.clone()),
+            _ => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn what_was_said_to_be_unread_is_said_to_be_over_after_a_restart() {
+    for setting in settings().take(4) {
+        let mut sim = Sim::new(setting.clone());
+        sim.run_for(seconds(5));
+        sim.handle(Side::Target).stop();
+        sim.run_for(seconds(60));
+        sim.crash();
+        sim.run_for(seconds(60));
+        sim.handle(Side::Target).heal();
+        sim.run_for(seconds(120));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        let once = vec!["store-unreachable".to_owned()];
+        assert_eq!(incidents(&sim), (once.clone(), once), "seed {}", setting.seed);
+    }
+}
+
+#[test]
+fn a_row_that_is_never_read_does_not_hide_that_a_store_stops_and_comes_back() {
+    for setting in settings().take(4) {
+        let mut sim = Sim::new(setting.clone());
+        let good = sim.world().entity(104);
+        let poison = Entity { name: POISON.to_owned(), ..good.clone() };
+        sim.world().put(Side::Source, &poison);
+        sim.run_for(seconds(60));
+        let mut opened = vec!["plugin-trap".to_owned()];
+        let mut closed = Vec::new();
+        assert_eq!(incidents(&sim), (opened.clone(), closed.clone()), "seed {}", setting.seed);
+        for side in [Side::Source, Side::Target] {
+            sim.handle(side).stop();
+            sim.run_for(seconds(60));
+            opened.push("store-unreachable".to_owned());
+            assert_eq!(incidents(&sim), (opened.clone(), closed.clone()), "seed {}", setting.seed);
+            sim.handle(side).heal();
+            sim.run_for(seconds(120));
+            closed.push("store-unreachable".to_owned());
+            assert_eq!(incidents(&sim), (opened.clone(), closed.clone()), "seed {}", setting.seed);
+        }
+        sim.world().put(Side::Source, &good);
+        sim.run_for(seconds(120));
+        closed.push("plugin-trap".to_owned());
+        assert_eq!(incidents(&sim), (opened, closed), "seed {}", setting.seed);
     }
 }

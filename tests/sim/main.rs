@@ -8,6 +8,7 @@ mod dying;
 mod failing;
 mod lasting;
 mod passing;
+mod resuming;
 mod stopping;
 
 use std::time::Duration;

@@ -19,7 +19,9 @@ use std::time::Duration;
 use driftd::check::{self, Context};
 use driftd::engine::{self, Decision, Engine, Event, HookTiming, Job, Until};
 use driftd::journal::{self, Journal};
-use driftd::model::{Commit, Direction, Happening, HookState, Leads, Moment, PairingStatus, Side};
+use driftd::model::{
+    Commit, Direction, Happening, HookState, Leads, Moment, PairingStatus, Saved, Side,
+};
 use driftd::store::Store;
 use driftd::store::memory::{Handle, Memory};
 use driftd::{abort, plan, settle};
@@ -27,7 +29,7 @@ use futures::FutureExt;
 use rand::Rng;
 
 use relations::{Pairing, Shape};
-pub use seam::EXCLUDED;
+pub use seam::{EXCLUDED, POISON, RUDE};
 use seam::{Lying, Passing};
 use world::{Knobs, World};
 
@@ -231,6 +233,16 @@ impl Sim {
     #[must_use]
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What the journal holds.
+    ///
+    /// # Panics
+    /// Never: the journal is open and sound.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let journal = self.journal.as_ref().expect("the journal is open");
+        journal.load().expect("the journal can be read")
     }
 
     /// Whether the run is over.

@@ -64,7 +64,9 @@ impl Window<'_> {
             crowd.extend(before.into_iter().chain(members));
             self.outcome.suspects.truncate(CROWD_SAMPLE);
             let room = CROWD_SAMPLE - self.outcome.suspects.len();
-            differing = spread(differing, room);
+            let rejected: usize = SIDES.iter().map(|side| self.rejected.of(*side).len()).sum();
+            let room = room.saturating_sub(rejected.min(CROWD_SAMPLE / 4));
+            differing = self.sample(differing, &violations, room);
         } else {
             self.members.extend(members);
         }
@@ -159,9 +161,7 @@ impl Window<'_> {
                     states.extend_from_slice(&set.entries()[at].digest.0.to_be_bytes());
                 }
             }
-            let violated = violations.get(&first(entries)).into_iter().flatten();
-            let broken: Vec<u8> =
-                violated.flat_map(|violation| violation.invariant.to_be_bytes()).collect();
+            let broken = broken(violations.get(&first(entries)));
             let kind = match counterpart {
                 Some(place) => {
                     named.insert(place);
@@ -170,13 +170,14 @@ impl Window<'_> {
                 None => self.kind(entries),
             };
             let key = Key(Box::from(key)).short();
-            let violates = !broken.is_empty();
-            states.extend(broken);
+            states.extend(broken.iter().flat_map(|invariant| invariant.to_be_bytes()));
             let states = half(canon.hash(&states));
-            members.push(Member { key, states, kind });
-            if violates && kind != DriftKind::Violation {
-                members.push(Member { key, states, kind: DriftKind::Violation });
+            if kind != DriftKind::Violation {
+                members.push(Member { key, states, kind, invariant: None });
             }
+            let kind = DriftKind::Violation;
+            let breaks = |invariant| Member { key, states, kind, invariant: Some(invariant) };
+            members.extend(broken.into_iter().map(breaks));
         }
         for side in SIDES {
             for (at, reason) in self.rejected.of(side) {
@@ -187,10 +188,35 @@ impl Window<'_> {
                     key: Key::of_row(side, at).short(),
                     states: half(canon.hash(reason.as_bytes())),
                     kind: DriftKind::Unmappable,
+                    invariant: None,
                 });
             }
         }
         members
+    }
+
+    /// At most `room` of `all`: as far as there is room some of each kind, and of those that break
+    /// each invariant, however few these are.
+    fn sample(
+        &self,
+        all: Vec<Entries>,
+        violations: &BTreeMap<(usize, usize), Vec<Violation>>,
+        room: usize,
+    ) -> Vec<Entries> {
+        let mut sorts: BTreeMap<(DriftKind, Vec<u16>), Vec<Entries>> = BTreeMap::new();
+        for entries in all {
+            let sort = (self.kind(&entries), broken(violations.get(&first(&entries))));
+            sorts.entry(sort).or_default().push(entries);
+        }
+        let mut sorts: Vec<Vec<Entries>> = sorts.into_values().collect();
+        sorts.sort_by_key(Vec::len);
+        let mut chosen = Vec::new();
+        let count = sorts.len();
+        for (at, sort) in sorts.into_iter().enumerate() {
+            let share = (room - chosen.len()) / (count - at);
+            chosen.extend(spread(sort, share));
+        }
+        chosen
     }
 
     /// What kind of drift this would be.
@@ -520,6 +546,14 @@ impl Window<'_> {
 pub(super) fn first(entries: &Entries) -> (usize, usize) {
     let first = |entries: &[usize]| entries.first().copied().unwrap_or(usize::MAX);
     (first(&entries.0), first(&entries.1))
+}
+
+/// The invariants that these break, each once.
+fn broken(violations: Option<&Vec<Violation>>) -> Vec<u16> {
+    let violations = violations.into_iter().flatten();
+    let positions = violations.map(|found| u16::try_from(found.invariant).unwrap_or(u16::MAX));
+    let broken: BTreeSet<u16> = positions.collect();
+    broken.into_iter().collect()
 }
 
 /// The first 64 bits of a digest.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::pairing::{Pairing, Purpose};
+use crate::engine::passes::covered;
 use crate::engine::{Step, Until};
 use crate::model::{
     Crowd, Direction, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Member, Moment,
@@ -23,14 +24,30 @@ const SCANS_MAX: u32 = 12;
 /// Keys that a finding of a partition names.
 const SAMPLE_MAX: usize = 64;
 
+/// What is wrong with members of a crowd: the kind of drift and, of a violation, the position of the
+/// invariant. Each sort is counted, and told, apart.
+pub(super) type Sort = (DriftKind, Option<u16>);
+
+/// The sort of what a charge is about.
+pub(super) fn sort_of(charge: &settle::Charge) -> Sort {
+    match charge.what {
+        settle::Charged::Invariant(at) => {
+            (charge.kind, Some(u16::try_from(at).unwrap_or(u16::MAX)))
+        }
+        settle::Charged::Fields(_) | settle::Charged::Presence { .. } => (charge.kind, None),
+    }
+}
+
 /// A crowd being settled.
 #[derive(Debug)]
 pub(super) struct Crowding {
     crowd: Crowd,
-    members: BTreeMap<(u64, DriftKind), Standing>,
+    members: BTreeMap<(u64, Sort), Standing>,
     scans: u32,
-    /// Scans that failed since one did not.
+    /// Scans that showed nothing because of what they could not read, since one that did.
     failed: u32,
+    /// Scans with holes, since one without.
+    holed: u32,
     active: bool,
     in_flight: bool,
 }
@@ -39,7 +56,30 @@ pub(super) struct Crowding {
 struct Standing {
     states: u64,
     since: Moment,
+    /// When the last scan that saw it began.
+    seen: Moment,
     looks: u32,
+}
+
+/// How much of a crowd's partition a scan compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extensive {
+    /// All of it: who is not seen is gone.
+    Whole,
+    /// All of a part, to which the crowd has shrunk: who is not seen may lie beyond.
+    Shrunk,
+    /// Not all of it: who is not seen may lie where nothing could be read.
+    Holed,
+}
+
+impl Extensive {
+    fn of(outcome: &Outcome, shrunk: bool) -> Self {
+        match (shrunk, outcome.unread.is_empty()) {
+            (true, _) => Self::Shrunk,
+            (false, true) => Self::Whole,
+            (false, false) => Self::Holed,
+        }
+    }
 }
 
 impl Crowding {
@@ -51,28 +91,56 @@ impl Crowding {
             members: BTreeMap::new(),
             scans: 0,
             failed: 0,
+            holed: 0,
             active: false,
             in_flight: false,
         }
     }
 
-    /// Takes in what a scan saw.
-    fn take(&mut self, now: Moment, members: &[Member]) -> u64 {
-        let old = std::mem::take(&mut self.members);
+    /// Takes in what a scan saw. Returns how many members are gone.
+    fn take(
+        &mut self,
+        (began, now): (Moment, Moment),
+        members: &[Member],
+        extensive: Extensive,
+    ) -> u64 {
+        let mut old = std::mem::take(&mut self.members);
         for member in members {
-            let fresh = Standing { states: member.states, since: now, looks: 1 };
-            let key = (member.key, member.kind);
+            let key = (member.key, (member.kind, member.invariant));
             let standing = match old.get(&key) {
                 Some(known) if known.states == member.states => {
-                    Standing { looks: known.looks + 1, ..*known }
+                    Standing { looks: known.looks + 1, seen: began, ..*known }
                 }
-                Some(_) | None => fresh,
+                Some(_) | None => {
+                    Standing { states: member.states, since: now, seen: began, looks: 1 }
+                }
             };
             self.members.insert(key, standing);
         }
         self.scans += 1;
         self.failed = 0;
-        old.keys().filter(|key| !self.members.contains_key(key)).count() as u64
+        self.holed = if extensive == Extensive::Holed { self.holed + 1 } else { 0 };
+        old.retain(|key, _| !self.members.contains_key(key));
+        match extensive {
+            Extensive::Whole => old.len() as u64,
+            Extensive::Shrunk => 0,
+            Extensive::Holed => {
+                self.members.append(&mut old);
+                0
+            }
+        }
+    }
+
+    /// A scan showed nothing because of what it could not read: a failed look is not a look. One that
+    /// keeps failing makes room for others, and begins anew when it is its turn.
+    fn fail(&mut self, due: Moment, tries: u32) {
+        self.failed += 1;
+        self.crowd.due = due;
+        if self.failed.is_multiple_of(tries) {
+            self.active = false;
+            self.members.clear();
+            self.scans = 0;
+        }
     }
 }
 
@@ -105,7 +173,8 @@ impl Pairing {
             if self.crowds.iter().filter(|crowding| crowding.active).count() < ACTIVE_MAX {
                 crowding.active = true;
                 if part == partition {
-                    crowding.take(step.now, &members);
+                    let extensive = Extensive::of(outcome, false);
+                    crowding.take((step.now, step.now), &members, extensive);
                 }
             }
             self.undecided.entry(check).or_insert((0, false)).0 += 1;
@@ -123,13 +192,13 @@ impl Pairing {
 
     /// A check saw `seen` differences of these kinds in a partition. Findings that tell of fewer are
     /// looked at again now: what is told of as a whole is counted there and nowhere else.
-    pub(super) fn seen_again(&mut self, now: Moment, told: &[(Partition, DriftKind)], seen: u64) {
+    pub(super) fn seen_again(&mut self, now: Moment, told: &[(Partition, Sort)], seen: u64) {
         let more: Vec<u64> = self
             .findings
             .values()
             .filter(|finding| match &finding.subject {
                 Subject::Partition { partition, entities, .. } => {
-                    *entities < seen && told.contains(&(*partition, finding.kind))
+                    *entities < seen && told.contains(&(*partition, self.sort(finding)))
                 }
                 Subject::Key(_) => false,
             })
@@ -142,18 +211,23 @@ impl Pairing {
 
     /// The parts of `partition` where something of a kind is wrong that nothing tells of yet.
     fn untold(&mut self, now: Moment, partition: Partition, members: &[Member]) -> Vec<Partition> {
-        let kinds: BTreeSet<DriftKind> = members.iter().map(|member| member.kind).collect();
+        let sorts: BTreeSet<Sort> =
+            members.iter().map(|member| (member.kind, member.invariant)).collect();
+        let known = self.told_in(partition);
+        for finding in self.findings.values_mut() {
+            let of = |member: &Member| member.kind == finding.kind;
+            if let Subject::Partition { partition: told, .. } = &finding.subject
+                && overlap(*told, partition)
+                && members.iter().any(of)
+            {
+                finding.last_seen = now;
+            }
+        }
         let mut untold: Vec<Partition> = Vec::new();
-        for kind in kinds {
+        for sort in sorts {
             let mut left = vec![partition];
-            for finding in self.findings.values_mut() {
-                if let Subject::Partition { partition: told, .. } = &finding.subject
-                    && finding.kind == kind
-                    && overlap(*told, partition)
-                {
-                    finding.last_seen = now;
-                    left = left.into_iter().flat_map(|part| without(part, *told)).collect();
-                }
+            for (told, _) in known.iter().filter(|(_, of)| *of == sort) {
+                left = left.into_iter().flat_map(|part| without(part, *told)).collect();
             }
             for crowding in &self.crowds {
                 let settling = crowding.crowd.partition;
@@ -170,11 +244,20 @@ impl Pairing {
         untold
     }
 
-    /// Where open findings tell of a part of `partition` as a whole, and of which kind.
-    pub(super) fn told_in(&self, partition: Partition) -> Vec<(Partition, DriftKind)> {
+    /// The sort of what a finding tells.
+    pub(super) fn sort(&self, finding: &Finding) -> Sort {
+        let at = finding.invariant.as_ref().and_then(|(id, _)| {
+            let at = self.spec.invariants.iter().position(|known| known.id == *id)?;
+            u16::try_from(at).ok()
+        });
+        (finding.kind, at)
+    }
+
+    /// Where open findings tell of a part of `partition` as a whole, and of which sort.
+    pub(super) fn told_in(&self, partition: Partition) -> Vec<(Partition, Sort)> {
         let told = self.findings.values().filter_map(|finding| match &finding.subject {
             Subject::Partition { partition: told, .. } if overlap(*told, partition) => {
-                Some((*told, finding.kind))
+                Some((*told, self.sort(finding)))
             }
             Subject::Partition { .. } | Subject::Key(_) => None,
         });
@@ -207,10 +290,10 @@ impl Pairing {
         }
     }
 
-    fn partition_finding(&self, partition: Partition, kind: DriftKind) -> Option<u64> {
+    fn partition_finding(&self, partition: Partition, sort: Sort) -> Option<u64> {
         let found = self.findings.values().find(|finding| match &finding.subject {
             Subject::Partition { partition: known, .. } => {
-                finding.kind == kind && overlap(*known, partition)
+                self.sort(finding) == sort && overlap(*known, partition)
             }
             Subject::Key(_) => false,
         });
@@ -264,85 +347,98 @@ impl Pairing {
             return;
         };
         self.weigh_lag_now(step);
+        self.crowds[at].in_flight = false;
+        self.status.unread += outcome.unread.len() as u64;
         let members = self.untold_members(&outcome);
-        let window = self.spec.settle.window(self.lag.recent());
-        let paused = self.lag.paused(step.now, &self.spec.settle);
-        let crowding = &mut self.crowds[at];
-        crowding.in_flight = false;
-        if !outcome.unread.is_empty() {
-            // A failed look is not a look.
-            crowding.failed += 1;
-            crowding.crowd.due = step.now.after(self.spec.settle.wait_max);
-            self.status.unread += outcome.unread.len() as u64;
-            if step.until == Until::OnePass && crowding.failed >= self.spec.plan.tries.get() {
-                self.let_go(step, at);
-            }
-            return;
+        if members.is_empty() && !outcome.unread.is_empty() {
+            return self.crowd_failed(step, at);
         }
-        let gone = crowding.take(step.now, &members);
+        let crowding = &mut self.crowds[at];
+        let covered = covered(partition, outcome.rest);
+        let shrunk = covered != partition;
+        if shrunk {
+            // What lies beyond is no longer spoken of: the next pass meets it.
+            crowding.crowd.partition = covered;
+            step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
+        }
+        let extensive = Extensive::of(&outcome, shrunk);
+        let gone = crowding.take((began, step.now), &members, extensive);
         self.status.acquitted += gone;
         if gone > 0 && !self.spec.version_is_time {
             self.lag.moved(step.now);
         }
+        let window = self.spec.settle.window(self.lag.recent());
+        let paused = self.lag.paused(step.now, &self.spec.settle);
         let wait = self.spec.settle.first_wait * 2u32.saturating_pow(crowding.scans.min(16));
         let wait = wait.min(self.spec.settle.wait_max).min(window);
         crowding.crowd.due = step.now.after(wait);
         let ripe = |standing: &Standing| {
-            standing.looks >= SCANS_MIN && began.since(standing.since) >= window
+            standing.seen == began
+                && standing.looks >= SCANS_MIN
+                && began.since(standing.since) >= window
         };
+        // Holes may close again; those that stay do not hide what the rest shows.
+        let patient = crowding.holed > 0 && crowding.holed < SCANS_MIN;
         let any_ripe = crowding.members.values().any(ripe);
-        let over = crowding.members.is_empty() || any_ripe || crowding.scans >= SCANS_MAX;
-        if !over || paused && !crowding.members.is_empty() {
+        let over = any_ripe && !patient || crowding.scans >= SCANS_MAX;
+        if !crowding.members.is_empty() && (!over || paused) {
             step.decision.commit.crowds.push(crowding.crowd.clone());
             return;
         }
-        let crowding = self.crowds.swap_remove(at);
-        let mut counts: BTreeMap<DriftKind, u64> = BTreeMap::new();
-        for ((_, kind), standing) in &crowding.members {
+        let crowding = self.crowds.remove(at);
+        let mut counts: BTreeMap<Sort, u64> = BTreeMap::new();
+        for ((_, sort), standing) in &crowding.members {
             if ripe(standing) {
-                *counts.entry(*kind).or_insert(0) += 1;
+                *counts.entry(*sort).or_insert(0) += 1;
             } else {
                 self.status.unsettled += 1;
             }
         }
         self.condemn_crowd(step, &crowding.crowd, counts, &outcome.suspects);
-        step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
-        let drift = any_ripe;
-        if self.undecided.remove(&crowding.crowd.check).is_some() {
-            step.decision.notes.push(Note::Decided { check: crowding.crowd.check, drift });
-        }
+        self.disperse(step, &crowding.crowd, any_ripe);
     }
 
-    /// A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
-    fn let_go(&mut self, step: &mut Step<'_>, at: usize) {
-        let Crowding { crowd, members, .. } = self.crowds.swap_remove(at);
-        self.status.unsettled += (members.len() as u64).max(1);
+    /// A scan of a crowd showed nothing because of what it could not read.
+    fn crowd_failed(&mut self, step: &mut Step<'_>, at: usize) {
+        let tries = self.spec.plan.tries.get();
+        let mut crowding = self.crowds.remove(at);
+        crowding.fail(step.now.after(self.spec.settle.wait_max), tries);
+        if step.until == Until::OnePass && crowding.failed >= tries {
+            // A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
+            self.status.unsettled += (crowding.members.len() as u64).max(1);
+            self.disperse(step, &crowding.crowd, false);
+            return;
+        }
+        let place = if crowding.active { at } else { self.crowds.len() };
+        self.crowds.insert(place, crowding);
+    }
+
+    /// A crowd is settled.
+    fn disperse(&mut self, step: &mut Step<'_>, crowd: &Crowd, drift: bool) {
         self.status_changed = true;
         step.decision.commit.dispersed.push((self.spec.name.clone(), crowd.partition));
-        if self.undecided.remove(&crowd.check).is_some() {
-            step.decision.notes.push(Note::Decided { check: crowd.check, drift: false });
-        }
+        self.decided_of(step, crowd.check, drift);
     }
 
     fn condemn_crowd(
         &mut self,
         step: &mut Step<'_>,
         crowd: &Crowd,
-        counts: BTreeMap<DriftKind, u64>,
+        counts: BTreeMap<Sort, u64>,
         seen: &[Sighting],
     ) {
         let mut confirmed = Vec::new();
-        for (kind, entities) in counts {
-            if let Some(id) = self.partition_finding(crowd.partition, kind) {
+        for (sort, entities) in counts {
+            if let Some(id) = self.partition_finding(crowd.partition, sort) {
                 self.postpone(id, step.now);
                 continue;
             }
             step.numbers.finding += 1;
-            let mut finding = self.crowd_finding(step, crowd, kind, seen);
+            let mut finding = self.crowd_finding(step, crowd, sort, seen);
             if let Subject::Partition { entities: count, .. } = &mut finding.subject {
                 *count = entities;
             }
-            *self.status.confirmed.entry(kind).or_insert(0) += entities;
+            *self.status.confirmed.entry(finding.kind).or_insert(0) += entities;
             step.decision.commit.findings.push(finding.clone());
             step.happened(Happening::Confirmed(finding.clone()));
             self.keep(finding.clone());
@@ -358,35 +454,29 @@ impl Pairing {
         &self,
         step: &Step<'_>,
         crowd: &Crowd,
-        kind: DriftKind,
+        sort: Sort,
         seen: &[Sighting],
     ) -> Finding {
         let origin =
             Origin { pairing: &self.spec.name, identity: self.spec.identity, check: crowd.check };
         let mut sample: Vec<Key> = Vec::new();
         let mut fields: Vec<String> = Vec::new();
-        let mut invariant = None;
         for sighting in seen {
             let sides = self.sides(sighting);
             let suspect = settle::suspect(&origin, sighting, sides, step.now, &self.spec.settle);
-            for charge in settle::charges(&suspect).into_iter().filter(|charge| charge.kind == kind)
-            {
+            let charges = settle::charges(&suspect);
+            for charge in charges.into_iter().filter(|charge| sort_of(charge) == sort) {
                 if sample.len() < SAMPLE_MAX && !sample.contains(&sighting.key) {
                     sample.push(sighting.key.clone());
                 }
-                match charge.what {
-                    settle::Charged::Fields(at) => {
-                        fields
-                            .extend(at.iter().filter_map(|&at| self.spec.fields.get(at)).cloned());
-                    }
-                    settle::Charged::Invariant(at) => {
-                        let def = self.spec.invariants.get(at);
-                        invariant = def.map(|def| (def.id.clone(), def.severity));
-                    }
-                    settle::Charged::Presence { .. } => {}
+                if let settle::Charged::Fields(at) = charge.what {
+                    fields.extend(at.iter().filter_map(|&at| self.spec.fields.get(at)).cloned());
                 }
             }
         }
+        let (kind, invariant) = sort;
+        let invariant = invariant.and_then(|at| self.spec.invariants.get(usize::from(at)));
+        let invariant = invariant.map(|def| (def.id.clone(), def.severity));
         fields.sort_unstable();
         fields.dedup();
         Finding {

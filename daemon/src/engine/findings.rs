@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use crate::engine::Step;
 use crate::engine::pairing::{Pairing, Purpose};
+use crate::engine::passes::covered;
 use crate::model::{
-    Asked, DriftKind, Finding, FindingStatus, Happening, Key, Moment, Note, Outcome, Side,
-    Sighting, State, Subject, Suspect,
+    Asked, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Moment, Note, Outcome,
+    Partition, Side, Sighting, State, Subject, Suspect,
 };
 use crate::settle::{self, Charge, Charged, Origin};
 
@@ -353,8 +354,9 @@ impl Pairing {
         began: Moment,
         outcome: &Outcome,
     ) {
+        self.status.unread += outcome.unread.len() as u64;
         let Some(finding) = self.findings.get(&id) else { return };
-        let (kind, known) = (finding.kind, finding.entities());
+        let ((kind, invariant), known) = (self.sort(finding), finding.entities());
         let before = match self.residue.take() {
             Some(residue) if residue.finding == id => Some(residue),
             other => {
@@ -362,26 +364,31 @@ impl Pairing {
                 None
             }
         };
-        if !outcome.unread.is_empty() {
-            self.postpone(id, step.now);
-            return;
-        }
         let left: BTreeMap<u64, u64> = outcome
             .crowd
             .iter()
             .flatten()
             .filter(|member| member.kind == kind || is_field_drift(member.kind, kind))
+            .filter(|member| member.invariant == invariant)
             .filter(|member| !self.told.contains(&member.key))
             .map(|member| (member.key, member.states))
             .collect();
         let window = self.spec.settle.window(self.lag.recent());
-        if left.is_empty() {
+        let seen = left.len() as u64;
+        // What could not be read may differ still, so there is no less than was known.
+        let least = if outcome.unread.is_empty() { 0 } else { known };
+        if let Some(rest) = outcome.rest {
+            self.shrink(step, id, rest, seen.max(least) == 0);
+        }
+        if seen.max(least) == 0 && outcome.rest.is_some() {
+            self.recheck_at(id, step.now, step.now);
+        } else if seen.max(least) == 0 {
             self.resolve(step, id);
-        } else if left.len() as u64 == known {
+        } else if seen.max(least) == known {
             self.postpone(id, step.now);
         } else if let Some(before) = before.filter(|before| began.since(before.seen) >= window) {
             let still = left.iter().filter(|(key, states)| before.left.get(key) == Some(states));
-            self.count_again(step, id, still.count() as u64);
+            self.count_again(step, id, least.max(still.count() as u64));
         } else if self.residue.is_none() {
             self.residue = Some(Residue { finding: id, seen: step.now, left });
             self.recheck_at(id, step.now, step.now.after(window));
@@ -389,6 +396,20 @@ impl Pairing {
             self.recheck_at(id, step.now, step.now.after(RECHECK_MIN));
         }
         self.recount(step.now);
+    }
+
+    /// The partition of a finding has become too large to be checked at once. What was read is told
+    /// of, and what lies beyond is left to the next pass; or, if nothing is wrong here any more, the
+    /// other way round.
+    fn shrink(&mut self, step: &mut Step<'_>, id: u64, rest: Extent, clean: bool) {
+        let Some(finding) = self.findings.get_mut(&id) else { return };
+        if let Subject::Partition { partition, .. } = &mut finding.subject {
+            *partition = match clean {
+                true => Partition { extent: rest, ..*partition },
+                false => covered(*partition, Some(rest)),
+            };
+            step.decision.commit.findings.push(finding.clone());
+        }
     }
 
     /// So many entities of a partition's finding stood still.

@@ -11,8 +11,7 @@ use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    Asked, Cost, Finding, Happening, Key, Moment, PairingStatus, Partition, Saved, Side, StoreKey,
-    Suspect,
+    Asked, Cost, Finding, Key, Moment, PairingStatus, Partition, Saved, Side, StoreKey, Suspect,
 };
 use crate::settle::Lag;
 
@@ -70,11 +69,10 @@ pub(super) struct Pairing {
     pub(super) failures: u32,
     /// Until when nothing is read, because reads fail.
     pub(super) paused_until: Option<Moment>,
-    /// Open incidents of what cannot be read, by fault code.
-    pub(super) incidents: BTreeSet<&'static str>,
     /// What a mapping of another identity left behind.
     superseded: Vec<Finding>,
     forgotten: Vec<Key>,
+    scattered: Vec<Partition>,
 }
 
 impl Pairing {
@@ -91,6 +89,7 @@ impl Pairing {
                 pass: known.map_or(0, |status| status.pass),
                 // Of the follower, not of how it is mapped.
                 follower_progress: known.map_or(now, |status| status.follower_progress),
+                incidents: known.map(|status| status.incidents.clone()).unwrap_or_default(),
                 ..PairingStatus::default()
             });
         status.not_verifiable.clone_from(&spec.reading.not_verifiable);
@@ -106,16 +105,17 @@ impl Pairing {
             .filter(|suspect| mine(&suspect.pairing))
             .cloned()
             .partition(|suspect| suspect.identity == spec.identity);
-        let crowds = saved
+        let (crowds, scattered): (Vec<_>, Vec<_>) = saved
             .crowds
             .iter()
-            .filter(|crowd| mine(&crowd.pairing) && crowd.identity == spec.identity)
+            .filter(|crowd| mine(&crowd.pairing))
             .cloned()
-            .map(|crowd| Crowding::waiting(crowd, now));
+            .partition(|crowd| crowd.identity == spec.identity);
+        let crowds = crowds.into_iter().map(|crowd| Crowding::waiting(crowd, now));
         let pass =
             saved.passes.iter().find(|pass| mine(&pass.pairing) && pass.identity == spec.identity);
         let mut pairing = Self {
-            phase: Phase::resume(pass, &spec, now),
+            phase: Phase::resume(pass, &status, &spec, now),
             crowds: crowds.collect(),
             lag: match known {
                 Some(_) => Lag::resumed(status.follower_progress, status.lagging_since),
@@ -139,9 +139,9 @@ impl Pairing {
             undecided: BTreeMap::new(),
             failures: 0,
             paused_until: None,
-            incidents: BTreeSet::new(),
             superseded,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
+            scattered: scattered.into_iter().map(|crowd| crowd.partition).collect(),
         };
         pairing.take_up(suspects, findings);
         pairing
@@ -160,13 +160,14 @@ impl Pairing {
 
     /// The run begins: what belongs to another mapping is let go, and said so.
     pub(super) fn start(&mut self, step: &mut Step<'_>) {
-        for mut finding in std::mem::take(&mut self.superseded) {
-            finding.status = crate::model::FindingStatus::Superseded(step.now);
-            step.decision.commit.findings.push(finding.clone());
-            step.happened(Happening::Superseded(finding));
+        for finding in std::mem::take(&mut self.superseded) {
+            step.supersede(finding);
         }
         for key in std::mem::take(&mut self.forgotten) {
             step.decision.commit.decided.push((self.spec.name.clone(), key));
+        }
+        for partition in std::mem::take(&mut self.scattered) {
+            step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
         }
         self.recount(step.now);
     }
@@ -187,9 +188,14 @@ impl Pairing {
         self.looks.contains_key(&look)
     }
 
-    /// Whether nothing is in flight, with `draining` also whether nothing needs to be.
-    pub(super) fn is_idle(&self, draining: bool) -> bool {
-        draining && self.checks.is_empty() && self.looks.is_empty()
+    /// Suspects and open findings.
+    pub(super) fn held(&self) -> usize {
+        self.suspects.len() + self.findings.len()
+    }
+
+    /// Whether any check or look is in flight.
+    pub(super) fn is_reading(&self) -> bool {
+        !self.checks.is_empty() || !self.looks.is_empty()
     }
 
     /// Whether a single pass is over and all its suspects are decided.
@@ -197,8 +203,7 @@ impl Pairing {
         matches!(self.phase, Phase::Over)
             && self.suspects.is_empty()
             && self.crowds.is_empty()
-            && self.checks.is_empty()
-            && self.looks.is_empty()
+            && !self.is_reading()
     }
 
     /// Starts what is due.
@@ -277,7 +282,7 @@ impl Pairing {
     ) {
         let check = step.numbers.job();
         self.checks.insert(check, (partition, purpose));
-        let full = self.suspects.len() + self.findings.len() >= self.spec.settle.suspects_max;
+        let full = step.held >= self.spec.settle.suspects_max;
         let crowd = if full || purpose != Purpose::Pass { 0 } else { self.spec.settle.crowd };
         step.decision.jobs.push(Job::Check { check, pairing: index, partition, crowd });
     }

@@ -5,13 +5,13 @@
 //! up as unread, and the latter is counted and told; a pass is complete when all its partitions are
 //! done.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    CheckNote, Direction, Extent, Fault, Happening, Moment, Note, Outcome, Partition, PartitionEnd,
-    PassState, Side,
+    CheckNote, Direction, Extent, Fault, Happening, Incident, Moment, Note, Outcome, PairingStatus,
+    Partition, PartitionEnd, PassState, Side,
 };
 use crate::plan;
 
@@ -40,16 +40,35 @@ pub(super) struct Frame {
     /// Slots that are not done.
     open: u64,
     unread: u64,
-    compared: u64,
-    /// Unsettled suspects before this pass.
-    unsettled_before: u64,
+    /// Codes of the faults for which partitions were given up.
+    faults: BTreeSet<String>,
+}
+
+/// What a check compared.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    same: u64,
+    excluded: u64,
+    differing: u64,
 }
 
 impl Phase {
     /// Goes on with a pass that the journal holds, or rests until now.
-    pub(super) fn resume(pass: Option<&PassState>, spec: &Spec, now: Moment) -> Self {
+    pub(super) fn resume(
+        pass: Option<&PassState>,
+        status: &PairingStatus,
+        spec: &Spec,
+        now: Moment,
+    ) -> Self {
         match pass {
-            Some(pass) if !pass.complete => Self::Passing(Frame::new(pass.clone(), 0)),
+            Some(pass) if !pass.complete => {
+                let mut frame = Frame::new(pass.clone());
+                if frame.unread > 0 {
+                    // For which of them is not known any more, so none is taken for over.
+                    frame.faults = status.incidents.iter().map(|one| one.code.clone()).collect();
+                }
+                Self::Passing(frame)
+            }
             Some(pass) => {
                 // The pass before ended; when is not known, so the rest is counted from its begin.
                 Self::Resting {
@@ -62,15 +81,14 @@ impl Phase {
 }
 
 impl Frame {
-    fn new(state: PassState, unsettled_before: u64) -> Self {
+    fn new(state: PassState) -> Self {
         let mut frame = Self {
             queue: VecDeque::new(),
             retry: BTreeMap::new(),
             tries: BTreeMap::new(),
             open: 0,
             unread: 0,
-            compared: 0,
-            unsettled_before,
+            faults: BTreeSet::new(),
             state,
         };
         let ends: BTreeMap<(Direction, u32), PartitionEnd> = frame
@@ -180,9 +198,11 @@ impl Pairing {
             state.extents.iter().map(|(_, extents)| extents.len() as u64).sum();
         self.status.done = 0;
         self.status.unread_partitions = 0;
+        self.status.pass_compared = 0;
+        self.status.unsettled_before = self.status.unsettled;
         self.status_changed = true;
         step.decision.commit.passes.push(state.clone());
-        self.phase = Phase::Passing(Frame::new(state, self.status.unsettled));
+        self.phase = Phase::Passing(Frame::new(state));
     }
 
     fn split_failed(&mut self, step: &mut Step<'_>, fault: Fault) {
@@ -218,6 +238,11 @@ impl Pairing {
         self.note_unmapped(Side::Target, &outcome.target.unmapped);
         self.note_progress(step.now, &outcome);
         self.note_check(step, check, began, (partition, &outcome));
+        let rows = outcome.source.cost.rows + outcome.target.cost.rows;
+        let asked = partition.direction == Direction::Aligned || rows > 0;
+        if outcome.same > 0 || asked && outcome.unread.is_empty() {
+            self.answered(step);
+        }
         match purpose {
             Purpose::Crowd => return self.crowd_checked(step, partition, (check, began), outcome),
             Purpose::Recheck(finding) => {
@@ -227,13 +252,8 @@ impl Pairing {
             Purpose::Pass => {}
         }
         self.status.checks += 1;
-        self.status.same += outcome.same;
-        self.status.excluded += outcome.excluded;
         let differing = outcome.differing();
-        self.status.compared += outcome.same + differing;
-        if let Phase::Passing(frame) = &mut self.phase {
-            frame.compared += outcome.same + differing;
-        }
+        let counts = Counts { same: outcome.same, excluded: outcome.excluded, differing };
         let covered = covered(partition, outcome.rest);
         if outcome.crowd.is_some() {
             self.crowded(step, covered, check, &outcome);
@@ -248,11 +268,8 @@ impl Pairing {
             step.decision.notes.push(Note::Decided { check, drift: false });
         }
         match outcome.unread.first().map(|unread| unread.fault.clone()) {
-            None => self.done(step, partition, outcome.rest),
-            Some(fault) => {
-                let nothing = outcome.same == 0 && differing == 0;
-                self.not_read(step, partition, &fault, nothing);
-            }
+            None => self.done(step, partition, outcome.rest, counts),
+            Some(fault) => self.not_read(step, partition, &fault, counts),
         }
         if !outcome.unread.is_empty() {
             self.status.unread += outcome.unread.len() as u64;
@@ -298,11 +315,23 @@ impl Pairing {
         }));
     }
 
+    /// Counts what a pass compared in a partition, once: by the last of its tries.
+    const fn count(&mut self, Counts { same, excluded, differing }: Counts) {
+        self.status.same += same;
+        self.status.excluded += excluded;
+        self.status.compared += same + differing;
+        self.status.pass_compared += same + differing;
+    }
+
     /// A partition was compared whole, or up to a rest that is its child.
-    fn done(&mut self, step: &mut Step<'_>, partition: Partition, rest: Option<Extent>) {
-        if std::mem::take(&mut self.failures) >= self.spec.plan.tries.get() {
-            self.close_incidents(step);
-        }
+    fn done(
+        &mut self,
+        step: &mut Step<'_>,
+        partition: Partition,
+        rest: Option<Extent>,
+        counts: Counts,
+    ) {
+        self.count(counts);
         let Phase::Passing(frame) = &mut self.phase else { return };
         frame.tries.remove(&partition);
         let end = match rest {
@@ -327,8 +356,9 @@ impl Pairing {
         step: &mut Step<'_>,
         partition: Partition,
         fault: &Fault,
-        nothing: bool,
+        counts: Counts,
     ) {
+        let nothing = counts.same == 0 && counts.differing == 0;
         let of_store = fault.code.starts_with("store-");
         let limit = self.tries(step, of_store);
         let Phase::Passing(frame) = &mut self.phase else { return };
@@ -350,11 +380,13 @@ impl Pairing {
         }
         frame.open = frame.open.saturating_sub(1);
         frame.unread += 1;
+        frame.faults.insert(fault.code.to_owned());
         self.status.done += 1;
         self.status.unread_partitions += 1;
         self.status_changed = true;
         let end = PartitionEnd::Unread;
         step.decision.commit.done.push((self.spec.name.clone(), partition, end));
+        self.count(counts);
         if nothing && of_store && step.until == Until::OnePass {
             self.give_up(step);
         }
@@ -386,7 +418,13 @@ impl Pairing {
     }
 
     fn open_incident(&mut self, step: &mut Step<'_>, partition: Option<Partition>, fault: &Fault) {
-        if self.incidents.insert(fault.code) {
+        // Of partitions one is told for all that have the same fault.
+        let known = |one: &Incident| {
+            one.code == fault.code && one.partition.is_some() == partition.is_some()
+        };
+        if !self.status.incidents.iter().any(known) {
+            self.status.incidents.insert(Incident { partition, code: fault.code.to_owned() });
+            self.status_changed = true;
             step.happened(Happening::Unread {
                 pairing: self.spec.name.clone(),
                 partition,
@@ -396,10 +434,18 @@ impl Pairing {
         }
     }
 
-    fn close_incidents(&mut self, step: &mut Step<'_>) {
-        if !std::mem::take(&mut self.incidents).is_empty() {
+    /// Both stores have answered: none of them is silent.
+    pub(super) fn answered(&mut self, step: &mut Step<'_>) {
+        self.failures = 0;
+        self.close_incidents(step, |one| one.partition.is_none());
+    }
+
+    fn close_incidents(&mut self, step: &mut Step<'_>, is_over: impl Fn(&Incident) -> bool) {
+        for one in self.status.incidents.extract_if(.., |one| is_over(one)) {
+            let Incident { partition, code } = one;
             let pairing = self.spec.name.clone();
-            step.happened(Happening::Readable { pairing, partition: None });
+            step.happened(Happening::Readable { pairing, partition, code });
+            self.status_changed = true;
         }
     }
 
@@ -412,18 +458,17 @@ impl Pairing {
         frame.state.complete = true;
         frame.state.done.clear();
         let (pass, began) = (frame.state.pass, frame.state.began);
-        let (compared, unread) = (frame.compared, frame.unread);
+        let (compared, unread) = (self.status.pass_compared, frame.unread);
         self.status.passes += 1;
         self.status.last_pass_unread = unread;
         self.status.last_pass_unsettled =
-            self.status.unsettled.saturating_sub(frame.unsettled_before);
+            self.status.unsettled.saturating_sub(self.status.unsettled_before);
         if unread == 0 {
             self.status.covered_since = Some(began);
         }
         step.decision.commit.passes.push(PassState { extents: Vec::new(), ..frame.state.clone() });
-        if unread == 0 {
-            self.close_incidents(step);
-        }
+        let faults = std::mem::take(&mut frame.faults);
+        self.close_incidents(step, |one| !faults.contains(&one.code));
         let pairing = self.spec.name.clone();
         step.happened(Happening::PassCompleted { pairing, pass, began, compared, unread });
         self.phase = match step.until {
@@ -435,7 +480,7 @@ impl Pairing {
 }
 
 /// The part of a partition that was compared, when `rest` was left.
-fn covered(partition: Partition, rest: Option<Extent>) -> Partition {
+pub(super) fn covered(partition: Partition, rest: Option<Extent>) -> Partition {
     match (partition.extent, rest) {
         (Extent::Range(range), Some(Extent::Range(rest))) => Partition {
             extent: Extent::Range(crate::model::Range { until: rest.from, ..range }),

@@ -4,12 +4,13 @@
 //! they are `settle`'s. Invariant: a suspect leaves only acquitted, condemned or unsettled, and each of
 //! these is counted; a failed look keeps it.
 
+use crate::engine::crowds::{Sort, sort_of};
 use crate::engine::findings::is_field_drift;
 use crate::engine::pairing::Pairing;
 use crate::engine::{Step, Until};
 use crate::model::{
-    Direction, DriftKind, Extent, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting,
-    State, Suspect, Value, Version,
+    Direction, Extent, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting, State,
+    Suspect, Value, Version,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
@@ -27,7 +28,7 @@ impl Pairing {
         step: &mut Step<'_>,
         check: u64,
         sighting: Sighting,
-        told: &[(Partition, DriftKind)],
+        told: &[(Partition, Sort)],
     ) {
         if self.suspects.contains_key(&sighting.key) {
             return;
@@ -36,9 +37,9 @@ impl Pairing {
         let sides = self.sides(&sighting);
         let mut suspect = settle::suspect(&origin, &sighting, sides, step.now, &self.spec.settle);
         let tells = |charge: &settle::Charge| {
-            told.iter().any(|(partition, kind)| {
-                (*kind == charge.kind || is_field_drift(*kind, charge.kind))
-                    && lies_in(partition, &sighting)
+            let sort = sort_of(charge);
+            told.iter().any(|(partition, told)| {
+                (*told == sort || is_field_drift(told.0, sort.0)) && lies_in(partition, &sighting)
             })
         };
         if !told.is_empty() && settle::charges(&suspect).iter().all(tells) {
@@ -73,7 +74,7 @@ impl Pairing {
     pub(super) fn follow_rejected(&mut self, suspect: &Suspect) -> bool {
         let leads = self.spec.leads;
         let sides = [(leads.leader(), &suspect.leader), (leads.follower(), &suspect.follower)];
-        let mut mine = true;
+        let mut mine = None;
         for (side, state) in sides {
             if !matches!(state, State::Unmappable(_)) {
                 continue;
@@ -85,10 +86,10 @@ impl Pairing {
             for at in places {
                 let key =
                     self.rejected.entry((side, at.clone())).or_insert_with(|| suspect.key.clone());
-                mine = *key == suspect.key;
+                mine = Some(mine.unwrap_or(false) || *key == suspect.key);
             }
         }
-        mine
+        mine.unwrap_or(true)
     }
 
     /// The rows of this key are rejected no longer, or nobody follows them.
@@ -160,8 +161,10 @@ impl Pairing {
         let nothing = result.sightings.is_empty() && !result.unread.is_empty();
         if nothing {
             self.failed(step);
-        } else {
-            self.failures = 0;
+        }
+        // A row that no entity is known of is looked at on one side only.
+        if result.sightings.iter().any(|sighting| !sighting.key.is_of_row()) {
+            self.answered(step);
         }
         self.status.unread += result.unread.len() as u64;
         if let Some((_, fault)) = result.unread.first() {
@@ -260,6 +263,11 @@ impl Pairing {
         self.forget_rejected(&key);
         step.decision.commit.decided.push((self.spec.name.clone(), key));
         self.status_changed = true;
+        self.decided_of(step, check, drift);
+    }
+
+    /// A suspect or a crowd of a check is decided.
+    pub(super) fn decided_of(&mut self, step: &mut Step<'_>, check: u64, drift: bool) {
         if let Some((left, any)) = self.undecided.get_mut(&check) {
             *left = left.saturating_sub(1);
             *any |= drift;

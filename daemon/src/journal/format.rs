@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::journal::text::Word;
 use crate::model::{
     Command, CriterionState, Crowd, Digest, DriftKind, Facets, Finding, FindingStatus, HookJob,
-    HookState, Key, MappingIdentity, Moment, PairingStatus, Part, Partition, Severity, Side, State,
-    Still, StoreKey, Subject, Suspect, Version, Violation,
+    HookState, Incident, Key, MappingIdentity, Moment, PairingStatus, Part, Partition, Severity,
+    Side, State, Still, StoreKey, Subject, Suspect, Version, Violation,
 };
 
 /// A word that has a JSON form.
@@ -288,6 +288,12 @@ struct StatusForm {
     not_verifiable: Option<String>,
     last_pass_unread: u64,
     last_pass_unsettled: u64,
+    #[serde(default)]
+    pass_compared: u64,
+    #[serde(default)]
+    unsettled_before: u64,
+    #[serde(default, with = "incidents")]
+    incidents: BTreeSet<Incident>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -402,6 +408,28 @@ mod by_kind {
     ) -> Result<BTreeMap<DriftKind, u64>, D::Error> {
         let counts = BTreeMap::<Text<DriftKind>, u64>::deserialize(from)?;
         Ok(counts.into_iter().map(|(Text(kind), count)| (kind, count)).collect())
+    }
+}
+
+mod incidents {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        incidents: &BTreeSet<Incident>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(incidents.iter().map(|one| (one.partition.map(Text), &one.code)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeSet<Incident>, D::Error> {
+        let incidents = Vec::<(Option<Text<Partition>>, String)>::deserialize(from)?.into_iter();
+        let incident = |(partition, code): (Option<Text<Partition>>, String)| Incident {
+            partition: partition.map(|Text(partition)| partition),
+            code,
+        };
+        Ok(incidents.map(incident).collect())
     }
 }
 

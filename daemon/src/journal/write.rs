@@ -30,13 +30,16 @@ impl From<rusqlite::Error> for WriteError {
 
 /// Applies all of `commit`.
 ///
-/// What is done comes before passes that begin: a step that ends a pass and begins the next speaks of
+/// What is removed comes first. What is done comes before passes that begin: a step that ends a pass and begins the next speaks of
 /// the old pass's partitions. For the rest, what is new comes before what is decided.
 pub(super) fn apply(
     tx: &Connection,
     commit: &Commit,
     rendered: &[(u64, Vec<u8>)],
 ) -> Result<(), WriteError> {
+    for pairing in &commit.removed {
+        removed(tx, pairing)?;
+    }
     for (pairing, partition, end) in &commit.done {
         done(tx, pairing, partition, *end)?;
     }
@@ -83,6 +86,20 @@ pub(super) fn apply(
             .execute((id, answer))?;
     }
     numbers(tx, commit)
+}
+
+fn removed(tx: &Connection, pairing: &str) -> Result<(), WriteError> {
+    for statement in [
+        "DELETE FROM status WHERE pairing = ?1",
+        "DELETE FROM passes WHERE pairing = ?1",
+        "DELETE FROM extents WHERE pairing = ?1",
+        "DELETE FROM done WHERE pairing = ?1",
+        "DELETE FROM suspects WHERE pairing = ?1",
+        "DELETE FROM crowds WHERE pairing = ?1",
+    ] {
+        tx.prepare_cached(statement)?.execute([pairing])?;
+    }
+    Ok(())
 }
 
 fn done(

@@ -11,6 +11,8 @@ use crate::model::{
 /// Everything that one step decides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Commit {
+    /// Pairings that are configured no longer: all but their findings is forgotten. Comes first.
+    pub removed: Vec<String>,
     /// Passes that began: replaces all that was kept of the pairing's pass.
     pub passes: Vec<PassState>,
     /// Partitions that are done, by pairing.

@@ -86,8 +86,10 @@ pub enum Happening {
     Readable {
         /// The pairing.
         pairing: String,
-        /// The partition; none: the pairing as a whole.
+        /// The partition of which it was said that it is unread; none: the pairing as a whole.
         partition: Option<Partition>,
+        /// The code of the fault that was said to be why.
+        code: String,
     },
     /// A pass is complete in every direction.
     PassCompleted {

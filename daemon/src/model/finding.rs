@@ -190,6 +190,15 @@ pub struct Crowd {
     pub due: Moment,
 }
 
+/// Something that was unread for so long that a person was told, and is not known to be read since.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Incident {
+    /// The partition of which it was told; none: the pairing as a whole, a store answers nothing.
+    pub partition: Option<Partition>,
+    /// The fault's code.
+    pub code: String,
+}
+
 /// How far a pairing has come; also what `status` prints and metrics are made of. Counts are since
 /// the journal began under this identity.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -256,4 +265,10 @@ pub struct PairingStatus {
     pub last_pass_unread: u64,
     /// Entities that were unsettled in the last complete pass.
     pub last_pass_unsettled: u64,
+    /// Entities compared in the pass under way, or the last one.
+    pub pass_compared: u64,
+    /// Suspects that were unsettled before that pass.
+    pub unsettled_before: u64,
+    /// Open incidents of what cannot be read.
+    pub incidents: BTreeSet<Incident>,
 }

@@ -287,8 +287,8 @@ pub struct Span {
     pub rows: u64,
 }
 
-/// A differing key of a crowd. A key that differs and breaks an invariant, too, is two members, one
-/// after the other.
+/// A differing key of a crowd. A key that differs and breaks invariants, too, is a member for each of
+/// these, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Its key in short.
@@ -297,6 +297,8 @@ pub struct Member {
     pub states: u64,
     /// The kind of drift that this is, should it stand still.
     pub kind: DriftKind,
+    /// Of a violation, the position in the mapping's invariants; these are few.
+    pub invariant: Option<u16>,
 }
 
 /// How far invariants were checked.

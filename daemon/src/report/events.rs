@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::model::{
-    CriterionState, DriftKind, Fault, Finding, FindingStatus, Happening, HookJob, HookState, Key,
+    CriterionState, DriftKind, Finding, FindingStatus, Happening, HookJob, HookState, Key,
     Occurrence, Partition, Severity, Subject,
 };
 use crate::report::Identity;
@@ -142,7 +142,7 @@ fn subject(what: &Happening, identity: &Identity) -> String {
         | Happening::CaughtUp { pairing, .. }
         | Happening::PassCompleted { pairing, .. } => pairing.clone(),
         Happening::Unread { pairing, partition, .. }
-        | Happening::Readable { pairing, partition } => part(pairing, partition),
+        | Happening::Readable { pairing, partition, .. } => part(pairing, partition),
     }
 }
 
@@ -279,8 +279,7 @@ struct Unread<'a> {
     partition: Option<Part>,
     #[serde(skip_serializing_if = "Option::is_none")]
     side: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
+    code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     what: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -334,11 +333,15 @@ fn data<'a>(what: &'a Happening, identity: &Identity) -> Data<'a> {
             lasted_micros: Some(*lasted_micros),
             evidence: None,
         }),
-        Happening::Unread { pairing, partition, fault, tries } => {
-            unread(pairing, partition.as_ref(), Some((fault, *tries)), identity)
-        }
-        Happening::Readable { pairing, partition } => {
-            unread(pairing, partition.as_ref(), None, identity)
+        Happening::Unread { pairing, partition, fault, tries } => Data::Unread(Unread {
+            side: fault.side.map(|side| side.to_string()),
+            what: Some(bounded(&fault.what)),
+            remedy: Some(bounded(&fault.remedy)),
+            tries: Some(*tries),
+            ..unread(pairing, partition.as_ref(), fault.code, identity)
+        }),
+        Happening::Readable { pairing, partition, code } => {
+            Data::Unread(unread(pairing, partition.as_ref(), code, identity))
         }
         Happening::PassCompleted { pairing, pass, began, compared, unread } => Data::Pass(Pass {
             pairing,
@@ -445,19 +448,18 @@ fn hook<'a>(job: &'a HookJob, identity: &Identity) -> Hook<'a> {
 fn unread<'a>(
     pairing: &'a str,
     partition: Option<&Partition>,
-    why: Option<(&'a Fault, u32)>,
+    code: &'a str,
     identity: &Identity,
-) -> Data<'a> {
-    let fault = why.map(|(fault, _)| fault);
-    Data::Unread(Unread {
+) -> Unread<'a> {
+    Unread {
         pairing,
         partition: partition.map(|partition| part(partition, identity)),
-        side: fault.and_then(|fault| fault.side).map(|side| side.to_string()),
-        code: fault.map(|fault| fault.code),
-        what: fault.map(|fault| bounded(&fault.what)),
-        remedy: fault.map(|fault| bounded(&fault.remedy)),
-        tries: why.map(|(_, tries)| tries),
-    })
+        code,
+        side: None,
+        what: None,
+        remedy: None,
+        tries: None,
+    }
 }
 
 /// The first of many names.

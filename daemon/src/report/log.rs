@@ -93,8 +93,8 @@ pub fn happening(what: &Happening, identity: &Identity) {
             target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name),
             code = fault.code, tries, "unread: {}; {}", fault.what, fault.remedy
         ),
-        Happening::Readable { pairing, partition } => info!(
-            target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name),
+        Happening::Readable { pairing, partition, code } => info!(
+            target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name), code,
             "what was unread can be read again; nothing to do"
         ),
         Happening::PassCompleted { pairing, pass, compared, unread, .. } => {

@@ -163,7 +163,7 @@ pub(crate) fn happenings() -> Vec<Happening> {
         Happening::CaughtUp { pairing: pairing.clone(), lasted_micros: 90_000_000 },
         Happening::Unread { pairing: pairing.clone(), partition, fault: fault(), tries: 5 },
         Happening::Unread { pairing: pairing.clone(), partition: None, fault: fault(), tries: 1 },
-        Happening::Readable { pairing: pairing.clone(), partition },
+        Happening::Readable { pairing: pairing.clone(), partition, code: fault().code.to_owned() },
         Happening::PassCompleted {
             pairing,
             pass: 3,

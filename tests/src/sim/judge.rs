@@ -114,7 +114,9 @@ fn what(what: &Happening) -> String {
         Happening::Unread { fault, partition, .. } => {
             format!("unread {} {}", fault.code, partition.is_some())
         }
-        Happening::Readable { .. } => "readable".to_owned(),
+        Happening::Readable { code, partition, .. } => {
+            format!("readable {code} {}", partition.is_some())
+        }
         Happening::PassCompleted { pass, compared, unread, .. } => {
             format!("pass {pass} complete: {compared} compared, {unread} unread")
         }

@@ -12,7 +12,9 @@ use driftd::model::{
     Batch, Extent, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Severity,
     Side, Standing, Violation,
 };
-use driftd::plugin::{Located, Mapped, Mapper, PairViolation, Pairs, PluginError, Session};
+use driftd::plugin::{
+    Located, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind, Session,
+};
 use driftd::store::{Abilities, Care, Fetched, Page, Read, Store, StoreError};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -128,7 +130,14 @@ impl Store for Lying {
 /// The text with which the name of an excluded entity begins.
 pub const EXCLUDED: &str = "out-of-scope";
 
-/// A mapping that excludes what is named so, and checks that no amount is negative.
+/// The text with which the name of an entity begins that the mapping traps on.
+pub const POISON: &str = "poison";
+
+/// The text with which the name of an entity begins that breaks an invariant of names.
+pub const RUDE: &str = "rude";
+
+/// A mapping that excludes what is named so, traps on what is named so, and checks that no amount is
+/// negative and no name rude.
 #[derive(Debug)]
 pub(super) struct Judging {
     inner: Arc<dyn Mapper>,
@@ -148,7 +157,13 @@ impl Judging {
             summary: "no amount is negative".to_owned(),
             severity: Severity::Critical,
         };
-        Self { inner, plan, invariants: invariant.then_some(balance).into_iter().collect() }
+        let polite = InvariantDef {
+            id: "polite".to_owned(),
+            summary: "no name is rude".to_owned(),
+            severity: Severity::Info,
+        };
+        let invariants = if invariant { vec![balance, polite] } else { Vec::new() };
+        Self { inner, plan, invariants }
     }
 }
 
@@ -176,6 +191,15 @@ impl Session for JudgingSession {
     fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
         let mut mapped = self.0.map(side, rows)?;
         let names = &mapped.entities.columns[1];
+        let poison = |row: &usize| names.bytes(*row).is_some_and(|name| contains(name, POISON));
+        if (0..mapped.entities.rows).any(|row| poison(&row)) {
+            return Err(PluginError {
+                plugin: "simulated".to_owned(),
+                digest: String::new(),
+                function: "map",
+                kind: PluginErrorKind::Trap("by the simulation".to_owned()),
+            });
+        }
         for (row, standing) in mapped.standing.iter_mut().enumerate() {
             if names.bytes(row).is_some_and(|name| contains(name, EXCLUDED)) {
                 *standing = Standing::Excluded;
@@ -192,12 +216,27 @@ impl Session for JudgingSession {
         let negative = |batch: &Batch, present: &[bool], row: usize| {
             present[row] && batch.columns[3].bytes(row).is_some_and(is_negative)
         };
-        let broken = (0..pairs.source_present.len()).filter(|&row| {
-            negative(pairs.source, pairs.source_present, row)
-                || negative(pairs.target, pairs.target_present, row)
-        });
-        let violation = || Violation { invariant: 0, message: "negative".to_owned() };
-        Ok(broken.map(|pair| PairViolation { pair, violation: violation() }).collect())
+        let rude = |batch: &Batch, present: &[bool], row: usize| {
+            present[row] && batch.columns[1].bytes(row).is_some_and(|name| contains(name, RUDE))
+        };
+        let mut violations = Vec::new();
+        for pair in 0..pairs.source_present.len() {
+            let mut note = |invariant, message: &str| {
+                let violation = Violation { invariant, message: message.to_owned() };
+                violations.push(PairViolation { pair, violation });
+            };
+            if negative(pairs.source, pairs.source_present, pair)
+                || negative(pairs.target, pairs.target_present, pair)
+            {
+                note(0, "negative");
+            }
+            if rude(pairs.source, pairs.source_present, pair)
+                || rude(pairs.target, pairs.target_present, pair)
+            {
+                note(1, "rude");
+            }
+        }
+        Ok(violations)
     }
 }
 

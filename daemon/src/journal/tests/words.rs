@@ -10,9 +10,9 @@ use proptest::sample::select;
 
 use crate::model::{
     Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, Finding,
-    FindingStatus, Happening, HookJob, HookState, Key, MappingIdentity, Moment, Number, Occurrence,
-    PairingStatus, Part, Partition, PartitionEnd, PassState, Range, Saved, Severity, Side, State,
-    Still, StoreKey, Subject, Suspect, Value, Version, Violation,
+    FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, Number,
+    Occurrence, PairingStatus, Part, Partition, PartitionEnd, PassState, Range, Saved, Severity,
+    Side, State, Still, StoreKey, Subject, Suspect, Value, Version, Violation,
 };
 
 use prop::collection::{btree_map, vec};
@@ -277,7 +277,10 @@ fn status() -> impl Strategy<Value = PairingStatus> {
     let counts = vec(any::<u64>(), 19);
     let kinds = (btree_map(kind(), any::<u64>(), 0..3), btree_map(kind(), any::<u64>(), 0..3));
     let unmapped = prop::collection::btree_set((side(), word()), 0..3);
-    let tail = (of(moment()), of(moment()), of(word()), -1e300..1e300f64);
+    let incident = (of(partition()), word());
+    let incident = incident.prop_map(|(partition, code)| Incident { partition, code });
+    let incidents = prop::collection::btree_set(incident, 0..3);
+    let tail = (of(moment()), of(moment()), of(word()), -1e300..1e300f64, incidents);
     (pairing(), identity(), moment(), counts, kinds, unmapped, tail).prop_map(
         |(pairing, identity, pass_began, counts, kinds, unmapped, tail)| PairingStatus {
             pairing,
@@ -311,6 +314,9 @@ fn status() -> impl Strategy<Value = PairingStatus> {
             not_verifiable: tail.2,
             last_pass_unread: counts[18],
             last_pass_unsettled: counts[0],
+            pass_compared: counts[1],
+            unsettled_before: counts[2],
+            incidents: tail.4,
         },
     )
 }
@@ -319,19 +325,24 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         finding().prop_map(Happening::Confirmed),
         criterion().prop_map(Happening::Reset),
-        pairing().prop_map(|pairing| Happening::Readable { pairing, partition: None }),
+        (pairing(), word()).prop_map(|(pairing, code)| Happening::Readable {
+            pairing,
+            partition: None,
+            code,
+        }),
     ]
 }
 
 /// One commit; its occurrences have no numbers yet.
 fn commit() -> impl Strategy<Value = Commit> {
     let place = (pairing(), partition(), end());
+    let removed = prop_oneof![4 => Just(Vec::new()), 1 => vec(pairing(), 1..2)];
     let keys = (vec(suspect(), 0..3), vec((pairing(), key()), 0..2));
     let crowds = (vec(crowd(), 0..2), vec((pairing(), partition()), 0..2));
     let occurrence = (moment(), happening());
     let rest = (vec(criterion(), 0..2), vec(hook(), 0..2), vec(status(), 0..2));
     (
-        vec(pass(), 0..2),
+        (removed, vec(pass(), 0..2)),
         vec(place, 0..4),
         keys,
         crowds,
@@ -340,7 +351,8 @@ fn commit() -> impl Strategy<Value = Commit> {
         vec(occurrence, 0..3),
     )
         .prop_map(|(passes, done, keys, crowds, findings, rest, occurrences)| Commit {
-            passes,
+            removed: passes.0,
+            passes: passes.1,
             done,
             suspects: keys.0,
             decided: keys.1,
@@ -392,6 +404,13 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     let mut status = BTreeMap::new();
     let mut occurrences = BTreeSet::new();
     for commit in commits.iter().cloned() {
+        for gone in commit.removed {
+            done.retain(|(pairing, _, _), _| *pairing != gone);
+            passes.remove(&gone);
+            suspects.retain(|(pairing, _), _| *pairing != gone);
+            crowds.retain(|(pairing, _), _| *pairing != gone);
+            status.remove(&gone);
+        }
         for (pairing, partition, end) in commit.done {
             done.insert((pairing, partition.direction, partition.number), end);
         }

@@ -100,7 +100,7 @@ fn each_type_says_what_its_consumers_need() {
         ),
         (
             event::UNREAD_CLOSED,
-            r#"{"pairing":"users","partition":{"direction":"from source","number":3}}"#,
+            r#"{"pairing":"users","partition":{"direction":"from source","number":3},"code":"store-unreachable"}"#,
         ),
         (
             event::PASS_COMPLETED,
