@@ -141,11 +141,12 @@ fn parse_with(text: &str, file: &str, base: &Path, places: Places) -> Result<Loa
 
     let gathered = walker.into_gathered();
     let mut covered = gathered.covered;
-    covered.extend(secret::literals(text));
+    covered.extend(secret::suspicious(text, &repaired.damaged, &describe::names(&ROOT)));
     let shown = secret::cover(text, &covered);
     // What is missing may stand in a part that could not be read.
     let hidden = |issue: &Issue| {
-        let in_damaged = |name: &String| repaired.damaged.iter().any(|text| text.contains(name));
+        let in_damaged =
+            |name: &String| repaired.damaged.iter().any(|part| text[part.clone()].contains(name));
         issue.absent.as_ref().is_some_and(in_damaged)
     };
     let mut errors = repaired.issues;

@@ -74,8 +74,9 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Settings> {
 fn hook(entry: &Entry<'_>) -> Option<Settings> {
     let section = entry.node.section()?;
     let command = section.take("command").and_then(|node| command(&node));
-    let environment = section
-        .take("environment")
+    let environment = section.take("environment");
+    environment.iter().for_each(Node::cover);
+    let environment = environment
         .map_or_else(BTreeMap::new, |node| node.map().iter().filter_map(variable).collect());
     let directory = section.take("directory").and_then(|node| node.path());
     let span = |name, base| section.take(name).and_then(|node| node.duration()).unwrap_or(base);

@@ -69,7 +69,10 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Settings> {
     for entry in root.take(KEY.name).iter().flat_map(Node::map) {
         let Some(section) = entry.node.section() else { continue };
         let code = section.take("path").and_then(|node| existing_file(&node)).map(Code::File);
-        let config = match section.take("config") {
+        let config = section.take("config");
+        // What a plugin is configured with is its own affair, and may be a secret.
+        config.iter().for_each(Node::cover);
+        let config = match config {
             Some(node) if node.value.is_table() => json(&node, node.value),
             Some(node) => {
                 node.refuse();
