@@ -351,8 +351,8 @@ impl Run {
             self.observed = now;
             self.shared.set_status(self.statuses.clone());
             let extras = Extras {
-                outbox: self.delivery.depth(),
-                hooks_pending: self.tasks.hooks_running(),
+                outbox: self.journal.outbox_depth()?,
+                hooks_pending: self.journal.pending_hooks()?.len() as u64,
                 criteria: self.engine.criteria(),
             };
             self.report.observe(&self.statuses, extras, now);
