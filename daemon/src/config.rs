@@ -55,6 +55,12 @@ pub fn duration(text: &str) -> Option<Duration> {
     units::duration(text)
 }
 
+/// The names of `known` that are nearest to `name`, for whoever mistyped it.
+#[must_use]
+pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
+    walk::nearest(name, known)
+}
+
 /// A file that was read.
 #[derive(Clone, Debug)]
 pub struct Loaded {
