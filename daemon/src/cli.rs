@@ -109,7 +109,7 @@ enum CliError {
 
 impl CliError {
     /// The exit code that says what kind of wrong it is.
-    const fn code(&self) -> u8 {
+    fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => CONFIGURATION,
             Self::Run(RunError::Start(error)) => {

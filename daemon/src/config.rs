@@ -10,6 +10,7 @@
 
 mod describe;
 mod issue;
+mod lines;
 mod syntax;
 mod walk;
 mod units;
@@ -43,6 +44,7 @@ use describe::Table;
 use walk::{Node, Section, Walker};
 
 pub use issue::{ConfigErrors, Display, Issue, Issues};
+pub use lines::Lines;
 pub use schema::{reference, schema};
 pub use summary::check_report;
 
@@ -159,7 +161,8 @@ fn parse_with(text: &str, file: &str, base: &Path, places: Places) -> Result<Loa
     errors.extend(gathered.errors.into_iter().filter(|issue| !hidden(issue)));
     secret::correct(&mut errors, text);
     match settings {
-        Some(settings) if errors.is_empty() => {
+        Some(mut settings) if errors.is_empty() => {
+            settings.lines = Lines::of(file, text, document.get_ref());
             let warnings = Issues::new(file, shown, false, gathered.warnings);
             Ok(Loaded { settings, warnings })
         }
@@ -218,6 +221,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
         journal: journal?,
         listen,
         grace: grace?,
+        lines: Lines::default(),
     })
 }
 
@@ -297,6 +301,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// How long what is in flight may take to end at shutdown.
     pub grace: Duration,
+    /// Where the file says so.
+    pub lines: Lines,
 }
 
 /// A pairing of the configuration.

@@ -163,8 +163,7 @@ pub async fn run(
     serve(&settings, purpose, &shared, over).await?;
 
     let started = {
-        let shared = &*shared;
-        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared };
+        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared: &shared };
         start::start(&settings, supplied, &secrets, waiting).await
     };
     let (contexts, specs) = match started {

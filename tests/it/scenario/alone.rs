@@ -143,3 +143,63 @@ async fn said_of_drift(scenario: &Scenario, words: &str) {
     })
     .await;
 }
+
+#[tokio::test]
+async fn everything_that_stores_refuse_is_told_at_once_with_its_place() {
+    let scenario = things(
+        "[pairings.others]
+leader = \"source\"
+source = { store = \"old\", relation = \"thing\" }
+target = { store = \"new\", relation = \"copy\" }
+[pairings.others.mapping.fields]
+id = { role = \"key\" }
+[pairings.third]
+leader = \"source\"
+source = { store = \"old\", relation = \"things\" }
+target = { store = \"new\", relation = \"copies\" }
+[pairings.third.mapping]
+ignore = { source = [\"nam\"] }
+[pairings.third.mapping.fields]
+id = { role = \"key\" }
+changed = { source = \"nmae\", target = \"name\" }
+",
+    );
+    scenario.change("name = {}", "name = { target = \"nam\" }");
+    let config = scenario.read("driftd.toml");
+    let line = |of: &str| {
+        let line = config.lines().position(|line| line.contains(of)).unwrap() + 1;
+        format!("driftd.toml:{line}: ")
+    };
+    for command in ["verify", "run"] {
+        let said = scenario.run(&[command]).await;
+        assert_eq!(said.code, Some(2), "{command}: {said:?}");
+        for (place, word) in [
+            ("name = { target = \"nam\" }", "mapping.fields.name.target: the target's relation"),
+            ("relation = \"thing\" }", "nearest: things"),
+            ("relation = \"copy\" }", "nearest: copies"),
+            ("\"nmae\"", "mapping.fields.changed.source: the source's relation"),
+            ("ignore = ", "mapping.ignore.source: the source's relation"),
+        ] {
+            let place = line(place);
+            let found = said.err.lines().any(|line| line.contains(&place) && line.contains(word));
+            assert!(found, "{command} lacks {place}{word}: {}", said.err);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_wrote_and_that_does_not_fit_is_none() {
+    let scenario = things("");
+    change(
+        &scenario,
+        "new.db",
+        "ALTER TABLE copies RENAME TO old;
+         CREATE TABLE copies (id INTEGER, part REAL, name TEXT, PRIMARY KEY (id, part));
+         INSERT INTO copies SELECT id, 0.5, name FROM old",
+    );
+    change(&scenario, "old.db", "ALTER TABLE things ADD COLUMN part REAL DEFAULT 0.5");
+    scenario.change("name = {}", "name = {}\npart = {}");
+    let said = scenario.run(&["verify"]).await;
+    assert_eq!(said.code, Some(3), "{said:?}");
+    assert!(said.out.contains("not verifiable"), "{said:?}");
+}
