@@ -34,7 +34,7 @@ static HOOK: Table = Table {
         Key::optional(
             "environment",
             Shape::Map { of: &Shape::AnyText, name: "variable", own: false },
-            "the program's whole environment, but for what driftd adds",
+            "the program's whole environment, but for `PATH` (unless it is given here) and what driftd adds",
         ),
         Key::optional("directory", Shape::Path, "its working directory; left out: `/`"),
         Key::defaulted(
@@ -98,7 +98,7 @@ fn command(node: &Node<'_>) -> Option<Vec<String>> {
     if !program.contains('/') {
         item.warn(
             format!("`{program}` is searched for in the system's default directories"),
-            "write the program's whole path: a hook has no PATH unless `environment` gives one",
+            "write the program's whole path, so that no other of its name is run",
         );
         return Some(words);
     }
