@@ -208,6 +208,9 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     let events = root.take(telemetry::EVENTS_KEY.name).and_then(|node| node.section());
     let log = telemetry.as_ref().and_then(telemetry::read_log);
     let report = telemetry::read(telemetry.as_ref(), events.as_ref(), &pairings);
+    if let (Some(events), Some(report), Some(journal)) = (&events, &report, &journal) {
+        keep_apart(events, &report.events, &journal.path);
+    }
     warn_of_unused(root);
     Some(Settings {
         stores,
@@ -223,6 +226,23 @@ fn read(root: &Section<'_>) -> Option<Settings> {
         grace: grace?,
         lines: Lines::default(),
     })
+}
+
+/// Refuses to append events to a file of the journal, which that would destroy.
+fn keep_apart(events: &Section<'_>, sink: &report::EventSink, journal: &Path) {
+    let beside = |end: &str| {
+        let mut path = journal.as_os_str().to_owned();
+        path.push(end);
+        PathBuf::from(path)
+    };
+    let report::EventSink::File(file) = sink else { return };
+    if ["", "-wal", "-shm", ".lock"].into_iter().any(|end| beside(end) == *file) {
+        events.fault(
+            &["sink"],
+            "drift events would be appended to the journal's own file",
+            "give events a file of their own, or write `sink = \"journal\"`",
+        );
+    }
 }
 
 /// The tables whose elements others refer to by name.

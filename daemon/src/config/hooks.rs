@@ -80,9 +80,11 @@ fn hook(entry: &Entry<'_>) -> Option<Settings> {
         .map_or_else(BTreeMap::new, |node| node.map().iter().filter_map(variable).collect());
     let directory = section.take("directory").and_then(|node| node.path());
     let span = |name, base| section.take(name).and_then(|node| node.duration()).unwrap_or(base);
-    let (timeout, deadline) = (span("timeout", TIMEOUT), span("deadline", DEADLINE));
+    let times = |name, base| section.take(name).map_or(Some(base), |node| node.duration());
+    let (timeout, deadline) = (times("timeout", TIMEOUT), times("deadline", DEADLINE));
     let backoff = span("backoff", BACKOFF);
-    check_times(&section, timeout, deadline);
+    check_times(&section, timeout?, deadline?);
+    let (timeout, deadline) = (timeout?, deadline?);
     let name = entry.name.clone();
     Some(Settings { name, command: command?, environment, directory, timeout, deadline, backoff })
 }

@@ -91,6 +91,14 @@ pub(super) fn read(
         else {
             continue;
         };
+        let by_plugin = matches!(mapping, MappingSettings::Plugin(_));
+        if by_plugin && source.key.is_none() && target.key.is_none() {
+            section.fault(
+                &["source"],
+                "neither side has a `key`, so that no entity can be looked up on either",
+                "write at least one, such as `key = { id = \"{id}\" }`; both, to verify everything",
+            );
+        }
         if source.store == target.store && source.relation == target.relation {
             section.warn(
                 &["target"],

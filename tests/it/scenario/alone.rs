@@ -203,3 +203,17 @@ async fn a_key_that_nobody_wrote_and_that_does_not_fit_is_none() {
     assert_eq!(said.code, Some(3), "{said:?}");
     assert!(said.out.contains("not verifiable"), "{said:?}");
 }
+
+#[tokio::test]
+async fn a_file_without_a_pairing_cannot_run_and_is_refused_by_the_check() {
+    let scenario = things("");
+    let config = scenario.read("driftd.toml");
+    let (stores, _) = config.split_once("[pairings").unwrap();
+    scenario.write("driftd.toml", stores);
+    let said = scenario.run(&["config", "check"]).await;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("there is no pairing to compare"), "{said:?}");
+    let said = scenario.run(&["config", "check", "--json"]).await;
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.out.contains("there is no pairing to compare"), "{said:?}");
+}
