@@ -110,7 +110,7 @@ enum CliError {
 
 impl CliError {
     /// The exit code that says what kind of wrong it is.
-    const fn code(&self) -> u8 {
+    fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => CONFIGURATION,
             Self::Run(RunError::Start(error)) => {
@@ -120,6 +120,7 @@ impl CliError {
                     UNTOLD
                 }
             }
+            Self::Run(RunError::Report(_) | RunError::Listen { .. }) => CONFIGURATION,
             #[cfg(feature = "demo")]
             Self::Demo(error) if error.is_usage() => CONFIGURATION,
             #[cfg(feature = "demo")]
@@ -145,6 +146,7 @@ pub fn main() -> ExitCode {
     share_heap();
     let arguments = Arguments::parse();
     let output = Output::new();
+    let verifies = matches!(arguments.command, Command::Verify(_));
     let result = match arguments.command {
         Command::Run(options) => block_on(run::run(options)),
         Command::Verify(options) => block_on(verify::verify(options, &output)),
@@ -158,17 +160,20 @@ pub fn main() -> ExitCode {
         Command::Drift(options) => drift::drift(options, &output),
         Command::Abort(command) => abort::abort(command, &output),
     };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        // Who reads our output has gone; there is nobody to tell.
-        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            ExitCode::from(DRIFT)
-        }
-        Err(error) => {
-            output.error(&error);
-            ExitCode::from(error.code())
-        }
+    let error = match result {
+        Ok(code) => return ExitCode::from(code),
+        Err(error) => error,
+    };
+    // If who reads our output has gone, there is nobody to tell.
+    let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::BrokenPipe;
+    if !matches!(&error, CliError::Output(error) if gone(error)) {
+        output.error(&error);
     }
+    ExitCode::from(match error.code() {
+        // Only drift is drift: a pass that failed has not told.
+        DRIFT if verifies => UNTOLD,
+        code => code,
+    })
 }
 
 /// Lets all threads share two heaps. Checks wander from thread to thread; with a heap for each, the
@@ -189,6 +194,18 @@ fn block_on<F: Future<Output = Result<u8, CliError>>>(future: F) -> Result<u8, C
     // Checks that were let go may still be reading; they must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// There is no such thing; what there is, the nearest first.
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    let quoted = |names: &[&str]| {
+        names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
+    match (crate::config::nearest(name, known).as_slice(), known) {
+        (_, []) => format!("there is no {what} `{name}`, nor any other"),
+        ([], known) => format!("there is no {what} `{name}`; there are: {}", quoted(known)),
+        (near, _) => format!("there is no {what} `{name}`; did you mean {}?", quoted(near)),
+    }
 }
 
 /// Reads the configuration, and says what is worth a word.

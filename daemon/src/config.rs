@@ -10,6 +10,7 @@
 
 mod describe;
 mod issue;
+mod lines;
 mod syntax;
 mod walk;
 mod units;
@@ -43,6 +44,7 @@ use describe::Table;
 use walk::{Node, Section, Walker};
 
 pub use issue::{ConfigErrors, Display, Issue, Issues};
+pub use lines::Lines;
 pub use schema::{reference, schema};
 pub use summary::check_report;
 
@@ -53,6 +55,12 @@ pub const EMBEDDED_DEFAULT: &str = include_str!("../../config/default.toml");
 #[must_use]
 pub fn duration(text: &str) -> Option<Duration> {
     units::duration(text)
+}
+
+/// The names of `known` that are nearest to `name`, for whoever mistyped it.
+#[must_use]
+pub fn nearest<'k>(name: &str, known: &[&'k str]) -> Vec<&'k str> {
+    walk::nearest(name, known)
 }
 
 /// A file that was read.
@@ -141,18 +149,20 @@ fn parse_with(text: &str, file: &str, base: &Path, places: Places) -> Result<Loa
 
     let gathered = walker.into_gathered();
     let mut covered = gathered.covered;
-    covered.extend(secret::literals(text));
+    covered.extend(secret::suspicious(text, &repaired.damaged, &describe::names(&ROOT)));
     let shown = secret::cover(text, &covered);
     // What is missing may stand in a part that could not be read.
     let hidden = |issue: &Issue| {
-        let in_damaged = |name: &String| repaired.damaged.iter().any(|text| text.contains(name));
+        let in_damaged =
+            |name: &String| repaired.damaged.iter().any(|part| text[part.clone()].contains(name));
         issue.absent.as_ref().is_some_and(in_damaged)
     };
     let mut errors = repaired.issues;
     errors.extend(gathered.errors.into_iter().filter(|issue| !hidden(issue)));
     secret::correct(&mut errors, text);
     match settings {
-        Some(settings) if errors.is_empty() => {
+        Some(mut settings) if errors.is_empty() => {
+            settings.lines = Lines::of(file, text, document.get_ref());
             let warnings = Issues::new(file, shown, false, gathered.warnings);
             Ok(Loaded { settings, warnings })
         }
@@ -198,6 +208,9 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     let events = root.take(telemetry::EVENTS_KEY.name).and_then(|node| node.section());
     let log = telemetry.as_ref().and_then(telemetry::read_log);
     let report = telemetry::read(telemetry.as_ref(), events.as_ref(), &pairings);
+    if let (Some(events), Some(report), Some(journal)) = (&events, &report, &journal) {
+        keep_apart(events, &report.events, &journal.path);
+    }
     warn_of_unused(root);
     Some(Settings {
         stores,
@@ -211,7 +224,25 @@ fn read(root: &Section<'_>) -> Option<Settings> {
         journal: journal?,
         listen,
         grace: grace?,
+        lines: Lines::default(),
     })
+}
+
+/// Refuses to append events to a file of the journal, which that would destroy.
+fn keep_apart(events: &Section<'_>, sink: &report::EventSink, journal: &Path) {
+    let beside = |end: &str| {
+        let mut path = journal.as_os_str().to_owned();
+        path.push(end);
+        PathBuf::from(path)
+    };
+    let report::EventSink::File(file) = sink else { return };
+    if ["", "-wal", "-shm", ".lock"].into_iter().any(|end| beside(end) == *file) {
+        events.fault(
+            &["sink"],
+            "drift events would be appended to the journal's own file",
+            "give events a file of their own, or write `sink = \"journal\"`",
+        );
+    }
 }
 
 /// The tables whose elements others refer to by name.
@@ -290,6 +321,8 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// How long what is in flight may take to end at shutdown.
     pub grace: Duration,
+    /// Where the file says so.
+    pub lines: Lines,
 }
 
 /// A pairing of the configuration.

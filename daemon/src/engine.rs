@@ -377,7 +377,7 @@ impl Engine {
                         .pairings
                         .iter_mut()
                         .find_map(|pairing| pairing.ignore(&mut step, finding, until))
-                        .unwrap_or_else(|| format!("there is no open finding {finding}")),
+                        .ok_or_else(|| format!("there is no open finding {finding}")),
                 };
                 step.decision.commit.answered.push((id, answer));
             }

@@ -129,6 +129,14 @@ impl Journal {
         )
     }
 
+    /// How many events are not delivered yet.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn outbox_depth(&self) -> Result<u64, JournalError> {
+        self.source().number("SELECT count(*) FROM outbox WHERE delivered = 0")
+    }
+
     /// Records that events were delivered.
     ///
     /// # Errors

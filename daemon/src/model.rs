@@ -20,7 +20,7 @@ mod secret;
 mod value;
 
 pub use batch::{Batch, Bitmap, Buffer, Column, ColumnBuilder, VarBytes};
-pub use commit::{Command, Commit, PartitionEnd, PassState, Saved};
+pub use commit::{Answer, Command, Commit, PartitionEnd, PassState, Saved};
 pub use digest::{Checksum, Digest, MappingIdentity};
 pub use event::{CheckNote, CriterionState, Happening, HookJob, HookState, Note, Occurrence};
 pub use finding::{

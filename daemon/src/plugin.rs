@@ -175,7 +175,8 @@ impl Locators {
 }
 
 /// Types of which a larger value is a later one.
-const fn may_be_version(logical: Logical) -> bool {
+#[must_use]
+pub const fn may_be_version(logical: Logical) -> bool {
     matches!(logical, Logical::Integer | Logical::Decimal | Logical::Timestamp | Logical::DateTime)
 }
 

@@ -165,8 +165,7 @@ pub async fn run(
     serve(&settings, purpose, &shared, over).await?;
 
     let started = {
-        let shared = &*shared;
-        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared };
+        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared: &shared };
         start::start(&settings, supplied, &secrets, waiting).await
     };
     let (contexts, specs) = match started {
@@ -353,8 +352,8 @@ impl Run {
             self.observed = now;
             self.shared.set_status(self.statuses.clone());
             let extras = Extras {
-                outbox: self.delivery.depth(),
-                hooks_pending: self.tasks.hooks_running(),
+                outbox: self.journal.outbox_depth()?,
+                hooks_pending: self.journal.pending_hooks()?.len() as u64,
                 criteria: self.engine.criteria(),
             };
             self.report.observe(&self.statuses, extras, now);

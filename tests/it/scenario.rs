@@ -1,5 +1,6 @@
 //! The whole daemon, as a process, against private servers.
 
+mod alone;
 mod control;
 mod disk;
 mod faults;

@@ -10,9 +10,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::output::{Output, ago, table};
-use crate::cli::{CliError, JournalPath, SAME};
+use crate::cli::{CliError, DRIFT, JournalPath, SAME, unknown};
 use crate::journal::{Journal, Reader};
-use crate::model::{CriterionState, HookJob, HookState, Moment};
+use crate::model::{Answer, CriterionState, FindingStatus, HookJob, HookState, Moment};
 use crate::report::form::rfc3339;
 use crate::run::Clock;
 
@@ -61,7 +61,8 @@ pub(super) fn abort(command: Command, output: &Output) -> Result<u8, CliError> {
     }
 }
 
-/// Leaves a command, waits for the answer if the daemon runs, and prints it.
+/// Leaves a command, waits for the answer if the daemon runs, and prints it. One that the daemon
+/// would refuse is not left for a daemon that does not run: nobody would hear the answer.
 pub(super) fn leave(
     path: &Path,
     command: &crate::model::Command,
@@ -69,7 +70,11 @@ pub(super) fn leave(
     output: &Output,
 ) -> Result<u8, CliError> {
     let clock = Clock::new();
-    let runs = Reader::open(path)?.daemon().is_some();
+    let reader = Reader::open(path)?;
+    let runs = reader.daemon().is_some();
+    if !runs && let Err(refused) = foreseen(&reader, command)? {
+        return tell((None, Some(&Err(refused.clone()))), &refused, as_json, output);
+    }
     let id = Journal::leave(path, command, clock.now())?;
     let begun = clock.now();
     let mut answer = None;
@@ -78,19 +83,55 @@ pub(super) fn leave(
         answer = Journal::answer(path, id)?;
     }
     let words = match (&answer, runs) {
-        (Some(answer), _) => answer.clone(),
+        (Some(Ok(words) | Err(words)), _) => words.clone(),
         (None, true) => "left for the daemon, which has not answered yet".to_owned(),
         (None, false) => {
             "left for the daemon, which does not run; it is done at its start".to_owned()
         }
     };
+    tell((Some(id), answer.as_ref()), &words, as_json, output)
+}
+
+/// Prints what became of a command.
+fn tell(
+    (id, answer): (Option<i64>, Option<&Answer>),
+    words: &str,
+    as_json: bool,
+    output: &Output,
+) -> Result<u8, CliError> {
+    let refused = answer.is_some_and(Result::is_err);
     if as_json {
-        let result = json!({ "command": id, "answered": answer.is_some(), "answer": words });
+        let answered = answer.is_some();
+        let result =
+            json!({ "command": id, "answered": answered, "refused": refused, "answer": words });
         output.result(&format!("{result:#}"))?;
+    } else if refused {
+        output.note(&format!("error: {words}"));
     } else {
-        output.result(&words)?;
+        output.result(words)?;
     }
-    Ok(SAME)
+    Ok(if refused { DRIFT } else { SAME })
+}
+
+/// What the daemon would refuse, as far as the journal shows it.
+fn foreseen(reader: &Reader, command: &crate::model::Command) -> Result<Answer, CliError> {
+    use crate::model::Command::{Ignore, Reset, Test};
+    match command {
+        Reset { criterion } | Test { criterion } => {
+            let known = reader.criteria()?;
+            let known: Vec<&str> = known.iter().map(|state| state.name.as_str()).collect();
+            if !known.contains(&criterion.as_str()) {
+                return Ok(Err(unknown("criterion", criterion, &known)));
+            }
+        }
+        Ignore { finding, .. } => {
+            let found = reader.finding(*finding)?;
+            if found.is_none_or(|finding| finding.status != FindingStatus::Open) {
+                return Ok(Err(format!("there is no open finding {finding}")));
+            }
+        }
+    }
+    Ok(Ok(String::new()))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command of one thread waits for another process")]

@@ -40,6 +40,8 @@ pub(super) fn config(command: Command, output: &Output) -> Result<u8, CliError> 
 
 fn check(path: &ConfigPath, json: bool, output: &Output) -> Result<u8, CliError> {
     let loaded = crate::config::load(&path.config);
+    // A file without a pairing is no fault of a command that needs only the journal, but cannot run.
+    let loaded = loaded.and_then(|loaded| loaded.require_pairings().map(|()| loaded));
     if json {
         let (issues, code) = match &loaded {
             Ok(loaded) => (&loaded.warnings, SAME),

@@ -7,9 +7,9 @@
 use serde_json::json;
 
 use crate::cli::output::{Output, ago, table};
-use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort, keys};
+use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort, keys, unknown};
 use crate::journal::{Filter, Reader, readable_key, readable_store_key};
-use crate::model::{Command, DriftKind, Finding, FindingStatus, Moment, Subject};
+use crate::model::{Command, DriftKind, Finding, FindingStatus, Moment, PairingStatus, Subject};
 use crate::report::form::rfc3339;
 use crate::run::Clock;
 
@@ -36,7 +36,7 @@ struct List {
     #[arg(long, value_name = "NAME")]
     pairing: Option<String>,
     /// At most so many.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
 }
 
@@ -85,13 +85,27 @@ fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, Cl
     };
     let findings = reader.findings(&filter, options.limit, 0)?;
     let count = reader.count(&filter)?;
+    let mut statuses = reader.statuses()?;
+    if let Some(name) = &options.pairing
+        && findings.is_empty()
+    {
+        let known: Vec<&str> = statuses.iter().map(|status| status.pairing.as_str()).collect();
+        if !known.contains(&name.as_str()) {
+            return Err(CliError::Usage(unknown("pairing", name, &known)));
+        }
+    }
+    statuses.retain(|status| options.pairing.as_ref().is_none_or(|name| status.pairing == *name));
+    let gaps = gaps(&statuses);
     if journal.json {
         let findings: Vec<_> = findings.iter().map(json).collect();
-        output.result(&format!("{:#}", json!({ "count": count, "findings": findings })))?;
+        let gaps: Vec<_> =
+            gaps.iter().map(|(pairing, why)| json!({ "pairing": pairing, "why": why })).collect();
+        let result = json!({ "count": count, "findings": findings, "gaps": gaps });
+        output.result(&format!("{result:#}"))?;
         return Ok(SAME);
     }
     if findings.is_empty() {
-        output.result("no drift")?;
+        output.result(&nothing(options, &statuses, &gaps))?;
         return Ok(SAME);
     }
     let shown: Vec<&Finding> = findings.iter().collect();
@@ -102,6 +116,34 @@ fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, Cl
     }
     output.result(&words)?;
     Ok(SAME)
+}
+
+/// What speaks against taking silence for sameness, by pairing.
+fn gaps(statuses: &[PairingStatus]) -> Vec<(&str, String)> {
+    let mut gaps = Vec::new();
+    for status in statuses {
+        let pairing = status.pairing.as_str();
+        if status.covered_since.is_none() {
+            gaps.push((pairing, "was not yet read in full".to_owned()));
+        }
+        gaps.extend(
+            status.not_verifiable.iter().map(|why| (pairing, format!("not verifiable: {why}"))),
+        );
+    }
+    gaps
+}
+
+/// What is said when nothing is listed: never more than is known.
+fn nothing(options: &List, statuses: &[PairingStatus], gaps: &[(&str, String)]) -> String {
+    let of = options.kind.map(|kind| format!(" of kind {}", kind.as_str())).unwrap_or_default();
+    let mut words = format!("no confirmed drift{of}");
+    if statuses.is_empty() {
+        words.push_str("; no pairing was read yet");
+    }
+    for (pairing, why) in gaps {
+        words = format!("{words}; `{pairing}` {why}");
+    }
+    words
 }
 
 /// A table of findings.

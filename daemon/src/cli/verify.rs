@@ -4,12 +4,13 @@
 //! decided. Invariant: 0 only if everything was read, compared, settled and same, in every direction;
 //! drift (1) wins over what could not be told (3).
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::cli::{CliError, ConfigPath, DRIFT, SAME, UNTOLD, drift, load};
-use crate::model::{Finding, Moment, PairingStatus};
+use crate::model::{Fault, Finding, Moment, PairingStatus};
 use crate::report::{LogLevel, status};
 use crate::run::{Clock, Ended, Purpose, Signals, Supplied};
 
@@ -40,6 +41,9 @@ pub(super) struct Options {
     verbose: bool,
 }
 
+/// Why something was unread, and how often, by pairing and code.
+type Faults = BTreeMap<(String, &'static str), (Fault, u64)>;
+
 /// Compares everything once.
 pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliError> {
     let mut settings = load(&options.path.config, output)?;
@@ -66,7 +70,7 @@ pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliE
     crate::report::log::init(settings.log).ok();
     let signals = Signals::of_process()?;
     let mut progress = Progress::default();
-    let mut faults = std::collections::BTreeMap::new();
+    let mut faults = Faults::new();
     let ended = crate::run::run(settings, Purpose::Verify, Supplied::default(), signals, |view| {
         if terminal {
             progress.show(view.statuses);
@@ -91,7 +95,7 @@ pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliE
     let code = code(&ended);
     let now = Clock::new().now();
     if options.json {
-        output.result(&json(&ended, code, now))?;
+        output.result(&json(&ended, &faults, code, now))?;
     } else {
         output.result(&text(&ended, code, options.all))?;
     }
@@ -129,17 +133,30 @@ fn verdict(code: u8) -> &'static str {
     }
 }
 
-fn json(ended: &Ended, code: u8, now: Moment) -> String {
+fn json(ended: &Ended, faults: &Faults, code: u8, now: Moment) -> String {
     // What renders the status writes nothing but JSON.
     let statuses: serde_json::Value =
         serde_json::from_str(&status::render(&ended.statuses, now)).unwrap_or_default();
     let findings: Vec<_> = ended.findings.iter().map(drift::json).collect();
+    let unread: Vec<_> = faults
+        .iter()
+        .map(|((pairing, code), (fault, count))| {
+            serde_json::json!({
+                "pairing": pairing,
+                "code": code,
+                "what": fault.what,
+                "remedy": fault.remedy,
+                "count": count,
+            })
+        })
+        .collect();
     let result = serde_json::json!({
         "verdict": verdict(code),
         "exit_code": code,
         "stopped": ended.stopped.is_some(),
         "pairings": statuses["pairings"],
         "findings": findings,
+        "unread": unread,
     });
     format!("{result:#}")
 }
@@ -175,13 +192,14 @@ fn text(ended: &Ended, code: u8, all: bool) -> String {
 }
 
 fn row(status: &PairingStatus) -> Vec<String> {
-    let drift: u64 = status.open.values().sum();
+    let kinds = status.open.iter().filter(|(_, count)| **count > 0);
+    let kinds: Vec<_> = kinds.map(|(kind, count)| format!("{count} {}", kind.as_str())).collect();
     vec![
         status.pairing.clone(),
         status.compared.to_string(),
         status.same.to_string(),
         status.excluded.to_string(),
-        drift.to_string(),
+        if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") },
         undecided(status).to_string(),
         format!("{} partitions", status.last_pass_unread),
     ]

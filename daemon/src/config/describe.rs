@@ -5,6 +5,7 @@
 //! written from it. Refuses to read anything. Invariant: a key that is not described cannot be read,
 //! and a described key is read (see [`Section`](super::walk::Section)).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::units::{DURATION_FORMS, DURATION_MAX, SIZE_FORMS, show_duration, show_size};
@@ -127,6 +128,7 @@ impl Key {
     }
 
     /// Whether its value says where a secret is kept.
+    #[cfg(test)]
     pub(super) const fn is_secret(&self) -> bool {
         matches!(self.shape, Shape::Secret)
     }
@@ -146,6 +148,35 @@ impl Table {
     /// The key called `name`.
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+/// The names of all keys of a table, and of the tables in it.
+pub(super) fn names(table: &Table) -> BTreeSet<&'static str> {
+    let inner = table.keys.iter().flat_map(|key| names_in(&key.shape));
+    inner.chain(table.keys.iter().map(|key| key.name)).collect()
+}
+
+fn names_in(shape: &Shape) -> BTreeSet<&'static str> {
+    match shape {
+        Shape::Table(table) => names(table),
+        Shape::Secret => names(&super::secret::TABLE),
+        Shape::Map { of, .. } | Shape::List { of, .. } => names_in(of),
+        Shape::Kinds(kinds) => kinds.iter().flat_map(|(_, table)| names(table)).collect(),
+        Shape::Either(one, other) => names_in(one).into_iter().chain(names_in(other)).collect(),
+        Shape::Text
+        | Shape::AnyText
+        | Shape::Count { .. }
+        | Shape::Ratio
+        | Shape::Positive
+        | Shape::Duration { .. }
+        | Shape::Size { .. }
+        | Shape::Choice(_)
+        | Shape::Path
+        | Shape::Address
+        | Shape::Url
+        | Shape::Reference(_)
+        | Shape::AnyTable => BTreeSet::new(),
     }
 }
 

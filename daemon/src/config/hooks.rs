@@ -34,7 +34,7 @@ static HOOK: Table = Table {
         Key::optional(
             "environment",
             Shape::Map { of: &Shape::AnyText, name: "variable", own: false },
-            "the program's whole environment, but for what driftd adds",
+            "the program's whole environment, but for `PATH` (unless it is given here) and what driftd adds",
         ),
         Key::optional("directory", Shape::Path, "its working directory; left out: `/`"),
         Key::defaulted(
@@ -74,14 +74,17 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Settings> {
 fn hook(entry: &Entry<'_>) -> Option<Settings> {
     let section = entry.node.section()?;
     let command = section.take("command").and_then(|node| command(&node));
-    let environment = section
-        .take("environment")
+    let environment = section.take("environment");
+    environment.iter().for_each(Node::cover);
+    let environment = environment
         .map_or_else(BTreeMap::new, |node| node.map().iter().filter_map(variable).collect());
     let directory = section.take("directory").and_then(|node| node.path());
     let span = |name, base| section.take(name).and_then(|node| node.duration()).unwrap_or(base);
-    let (timeout, deadline) = (span("timeout", TIMEOUT), span("deadline", DEADLINE));
+    let times = |name, base| section.take(name).map_or(Some(base), |node| node.duration());
+    let (timeout, deadline) = (times("timeout", TIMEOUT), times("deadline", DEADLINE));
     let backoff = span("backoff", BACKOFF);
-    check_times(&section, timeout, deadline);
+    check_times(&section, timeout?, deadline?);
+    let (timeout, deadline) = (timeout?, deadline?);
     let name = entry.name.clone();
     Some(Settings { name, command: command?, environment, directory, timeout, deadline, backoff })
 }
@@ -97,7 +100,7 @@ fn command(node: &Node<'_>) -> Option<Vec<String>> {
     if !program.contains('/') {
         item.warn(
             format!("`{program}` is searched for in the system's default directories"),
-            "write the program's whole path: a hook has no PATH unless `environment` gives one",
+            "write the program's whole path, so that no other of its name is run",
         );
         return Some(words);
     }

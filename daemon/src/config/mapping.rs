@@ -5,6 +5,7 @@
 
 use crate::model::{Logical, Role, Rule};
 use crate::plugin::builtin::{Field, Settings};
+use crate::plugin::may_be_version;
 
 use super::describe::{Key, Shape, Table, one_of};
 use super::walk::{Entry, Node, Section, nearest};
@@ -99,18 +100,46 @@ pub(super) fn read(node: &Node<'_>, pairing: &str) -> Option<Settings> {
     };
     let (ignore_source, ignore_target) = (ignored("source"), ignored("target"));
     let entries = section.take("fields").map(|node| node.map())?;
-    let given = entries.len();
-    let fields: Vec<_> = entries.into_iter().filter_map(|entry| field(&entry)).collect();
-    if fields.len() < given {
-        return None;
-    }
-    check_roles(&section, &fields);
-    let settings = Settings { entity: entity?, fields, ignore_source, ignore_target };
-    check_ignored(&section, &settings);
-    Some(settings)
+    let drafts: Vec<_> = entries.into_iter().filter_map(|entry| draft(&entry)).collect();
+    check_roles(&section, &drafts);
+    check_ignored(&section, &drafts, (&ignore_source, &ignore_target));
+    let given = drafts.len();
+    let fields: Vec<_> = drafts.into_iter().filter_map(Draft::finished).collect();
+    let whole = fields.len() == given && given == section_len(node);
+    whole.then_some(Settings { entity: entity?, fields, ignore_source, ignore_target })
 }
 
-fn field(entry: &Entry<'_>) -> Option<Field> {
+/// How many fields the file gives, readable or not.
+fn section_len(node: &Node<'_>) -> usize {
+    let fields = node.value.as_table().and_then(|table| table.get("fields"));
+    fields.and_then(|fields| fields.get_ref().as_table()).map_or(0, |fields| fields.len())
+}
+
+/// What could be read of a field. What was refused is none: it is told already, and must not hide
+/// what is wrong with the rest.
+struct Draft {
+    name: String,
+    role: Option<Role>,
+    logical: Option<Option<Logical>>,
+    source: Option<String>,
+    target: Option<String>,
+    rules: Vec<Rule>,
+}
+
+impl Draft {
+    fn finished(self) -> Option<Field> {
+        Some(Field {
+            name: self.name,
+            role: self.role?,
+            logical: self.logical?,
+            source: self.source?,
+            target: self.target?,
+            rules: self.rules,
+        })
+    }
+}
+
+fn draft(entry: &Entry<'_>) -> Option<Draft> {
     let section = entry.node.section()?;
     if entry.name.contains(['{', '}']) {
         entry.node.at_key().fault("a field's name has no braces", "rename the field");
@@ -119,7 +148,10 @@ fn field(entry: &Entry<'_>) -> Option<Field> {
         Some(node) => node.choice().map(role),
         None => Some(Role::Compared),
     };
-    let logical = section.take("type").map(|node| node.parsed(logical));
+    let logical = match section.take("type") {
+        Some(node) => node.parsed(logical).map(Some),
+        None => Some(None),
+    };
     let rules = section.take("rules");
     let found =
         rules.as_ref().map_or_else(Vec::new, |node| node.distinct(|node| node.parsed(rule)));
@@ -128,21 +160,19 @@ fn field(entry: &Entry<'_>) -> Option<Field> {
         None => Some(entry.name.clone()),
     };
     let (source, target) = (column("source"), column("target"));
-    let logical = match logical {
-        Some(read) => Some(read?),
-        None => None,
-    };
-    if let (Some(node), Some(logical)) = (&rules, logical) {
+    if let (Some(node), Some(Some(logical))) = (&rules, logical) {
         check_rules(node, &found, logical);
     }
-    Some(Field {
-        name: entry.name.clone(),
-        role: role?,
-        logical,
-        source: source?,
-        target: target?,
-        rules: found,
-    })
+    if let (Some(Role::Version), Some(Some(logical))) = (role, logical)
+        && !may_be_version(logical)
+    {
+        section.fault(
+            &["type"],
+            format!("a version of type {logical} does not say which of two is older"),
+            "give a number or a time, or another role",
+        );
+    }
+    Some(Draft { name: entry.name.clone(), role, logical, source, target, rules: found })
 }
 
 fn role(name: &str) -> Role {
@@ -207,11 +237,13 @@ fn column(text: &str) -> Result<String, (String, String)> {
     Ok(text.to_owned())
 }
 
-fn check_roles(section: &Section<'_>, fields: &[Field]) {
+fn check_roles(section: &Section<'_>, fields: &[Draft]) {
     let having = |role: Role| {
-        fields.iter().filter(move |field| field.role == role).map(|field| field.name.as_str())
+        let having = fields.iter().filter(move |field| field.role == Some(role));
+        having.map(|field| field.name.as_str())
     };
-    if having(Role::Key).next().is_none() {
+    let known = fields.iter().all(|field| field.role.is_some());
+    if known && having(Role::Key).next().is_none() {
         section.fault(
             &["fields"],
             "no field has the role \"key\"",
@@ -240,12 +272,16 @@ fn check_rules(node: &Node<'_>, rules: &[Rule], logical: Logical) {
 }
 
 /// A column cannot be compared and left out at once.
-fn check_ignored(section: &Section<'_>, settings: &Settings) {
-    let source = settings.fields.iter().map(|field| &field.source);
-    let target = settings.fields.iter().map(|field| &field.target);
+fn check_ignored(
+    section: &Section<'_>,
+    fields: &[Draft],
+    (ignore_source, ignore_target): (&[String], &[String]),
+) {
+    let source = fields.iter().filter_map(|field| field.source.as_ref());
+    let target = fields.iter().filter_map(|field| field.target.as_ref());
     let both = source
-        .filter(|column| settings.ignore_source.contains(column))
-        .chain(target.filter(|column| settings.ignore_target.contains(column)));
+        .filter(|column| ignore_source.contains(column))
+        .chain(target.filter(|column| ignore_target.contains(column)));
     for column in both {
         section.fault(
             &["ignore"],

@@ -59,10 +59,13 @@ static PAIRING: Table = Table { what: "a pairing's `passes`", keys: &INHERITED, 
 /// Reads how passes go; what is left out is as in `base`.
 pub(super) fn read(section: &Section<'_>, base: &Settings) -> Settings {
     let some = |name| section.take(name).and_then(|node| node.some());
+    let rows = |name, base| section.take(name).map_or(Some(base), |node| node.some());
+    let partition_rows = rows("partition_rows", base.partition_rows);
+    let page_rows = rows("page_rows", base.page_rows);
     let span = |name| section.take(name).and_then(|node| node.duration());
     let settings = Settings {
-        partition_rows: some("partition_rows").unwrap_or(base.partition_rows),
-        page_rows: some("page_rows").unwrap_or(base.page_rows),
+        partition_rows: partition_rows.unwrap_or(base.partition_rows),
+        page_rows: page_rows.unwrap_or(base.page_rows),
         concurrency: some("concurrency").unwrap_or(base.concurrency),
         rest: span("rest").unwrap_or(base.rest),
         tries: some("tries").unwrap_or(base.tries),
@@ -70,7 +73,9 @@ pub(super) fn read(section: &Section<'_>, base: &Settings) -> Settings {
         seed: section.take("seed").and_then(|node| node.count()).or(base.seed),
     };
     let names = &["page_rows", "partition_rows"];
-    if settings.page_rows > settings.partition_rows && section.gives(names) {
+    // What was refused is not compared with anything.
+    let known = partition_rows.is_some() && page_rows.is_some();
+    if known && settings.page_rows > settings.partition_rows && section.gives(names) {
         section.fault(
             names,
             format!(

@@ -4,6 +4,7 @@
 //! Invariant: that configuration reaches the plugin as the JSON that its TOML says, or not at all.
 
 use serde_json::Value as Json;
+use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::plugin::{Code, Limits, Settings};
@@ -69,8 +70,11 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Settings> {
     for entry in root.take(KEY.name).iter().flat_map(Node::map) {
         let Some(section) = entry.node.section() else { continue };
         let code = section.take("path").and_then(|node| existing_file(&node)).map(Code::File);
-        let config = match section.take("config") {
-            Some(node) if node.value.is_table() => json(&node, node.value),
+        let config = section.take("config");
+        // What a plugin is configured with is its own affair, and may be a secret.
+        config.iter().for_each(Node::cover);
+        let config = match config {
+            Some(node) if node.value.is_table() => json(&node),
             Some(node) => {
                 node.refuse();
                 None
@@ -103,13 +107,18 @@ fn limits(section: &Section<'_>) -> Limits {
     }
 }
 
-/// TOML as JSON; `node` is the table that holds `value`. Dates and times become texts.
-fn json(node: &Node<'_>, value: &DeValue<'_>) -> Option<Json> {
+/// TOML as JSON. Dates and times become texts. Everything that JSON cannot say is told where it
+/// stands.
+fn json(node: &Node<'_>) -> Option<Json> {
     let refuse = |what: &str| {
-        node.fault(format!("holds {what}, which JSON cannot say"), "write it as a text");
+        node.fault(format!("is {what}, which JSON cannot say"), "write it as a text");
         None
     };
-    Some(match value {
+    let inner = |name: &str, value: &Spanned<DeValue<'_>>| {
+        let path = format!("{}{name}", node.path);
+        json(&Node { path, span: Some(value.span()), value: value.get_ref(), ..node.clone() })
+    };
+    Some(match node.value {
         DeValue::String(text) => Json::String(text.clone().into_owned()),
         DeValue::Boolean(flag) => Json::Bool(*flag),
         DeValue::Datetime(moment) => Json::String(moment.to_string()),
@@ -125,16 +134,17 @@ fn json(node: &Node<'_>, value: &DeValue<'_>) -> Option<Json> {
             }
         }
         DeValue::Array(items) => {
-            Json::Array(items.iter().map(|item| json(node, item.get_ref())).collect::<Option<_>>()?)
+            let one = |(index, item)| inner(&format!("[{index}]"), item);
+            let items: Vec<_> = items.iter().enumerate().map(one).collect();
+            Json::Array(items.into_iter().collect::<Option<_>>()?)
         }
         DeValue::Table(table) => {
-            let one = |(key, value): (
-                &toml::Spanned<toml::de::DeString<'_>>,
-                &toml::Spanned<DeValue<'_>>,
-            )| {
-                Some((key.get_ref().clone().into_owned(), json(node, value.get_ref())?))
+            let one = |(key, value): (&Spanned<toml::de::DeString<'_>>, _)| {
+                let name = key.get_ref().clone().into_owned();
+                (inner(&format!(".{name}"), value)).map(|value| (name, value))
             };
-            Json::Object(table.iter().map(one).collect::<Option<_>>()?)
+            let entries: Vec<_> = table.iter().map(one).collect();
+            Json::Object(entries.into_iter().collect::<Option<_>>()?)
         }
     })
 }

@@ -3,6 +3,7 @@
 //! Owns the three forms, and the covering of secrets that stand in a file all the same. Refuses
 //! literal secrets. Invariant: no message and no shown text holds a secret.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,11 @@ static REFERENCE: Shape = Shape::Table(&TABLE);
 /// Names of keys whose value is a secret. Their literals are covered even where the TOML around them
 /// cannot be read.
 const KEYS: &[&str] = &["password"];
+/// How keys end that driftd does not know and whose value people take for a secret.
+const ELSEWHERE: &[&str] =
+    &["secret", "token", "authorization", "passwd", "dsn", "access_key", "api_key", "private_key"];
+/// Words in the headers of tables whose values are not driftd's affair.
+const FOREIGN: &[&str] = &["environment", "config", "headers"];
 
 const NO_LITERALS: &str = "a secret must not stand in this file";
 
@@ -46,7 +52,7 @@ pub(super) fn read(node: &Node<'_>) -> Option<Secret> {
         return None;
     };
     for (_, value) in table.iter().filter(|(key, _)| TABLE.key(key.get_ref()).is_none()) {
-        node.walker.cover(value.span());
+        node.walker.cover(value.get_ref(), value.span());
     }
     let section = node.described(&REFERENCE).section()?;
     let env = section.take("env").and_then(|node| Some((node.text()?, node)));
@@ -126,7 +132,7 @@ fn environment(name: &str) -> Result<Option<String>, SecretError> {
 /// Whatever else is wrong with a literal secret, it must neither be repeated nor be put between
 /// quotes: it must go.
 pub(super) fn correct(errors: &mut [Issue], text: &str) {
-    let literals = literals(text);
+    let literals = literals(text, KEYS);
     let inside = |span: &Range<usize>| literals.iter().any(|literal| literal.contains(&span.start));
     for issue in errors.iter_mut().filter(|issue| issue.span.as_ref().is_some_and(inside)) {
         issue.message = NO_LITERALS.to_owned();
@@ -134,11 +140,70 @@ pub(super) fn correct(errors: &mut [Issue], text: &str) {
     }
 }
 
-/// Where `text` holds literals after a key of a secret, whatever the state of its TOML.
-pub(super) fn literals(text: &str) -> Vec<Range<usize>> {
+/// What must be covered in `text` whatever the state of its TOML: what follows a key of a secret,
+/// users and passwords and queries of URLs, and in its `damaged` parts the values of all keys that
+/// are not among the `known`.
+pub(super) fn suspicious(
+    text: &str,
+    damaged: &[Range<usize>],
+    known: &BTreeSet<&str>,
+) -> Vec<Range<usize>> {
+    let mut found = literals(text, KEYS);
+    // `?token=...` within a text ends with that text.
+    let within = |span: Range<usize>| match text[span.clone()].find('"') {
+        Some(end) if end > 0 => span.start..span.start + end,
+        _ => span,
+    };
+    found.extend(literals(text, ELSEWHERE).into_iter().map(within));
+    found.extend(in_urls(text));
+    found.extend(damaged.iter().flat_map(|part| foreign(text, part, known)));
+    found
+}
+
+/// A URL as it may be shown.
+pub(super) fn shown_url(url: &str) -> String {
+    cover(url, &in_urls(url))
+}
+
+/// Users and passwords, and queries, of all URLs in `text`.
+fn in_urls(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    for key in KEYS {
-        for (at, _) in text.match_indices(key) {
+    for (at, mark) in text.match_indices("://") {
+        let start = at + mark.len();
+        let rest = &text[start..];
+        let rest = &rest[..rest.find(['"', '\n', ' ', '\t']).unwrap_or(rest.len())];
+        found.extend(rest.rfind('@').map(|end| start..start + end));
+        found.extend(rest.find('?').map(|query| start + query + 1..start + rest.len()));
+    }
+    found
+}
+
+/// Values in a `part` that is no TOML, of keys that are not among the `known`.
+fn foreign(text: &str, part: &Range<usize>, known: &BTreeSet<&str>) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for (at, _) in text[part.clone()].match_indices('=') {
+        let at = part.start + at;
+        let part_of_key = |char: char| char.is_alphanumeric() || "-_\"'".contains(char);
+        let before = text[..at].trim_end();
+        let key = &before[before.trim_end_matches(part_of_key).len()..];
+        let header = before.lines().rev().find(|line| line.trim_start().starts_with('['));
+        let foreign = header.is_some_and(|header| FOREIGN.iter().any(|word| header.contains(word)));
+        let value = text[at + 1..].trim_start_matches([' ', '\t']);
+        if !value.starts_with('{') && (foreign || !known.contains(key.trim_matches(['"', '\'']))) {
+            let start = text.len() - value.len();
+            found.push(start..start + literal_length(value));
+        }
+    }
+    found
+}
+
+/// Where `text` holds literals after keys that end like one of `keys`, whatever the state of its
+/// TOML.
+fn literals(text: &str, keys: &[&str]) -> Vec<Range<usize>> {
+    let folded = text.to_ascii_lowercase();
+    let mut found = Vec::new();
+    for key in keys {
+        for (at, _) in folded.match_indices(key) {
             let rest = text[at + key.len()..].trim_start_matches(['"', '\'', ' ', '\t']);
             let Some(value) = rest.strip_prefix(['=', ':']).map(str::trim_start) else { continue };
             if value.starts_with('{') || value.starts_with('#') {
@@ -205,7 +270,7 @@ mod tests {
             ("password = { env = \"NAME\" }", "password = { env = \"NAME\" }"),
             ("# the password is elsewhere", "# the password is elsewhere"),
         ] {
-            assert_eq!(cover(text, &literals(text)), expected, "{text}");
+            assert_eq!(cover(text, &literals(text, KEYS)), expected, "{text}");
         }
     }
 
@@ -228,7 +293,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn covering_keeps_every_offset(text: String) {
-            let covered = cover(&text, &literals(&text));
+            let whole = 0..text.len();
+            let covered = cover(&text, &suspicious(&text, &[whole], &BTreeSet::new()));
             proptest::prop_assert_eq!(covered.len(), text.len());
         }
     }

@@ -3,12 +3,14 @@
 //! Owns the keys of every kind of store. Refuses to connect: what only the store can say is found at
 //! start. Invariant: a password is never in the settings, only where it is kept.
 
+use std::path::PathBuf;
+
 use crate::model::Secret;
 use crate::store::{DynamodbSettings, Kind, Limits, MysqlSettings, Settings, Timeouts, Tls};
 
 use super::describe::{Key, Shape, Table};
 use super::walk::{Node, Section};
-use super::{existing_file, secret};
+use super::{Places, existing_file, secret};
 
 /// The key of the stores.
 pub(super) const KEY: Key = Key::optional(
@@ -246,7 +248,24 @@ fn tls(node: &Node<'_>) -> Option<Tls> {
         });
     }
     let section = node.section()?;
-    section.take("ca").and_then(|node| existing_file(&node)).map(Tls::VerifiedBy)
+    section.take("ca").and_then(|node| authorities(&node)).map(Tls::VerifiedBy)
+}
+
+/// A file that holds certificates, as far as it can be read now.
+fn authorities(node: &Node<'_>) -> Option<PathBuf> {
+    let path = existing_file(node)?;
+    let read = node.walker.places == Places::Checked;
+    // What cannot be read was told by then.
+    let bytes = std::fs::read(&path).ok().filter(|_| read);
+    let begin = b"-----BEGIN CERTIFICATE-----";
+    if bytes.is_some_and(|bytes| !bytes.windows(begin.len()).any(|part| part == begin)) {
+        node.fault(
+            format!("{} holds no certificate in PEM form", path.display()),
+            "give a file with `-----BEGIN CERTIFICATE-----` in it",
+        );
+        return None;
+    }
+    Some(path)
 }
 
 fn warn_of_clear_text(section: &Section<'_>, settings: &MysqlSettings) {
@@ -291,14 +310,13 @@ fn timeouts(section: &Section<'_>) -> Timeouts {
     let Some(section) = section.take("timeouts").and_then(|node| node.section()) else {
         return base;
     };
-    let span = |name, base| section.take(name).and_then(|node| node.duration()).unwrap_or(base);
-    let timeouts = Timeouts {
-        connect: span("connect", base.connect),
-        read: span("read", base.read),
-        patience: span("patience", base.patience),
-    };
-    for (name, limit) in [("connect", timeouts.connect), ("read", timeouts.read)] {
-        if limit > timeouts.patience && section.gives(&[name, "patience"]) {
+    let span = |name, base| section.take(name).map_or(Some(base), |node| node.duration());
+    let (connect, read) = (span("connect", base.connect), span("read", base.read));
+    let patience = span("patience", base.patience);
+    for (name, limit) in [("connect", connect), ("read", read)] {
+        // What was refused is not compared with anything.
+        let (Some(limit), Some(patience)) = (limit, patience) else { continue };
+        if limit > patience && section.gives(&[name, "patience"]) {
             section.fault(
                 &[name, "patience"],
                 format!("`{name}` is longer than `patience`, which ends every request before"),
@@ -306,5 +324,9 @@ fn timeouts(section: &Section<'_>) -> Timeouts {
             );
         }
     }
-    timeouts
+    Timeouts {
+        connect: connect.unwrap_or(base.connect),
+        read: read.unwrap_or(base.read),
+        patience: patience.unwrap_or(base.patience),
+    }
 }

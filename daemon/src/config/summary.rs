@@ -3,6 +3,7 @@
 //! Owns the text that `driftd config check` prints. Refuses to say more than the settings do.
 //! Invariant: no secret is in it, only where secrets are kept.
 
+use super::secret::shown_url;
 use super::units::{show_duration, show_size};
 use super::{MappingSettings, PairingSettings, Settings, SideSettings};
 use crate::abort::{Condition, Mode};
@@ -64,7 +65,8 @@ fn store(settings: &store::Settings) -> (String, String) {
         }
         Kind::Dynamodb(dynamodb) => {
             let region = dynamodb.region.as_deref().unwrap_or("from the AWS default chain");
-            let endpoint = dynamodb.endpoint.as_ref().map(|url| format!(", endpoint {url}"));
+            let endpoint =
+                dynamodb.endpoint.as_ref().map(|url| format!(", endpoint {}", shown_url(url)));
             let profile = dynamodb.profile.as_ref().map(|name| format!(", profile {name}"));
             let (endpoint, profile) = (endpoint.unwrap_or_default(), profile.unwrap_or_default());
             format!("dynamodb, region {region}{endpoint}{profile}")
@@ -181,8 +183,8 @@ fn in_force(settings: &Settings) -> Vec<(String, String)> {
     let otlp = report.otlp.as_ref().map_or_else(
         || "nowhere, unless OTEL_EXPORTER_OTLP_* says so".to_owned(),
         |otlp| match otlp.protocol {
-            OtlpProtocol::Grpc => format!("{} over gRPC", otlp.endpoint),
-            OtlpProtocol::Http => format!("{} over HTTP", otlp.endpoint),
+            OtlpProtocol::Grpc => format!("{} over gRPC", shown_url(&otlp.endpoint)),
+            OtlpProtocol::Http => format!("{} over HTTP", shown_url(&otlp.endpoint)),
         },
     );
     let listen = settings.listen.map_or_else(|| "nowhere".to_owned(), |listen| listen.to_string());

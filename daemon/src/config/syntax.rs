@@ -18,7 +18,7 @@ pub(super) struct Repaired {
     /// What was wrong.
     pub issues: Vec<Issue>,
     /// What was blanked out.
-    pub damaged: Vec<String>,
+    pub damaged: Vec<Range<usize>>,
 }
 
 /// A file with more faults than this is not TOML; more messages would not help.
@@ -34,12 +34,12 @@ pub(super) fn repair(text: &str) -> Repaired {
         let part = broken_part(&repaired.text, at.start, first.message() == DUPLICATE);
         let issue = tell(first, &at, &part, text);
         repaired.issues.push(issue);
-        repaired.damaged.push(repaired.text[part.clone()].to_owned());
         repaired.text = blank(&repaired.text, &part);
+        repaired.damaged.push(part);
     }
     // What is left is of no use; its structure may be anything.
-    repaired.damaged.push(repaired.text.clone());
-    repaired.text = blank(&repaired.text, &(0..repaired.text.len()));
+    repaired.damaged.push(0..text.len());
+    repaired.text = blank(text, &(0..text.len()));
     repaired
 }
 

@@ -70,7 +70,7 @@ static LOG: Table = Table {
         Key::defaulted(
             "level",
             Shape::Choice(&["error", "warn", "info", "debug", "trace"]),
-            "the least severe level that is written",
+            "the least severe level that is written; `debug` and `trace` show what plugins log, which may hold values",
         ),
         Key::defaulted(
             "format",

@@ -31,7 +31,7 @@ pub(super) struct Walker {
     pub names: BTreeMap<&'static str, Vec<String>>,
     errors: RefCell<Vec<Issue>>,
     warnings: RefCell<Vec<Issue>>,
-    /// Literal secrets.
+    /// What must not be shown: literal secrets, and what may be some.
     covered: RefCell<Vec<Range<usize>>>,
     /// Names that were referred to.
     used: RefCell<BTreeSet<(&'static str, String)>>,
@@ -44,7 +44,7 @@ pub(super) struct Gathered {
     pub errors: Vec<Issue>,
     /// What is worth a word.
     pub warnings: Vec<Issue>,
-    /// Literal secrets.
+    /// What must not be shown: literal secrets, and what may be some.
     pub covered: Vec<Range<usize>>,
 }
 
@@ -65,8 +65,26 @@ impl Walker {
         self.warnings.borrow_mut().push(issue);
     }
 
-    pub(super) fn cover(&self, span: Range<usize>) {
-        self.covered.borrow_mut().push(span);
+    /// Covers every value within `value`, which stands at `span`, in whatever is shown of the file.
+    pub(super) fn cover(&self, value: &DeValue<'_>, span: Range<usize>) {
+        match value {
+            DeValue::Table(table) => {
+                table.iter().for_each(|(_, value)| self.cover(value.get_ref(), value.span()));
+            }
+            DeValue::Array(items) => {
+                items.iter().for_each(|item| self.cover(item.get_ref(), item.span()));
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => self.covered.borrow_mut().push(span),
+        }
+    }
+
+    /// Whether what stands at `span` is covered.
+    pub(super) fn is_covered(&self, span: &Range<usize>) -> bool {
+        self.covered.borrow().contains(span)
     }
 
     pub(super) fn is_used(&self, of: &'static str, name: &str) -> bool {
@@ -196,11 +214,8 @@ impl<'w> Section<'w> {
             let known: Vec<_> = self.table.keys.iter().map(|key| key.name).collect();
             let elsewhere = self.table.elsewhere.iter().find(|(other, _)| *other == name);
             let near = nearest(name, &known);
-            let secret =
-                near.iter().filter_map(|near| self.table.key(near)).any(|key| key.is_secret());
-            if secret {
-                self.walker.cover(value.span());
-            }
+            // Its key is enough to find it, and nobody knows what is in it.
+            self.walker.cover(value.get_ref(), value.span());
             let help = match (elsewhere, near.first()) {
                 (Some((_, help)), _) => (*help).to_owned(),
                 (None, Some(near)) => format!("did you mean `{near}`?"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::abort::{self, Mode};
 use crate::engine::{HookTiming, Job, Step};
-use crate::model::{CriterionState, Finding, Happening, HookJob, HookState, Moment, Saved};
+use crate::model::{Answer, CriterionState, Finding, Happening, HookJob, HookState, Moment, Saved};
 
 /// The longest wait between two tries of a hook.
 const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
@@ -238,23 +238,25 @@ impl Criteria {
     }
 
     /// A person arms a criterion again. Returns the answer.
-    pub(super) fn reset(&mut self, step: &mut Step<'_>, criterion: &str) -> String {
+    pub(super) fn reset(&mut self, step: &mut Step<'_>, criterion: &str) -> Answer {
         let Some(state) = self.states.get_mut(criterion) else {
             return match self.cancel(step, criterion) {
                 0 => self.unknown(criterion),
-                jobs => format!(
+                jobs => Ok(format!(
                     "the configuration no longer has criterion `{criterion}`; {jobs} of its hooks \
                      are not tried again"
-                ),
+                )),
             };
         };
         if state.tripped.is_none() {
-            return format!("criterion `{criterion}` is armed already");
+            return Ok(format!("criterion `{criterion}` is armed already"));
         }
         arm(state, step);
         step.decision.commit.criteria.push(state.clone());
         self.cancel(step, criterion);
-        format!("criterion `{criterion}` is armed again; what was confirmed before does not count")
+        Ok(format!(
+            "criterion `{criterion}` is armed again; what was confirmed before does not count"
+        ))
     }
 
     /// Lets go of the hooks that a criterion fired and that did not succeed yet. Returns how many.
@@ -272,23 +274,23 @@ impl Criteria {
     }
 
     /// A person wants a criterion's hooks to run as a test. Returns the answer.
-    pub(super) fn test(&mut self, step: &mut Step<'_>, criterion: &str) -> String {
+    pub(super) fn test(&mut self, step: &mut Step<'_>, criterion: &str) -> Answer {
         let found = self.settings.criteria.iter().find(|known| known.name == criterion);
         let Some(found) = found.cloned() else { return self.unknown(criterion) };
         if found.hooks.is_empty() {
-            return format!("criterion `{criterion}` has no hooks");
+            return Err(format!("criterion `{criterion}` has no hooks"));
         }
         let occurrence = step.happened(Happening::Tested {
             criterion: criterion.to_owned(),
             hooks: found.hooks.clone(),
         });
         self.fire(step, criterion, &found.hooks, (occurrence, true));
-        format!("{} hooks of criterion `{criterion}` are run as a test", found.hooks.len())
+        Ok(format!("{} hooks of criterion `{criterion}` are run as a test", found.hooks.len()))
     }
 
-    fn unknown(&self, criterion: &str) -> String {
+    fn unknown(&self, criterion: &str) -> Answer {
         let known: Vec<&str> = self.states.keys().map(String::as_str).collect();
-        format!("there is no criterion `{criterion}`; there are: {}", known.join(", "))
+        Err(format!("there is no criterion `{criterion}`; there are: {}", known.join(", ")))
     }
 }
 

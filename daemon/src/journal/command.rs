@@ -3,6 +3,7 @@
 //! Owns leaving a command and finding its answer. Refuses to carry anything out. Invariant: a command
 //! is left whether or not the daemon runs, and is answered in the transaction that carries it out.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
@@ -12,7 +13,7 @@ use crate::journal::error::JournalError;
 use crate::journal::file;
 use crate::journal::format::Form as _;
 use crate::journal::text::Word as _;
-use crate::model::{Command, Moment};
+use crate::model::{Answer, Command, Moment};
 
 impl Journal {
     /// Leaves `command` in the journal at `path` for its daemon, which may be running or not, and
@@ -35,13 +36,13 @@ impl Journal {
     ///
     /// # Errors
     /// If there is no journal, or it cannot be read.
-    pub fn answer(path: &Path, id: i64) -> Result<Option<String>, JournalError> {
+    pub fn answer(path: &Path, id: i64) -> Result<Option<Answer>, JournalError> {
         let connection = existing(path)?;
-        let answer = connection
+        let answer: Option<Option<String>> = connection
             .query_row("SELECT answer FROM commands WHERE id = ?1", [id], |row| row.get(0))
             .optional()
             .map_err(|error| JournalError::sqlite(path, "read an answer", error))?;
-        Ok(answer.flatten())
+        Ok(answer.flatten().map(read))
     }
 
     /// Commands that are not answered yet, in the order in which they were left. One that is not
@@ -60,14 +61,30 @@ impl Journal {
             match Command::from_json(&json) {
                 Ok(command) => commands.push((id, command)),
                 Err(error) => self.write("answer a command", |tx| {
-                    let answer = format!("not understood: {error}");
-                    tx.prepare_cached("UPDATE commands SET answer = ?2 WHERE id = ?1")?
-                        .execute((id, answer))?;
-                    Ok(())
+                    Ok(keep(tx, id, &Err(format!("not understood: {error}")))?)
                 })?,
             }
         }
         Ok(commands)
+    }
+}
+
+/// Keeps the answer to a command.
+pub(super) fn keep(tx: &Connection, id: i64, answer: &Answer) -> rusqlite::Result<()> {
+    let text = match answer {
+        Ok(done) => serde_json::json!({ "done": done }),
+        Err(refused) => serde_json::json!({ "refused": refused }),
+    };
+    tx.prepare_cached("UPDATE commands SET answer = ?2 WHERE id = ?1")?
+        .execute((id, text.to_string()))?;
+    Ok(())
+}
+
+fn read(text: String) -> Answer {
+    let forms: BTreeMap<String, String> = serde_json::from_str(&text).unwrap_or_default();
+    match forms.get("refused") {
+        Some(refused) => Err(refused.clone()),
+        None => Ok(forms.get("done").cloned().unwrap_or(text)),
     }
 }
 

@@ -381,12 +381,14 @@ fn commands_wait_for_the_daemon_and_get_its_answer() {
         .unwrap();
     let all = [(first, reset), (second, test), (third, ignore)];
     assert_eq!(journal.commands().unwrap(), all);
-    let answered = vec![(first, "done".to_owned()), (third, "no such finding".to_owned())];
+    let (done, refused) = (Ok("done".to_owned()), Err("no such finding".to_owned()));
+    let answered = vec![(first, done.clone()), (third, refused.clone())];
     journal.commit(&Commit { answered, ..Commit::default() }, &[]).unwrap();
     assert_eq!(journal.commands().unwrap(), all[1..2]);
-    assert_eq!(Journal::answer(path, first).unwrap().as_deref(), Some("done"));
+    assert_eq!(Journal::answer(path, first).unwrap(), Some(done));
+    assert_eq!(Journal::answer(path, third).unwrap(), Some(refused));
     assert_eq!(Journal::answer(path, second).unwrap(), None);
-    let strange = Journal::answer(path, third + 1).unwrap().unwrap();
+    let strange = Journal::answer(path, third + 1).unwrap().unwrap().unwrap_err();
     assert!(strange.starts_with("not understood"), "{strange}");
 }
 

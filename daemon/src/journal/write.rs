@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _};
 
+use crate::journal::command;
 use crate::journal::format::Form as _;
 use crate::journal::text::{Word as _, readable_key};
 use crate::model::{
@@ -82,8 +83,7 @@ pub(super) fn apply(
             .execute((&status.pairing, status.to_json()))?;
     }
     for (id, answer) in &commit.answered {
-        tx.prepare_cached("UPDATE commands SET answer = ?2 WHERE id = ?1")?
-            .execute((id, answer))?;
+        command::keep(tx, *id, answer)?;
     }
     numbers(tx, commit)
 }

@@ -35,8 +35,8 @@ pub struct Commit {
     pub hooks: Vec<HookJob>,
     /// How far pairings have come.
     pub status: Vec<PairingStatus>,
-    /// Commands that were carried out, with the answer.
-    pub answered: Vec<(i64, String)>,
+    /// Commands that were carried out, or refused, with the answer.
+    pub answered: Vec<(i64, Answer)>,
 }
 
 impl Commit {
@@ -46,6 +46,9 @@ impl Commit {
         *self == Self::default()
     }
 }
+
+/// What is said to a command: what was done, or why nothing was.
+pub type Answer = Result<String, String>;
 
 /// How a partition of a pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

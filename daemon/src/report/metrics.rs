@@ -199,11 +199,11 @@ const COUNTERS: [Read<u64>; 12] = [
 const GAUGES: [Read<f64>; 13] = [
     (metric::PARTITIONS, |snapshot| {
         floats(split(snapshot, attribute::PARTITION_STATE, |status| {
-            let over = status.done.saturating_add(status.unread_partitions);
+            // What was given up is done with, too.
             vec![
-                ("done", status.done),
+                ("done", status.done.saturating_sub(status.unread_partitions)),
                 ("unread", status.unread_partitions),
-                ("waiting", status.partitions.saturating_sub(over)),
+                ("waiting", status.partitions.saturating_sub(status.done)),
             ]
         }))
     }),

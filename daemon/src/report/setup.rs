@@ -314,13 +314,14 @@ fn endpoint(place: String, given: &str, path: Option<&str>) -> Result<String, Re
     Err(ReportError::Refused { place, value: shown(given), remedy })
 }
 
-/// An endpoint without the user and password that it may hold.
+/// An endpoint without the user, the password and the query that it may hold.
 fn shown(endpoint: &str) -> String {
-    match (endpoint.split_once("://"), endpoint.rfind('@')) {
+    let shown = match (endpoint.split_once("://"), endpoint.rfind('@')) {
         (Some((scheme, _)), Some(at)) => format!("{scheme}://***{}", &endpoint[at..]),
         (None, Some(at)) => format!("***{}", &endpoint[at..]),
         (_, None) => endpoint.to_owned(),
-    }
+    };
+    shown.split_once('?').map(|(before, _)| format!("{before}?***")).unwrap_or(shown)
 }
 
 /// `name=value,name=value`, percent-encoded. Values are secrets: no message shows them.

@@ -2,7 +2,8 @@
 //!
 //! Owns the pump: committed rows, in order, in batches, one batch at a time on a thread where it may
 //! block. Refuses to render events. Invariant: an event is marked as delivered only after the sink has
-//! acknowledged it, so each is delivered at least once.
+//! acknowledged it, so each is delivered at least once; where the journal itself is the sink, that is
+//! at once.
 
 use std::time::Duration;
 
@@ -25,11 +26,13 @@ pub(super) struct Delivery {
     /// The sink, while it does not write.
     sink: Option<Sink>,
     writing: Option<JoinHandle<Batch>>,
+    /// Whether there is a sink beside the journal.
     delivers: bool,
+    /// The sink went down with the thread that wrote to it.
+    lost: bool,
     reopen: bool,
     failures: u32,
     retry_at: Moment,
-    depth: u64,
 }
 
 /// A batch that ended.
@@ -54,16 +57,11 @@ impl Delivery {
             delivers: sink.delivers(),
             sink: Some(sink),
             writing: None,
+            lost: false,
             reopen: false,
             failures: 0,
             retry_at: Moment::default(),
-            depth: 0,
         }
-    }
-
-    /// Events that are committed and not delivered, as far as was counted.
-    pub(super) const fn depth(&self) -> u64 {
-        self.depth
     }
 
     /// The file must be opened again before the next batch.
@@ -77,13 +75,17 @@ impl Delivery {
 
     /// Begins to write what is due.
     pub(super) fn pump(&mut self, journal: &mut Journal, now: Moment) -> Result<(), JournalError> {
-        if !self.delivers || self.writing.is_some() || now < self.retry_at {
+        if self.lost || self.writing.is_some() || now < self.retry_at {
             return Ok(());
         }
         let events = journal.outbox(BATCH)?;
-        self.depth = events.len() as u64;
         if events.is_empty() {
             return Ok(());
+        }
+        if !self.delivers {
+            // They are where they are to be, and may go when their time is over.
+            let numbers: Vec<u64> = events.iter().map(|(number, _)| *number).collect();
+            return journal.delivered(&numbers);
         }
         let Some(mut sink) = self.sink.take() else { return Ok(()) };
         self.writing = Some(tokio::task::spawn_blocking(move || {
@@ -114,7 +116,8 @@ impl Delivery {
         loop {
             self.pump(journal, Moment(i64::MAX))?;
             if self.writing.is_none() {
-                return Ok(());
+                let more = !self.delivers && journal.outbox_depth()? > 0;
+                if more { continue } else { return Ok(()) }
             }
             let left = tokio::time::timeout(Duration::from_secs(5), self.next()).await;
             let Ok(delivered) = left else { return Ok(()) };
@@ -131,7 +134,7 @@ impl Delivered<'_> {
         let Self { delivery, batch } = self;
         let Some((sink, numbers, written)) = batch else {
             // The writing thread is gone and the sink with it; the events stay in the journal.
-            delivery.delivers = false;
+            delivery.lost = true;
             tracing::error!(target: "driftd", "the sink of drift events is lost; restart driftd");
             return Ok(false);
         };
@@ -143,7 +146,6 @@ impl Delivered<'_> {
         match written {
             Ok(()) => {
                 delivery.failures = 0;
-                delivery.depth = 0;
                 journal.delivered(&numbers)?;
                 Ok(true)
             }
@@ -165,5 +167,61 @@ fn reopen(sink: &mut Sink) {
     match sink.reopen() {
         Ok(()) => tracing::info!(target: "driftd", "the file of drift events was opened again"),
         Err(error) => tracing::error!(target: "driftd", "{error}: {}", error.source),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Commit, Happening, Occurrence};
+
+    fn happen(journal: &mut Journal, numbers: std::ops::RangeInclusive<u64>) {
+        let what = || Happening::Readable {
+            pairing: "users".to_owned(),
+            partition: None,
+            code: "store-unreachable".to_owned(),
+        };
+        let occurrence = |number| Occurrence { number, at: Moment(1), what: what() };
+        let occurrences: Vec<_> = numbers.map(occurrence).collect();
+        let events: Vec<_> = occurrences.iter().map(|one| (one.number, vec![b'x'; 500])).collect();
+        journal.commit(&Commit { occurrences, ..Commit::default() }, &events).unwrap();
+    }
+
+    #[tokio::test]
+    async fn events_that_stay_in_the_journal_leave_it_when_their_time_is_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = crate::journal::Settings {
+            path: directory.path().join("journal"),
+            retention: Duration::from_secs(1),
+            size_max: 1 << 20,
+        };
+        let mut journal = Journal::open(&settings, Moment(1)).unwrap();
+        let mut delivery = Delivery::open(&EventSink::Journal).unwrap();
+        happen(&mut journal, 1..=400);
+        delivery.pump(&mut journal, Moment(1)).unwrap();
+        assert_eq!(journal.outbox_depth().unwrap(), 144, "a batch at a time");
+        delivery.finish(&mut journal).await.unwrap();
+        assert_eq!(journal.outbox_depth().unwrap(), 0);
+        assert_eq!(journal.tidy(Moment(1)).unwrap().dropped, 0, "their time is not over");
+        assert_eq!(journal.tidy(Moment(1).after(settings.retention * 2)).unwrap().dropped, 400);
+        // Nor does what is young make the journal larger than it may be.
+        for round in 2..=30 {
+            happen(&mut journal, round * 200 + 1..=round * 200 + 200);
+            delivery.pump(&mut journal, Moment(1)).unwrap();
+            let tidied = journal.tidy(Moment(1)).unwrap();
+            assert!(!tidied.over && tidied.bytes <= settings.size_max, "{tidied:?}");
+        }
+    }
+
+    #[test]
+    fn events_that_no_sink_took_are_kept_and_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::in_memory().unwrap();
+        let sink = EventSink::File(directory.path().join("events"));
+        let mut delivery = Delivery::open(&sink).unwrap();
+        happen(&mut journal, 1..=400);
+        delivery.lost = true;
+        delivery.pump(&mut journal, Moment(1)).unwrap();
+        assert_eq!(journal.outbox_depth().unwrap(), 400);
     }
 }

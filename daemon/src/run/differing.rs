@@ -3,6 +3,8 @@
 //! Owns one reading of one partition for a person who asks. Refuses to settle, to write and to report:
 //! what it hands over may be lag. Invariant: what could not be read is handed over, too.
 
+use std::sync::Arc;
+
 use crate::api::Shared;
 use crate::check;
 use crate::config::Settings;
@@ -46,7 +48,7 @@ pub async fn differing(
     settings.report.otlp = None;
     let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
     let report = Report::start(&settings.report, identity, &|_name| None)?;
-    let shared = Shared::new(clock.shared(), report.metrics(), Vec::new());
+    let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), Vec::new()));
     let waiting =
         start::Waiting { purpose: Purpose::Verify, clock: &clock, signals, shared: &shared };
     let started = start::start(&settings, Supplied::default(), secrets, waiting).await;

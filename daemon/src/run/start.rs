@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use tokio::task::JoinSet;
 
 use crate::api::Shared;
 use crate::check::{Context, SideContext};
@@ -28,7 +29,11 @@ use crate::run::{Clock, Contexts, Purpose, Signals};
 use crate::store::{self, Read, Store, StoreError};
 
 /// The longest wait between two tries.
-const WAIT_MAX: Duration = Duration::from_secs(8);
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The longest wait of a command between two tries: somebody waits for its answer.
+const HASTY_WAIT_MAX: Duration = Duration::from_secs(8);
+/// How often it is said that driftd is alive.
+const BEAT: Duration = Duration::from_secs(5);
 /// How long one try may go on beyond the store's time for connecting, before a word is said about it.
 const TRY: Duration = Duration::from_secs(5);
 /// Rows of one side that a check holds at once, in partitions' worth: a partition that grew is read
@@ -46,8 +51,10 @@ pub struct Supplied {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A store answers that the configuration is wrong.
-    #[error("pairing `{pairing}`, {side}: {error}; {}", error.kind.remedy())]
+    #[error("{at}pairing `{pairing}`, {side}: {error}; {}", error.kind.remedy())]
     Wrong {
+        /// Where the file says it.
+        at: String,
         /// The pairing.
         pairing: String,
         /// The side.
@@ -59,25 +66,35 @@ pub enum StartError {
     /// A store does not answer, or refuses access.
     #[error("gave up after {} s: {error}; {}", after.as_secs(), error.kind.remedy())]
     Unanswered {
-        /// The store's patience.
+        /// How long it was asked.
         after: Duration,
         /// What it says, if anything.
         #[source]
         error: Box<StoreError>,
     },
     /// A store's own settings are unfit.
-    #[error("{error}; {}", error.kind.remedy())]
+    #[error("{at}{error}; {}", error.kind.remedy())]
     Store {
+        /// Where the file says it.
+        at: String,
         /// What is wrong.
         #[source]
         error: Box<StoreError>,
     },
     /// A plugin cannot be loaded.
-    #[error(transparent)]
-    Load(#[from] LoadError),
+    #[error("{at}{error}")]
+    Load {
+        /// Where the file says it.
+        at: String,
+        /// Why.
+        #[source]
+        error: Box<LoadError>,
+    },
     /// A plugin cannot be bound to a pairing.
-    #[error("pairing `{pairing}`: {error}")]
+    #[error("{at}pairing `{pairing}`: {error}")]
     Attach {
+        /// Where the file says it.
+        at: String,
         /// The pairing.
         pairing: String,
         /// Why.
@@ -85,21 +102,26 @@ pub enum StartError {
         error: Box<AttachError>,
     },
     /// The built-in mapping does not fit the relations.
-    #[error("pairing `{pairing}`, its mapping:\n  {}", issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))]
+    #[error("pairing `{pairing}`, its mapping:\n  {}", issues.join("\n  "))]
     Mapping {
         /// The pairing.
         pairing: String,
-        /// Everything that does not fit.
-        issues: Vec<PlanIssue>,
+        /// Everything that does not fit, each with its place in the file.
+        issues: Vec<String>,
     },
     /// The pairing cannot be read as it is.
-    #[error("pairing `{pairing}`: {why}")]
+    #[error("{at}pairing `{pairing}`: {why}")]
     Unreadable {
+        /// Where the file says it.
+        at: String,
         /// The pairing.
         pairing: String,
         /// Why, and what to do.
         why: String,
     },
+    /// Several of these.
+    #[error("{} faults\n{}", .0.len(), .0.iter().map(told).collect::<Vec<_>>().join("\n"))]
+    Several(Vec<Self>),
     /// The run was stopped before it began.
     #[error("stopped while stores were being connected")]
     Stopped,
@@ -108,11 +130,12 @@ pub enum StartError {
 impl StartError {
     /// Whether the configuration is at fault, rather than the world.
     #[must_use]
-    pub const fn is_configuration(&self) -> bool {
+    pub fn is_configuration(&self) -> bool {
         match self {
+            Self::Several(all) => all.iter().any(Self::is_configuration),
             Self::Wrong { .. }
             | Self::Store { .. }
-            | Self::Load(_)
+            | Self::Load { .. }
             | Self::Attach { .. }
             | Self::Mapping { .. }
             | Self::Unreadable { .. } => true,
@@ -121,12 +144,26 @@ impl StartError {
     }
 }
 
+/// An error with its causes, as far as it does not say them itself.
+fn told(error: &StartError) -> String {
+    let mut told = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !told.contains(&words) {
+            told = format!("{told}: {words}");
+        }
+        cause = next.source();
+    }
+    told
+}
+
 /// What waits, and who is told.
 pub(super) struct Waiting<'a> {
     pub(super) purpose: Purpose,
     pub(super) clock: &'a Clock,
     pub(super) signals: &'a Signals,
-    pub(super) shared: &'a Shared,
+    pub(super) shared: &'a Arc<Shared>,
 }
 
 /// Makes ready what `settings` describe.
@@ -136,16 +173,40 @@ pub(super) async fn start(
     secrets: &journal::Identity,
     waiting: Waiting<'_>,
 ) -> Result<(Contexts, Vec<Spec>), StartError> {
-    let stores = open(settings, supplied).await?;
-    let plugins = load(settings)?;
+    // Starting may take longer than a heart may stand still: plugins are compiled, stores are waited for.
+    let mut beating = JoinSet::new();
+    beating.spawn(beat(Arc::clone(waiting.shared), waiting.clock.clone()));
+    let mut refused = Vec::new();
+    let stores = open(settings, supplied, &mut refused).await;
+    let plugins = load(settings, &mut refused);
+    let binder = Binder { settings, plugins, secrets, clock: waiting.clock };
     let mut contexts = Vec::new();
     let mut specs = Vec::new();
     for pairing in &settings.pairings {
-        let source = describe(pairing, Side::Source, &stores, &waiting).await?;
-        let target = describe(pairing, Side::Target, &stores, &waiting).await?;
-        let (context, spec) = bind(pairing, (source, target), &plugins, (secrets, waiting.clock))?;
-        exported(&settings.report.fields, &context)?;
-        sample(&context).await;
+        let asked = Asked { settings, stores: &stores, waiting: &waiting };
+        let mut sides = Vec::new();
+        for side in [Side::Source, Side::Target] {
+            match asked.describe(pairing, side, refused.is_empty()).await {
+                Ok(described) => sides.extend(described),
+                Err(StartError::Stopped) => return Err(StartError::Stopped),
+                Err(error) => refused.push(error),
+            }
+        }
+        let Ok([source, target]) = <[Described<'_>; 2]>::try_from(sides) else { continue };
+        let probes = [Arc::clone(&source.probe), Arc::clone(&target.probe)];
+        let (context, spec) = match binder.bind(pairing, (source, target)) {
+            Ok(Some(bound)) => bound,
+            Ok(None) => continue,
+            Err(error) => {
+                refused.push(error);
+                continue;
+            }
+        };
+        // What is refused is told before more is asked of the stores.
+        if !refused.is_empty() {
+            continue;
+        }
+        sample(&context, &probes).await;
         tracing::info!(
             target: "driftd",
             pairing = pairing.name,
@@ -160,7 +221,19 @@ pub(super) async fn start(
         contexts.push(Arc::new(context));
         specs.push(spec);
     }
-    Ok((contexts, specs))
+    match refused.len() {
+        0 => Ok((contexts, specs)),
+        1 => Err(refused.remove(0)),
+        _ => Err(StartError::Several(refused)),
+    }
+}
+
+/// Says that driftd is alive, until it is dropped.
+async fn beat(shared: Arc<Shared>, clock: Clock) {
+    loop {
+        shared.beat(clock.now());
+        clock.sleep_until(clock.now().after(BEAT)).await;
+    }
 }
 
 type Stores = BTreeMap<String, Opened>;
@@ -172,7 +245,7 @@ struct Opened {
     patience: Duration,
 }
 
-async fn open(settings: &Settings, supplied: Supplied) -> Result<Stores, StartError> {
+async fn open(settings: &Settings, supplied: Supplied, refused: &mut Vec<StartError>) -> Stores {
     let patience = store::Timeouts::default().patience;
     let own = |(name, store): (String, Arc<dyn Store>)| {
         (name, Opened { probe: Arc::clone(&store), store, patience })
@@ -182,195 +255,324 @@ async fn open(settings: &Settings, supplied: Supplied) -> Result<Stores, StartEr
         if stores.contains_key(&described.name) {
             continue;
         }
-        let wrong = |error| StartError::Store { error: Box::new(error) };
         let patience = described.timeouts.patience;
         let mut hasty = described.clone();
         hasty.timeouts.patience = patience.min(hasty.timeouts.connect + TRY);
-        let store = store::open(described).await.map_err(wrong)?;
-        let probe = store::open(&hasty).await.map_err(wrong)?;
-        stores.insert(described.name.clone(), Opened { store, probe, patience });
+        match (store::open(described).await, store::open(&hasty).await) {
+            (Ok(store), Ok(probe)) => {
+                stores.insert(described.name.clone(), Opened { store, probe, patience });
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                let at = settings.lines.place(&format!("stores.{}", described.name));
+                refused.push(StartError::Store { at, error: Box::new(error) });
+            }
+        }
     }
-    Ok(stores)
+    stores
 }
 
-fn load(settings: &Settings) -> Result<BTreeMap<String, Loaded>, StartError> {
+fn load(settings: &Settings, refused: &mut Vec<StartError>) -> BTreeMap<String, Loaded> {
     if settings.plugins.is_empty() {
-        return Ok(BTreeMap::new());
+        return BTreeMap::new();
     }
     let host = Host::new();
     let mut loaded = BTreeMap::new();
     for plugin in &settings.plugins {
-        let code = host.load(plugin)?;
+        let code = match host.load(plugin) {
+            Ok(code) => code,
+            Err(error) => {
+                let at = settings.lines.place(&format!("plugins.{}.path", plugin.name));
+                refused.push(StartError::Load { at, error: Box::new(error) });
+                continue;
+            }
+        };
         tracing::info!(
             target: "driftd", plugin = plugin.name, digest = code.digest(), "plugin is loaded"
         );
         loaded.insert(plugin.name.clone(), code);
     }
-    Ok(loaded)
+    loaded
 }
 
 /// A side that was described.
 struct Described<'a> {
     settings: &'a SideSettings,
     store: Arc<dyn Store>,
+    /// The same store with less patience.
+    probe: Arc<dyn Store>,
     schema: RelationSchema,
 }
 
-async fn describe<'a>(
-    pairing: &'a PairingSettings,
-    side: Side,
-    stores: &Stores,
-    waiting: &Waiting<'_>,
-) -> Result<Described<'a>, StartError> {
-    let Waiting { purpose, clock, signals, shared } = waiting;
-    let settings = match side {
-        Side::Source => &pairing.source,
-        Side::Target => &pairing.target,
-    };
-    let Some(Opened { store, probe, patience }) = stores.get(&settings.store) else {
-        let why = format!("there is no store `{}`", settings.store);
-        return Err(StartError::Unreadable { pairing: pairing.name.clone(), why });
-    };
-    let begun = clock.now();
-    let mut wait = Duration::from_secs(1);
-    loop {
-        let mut stop = signals.stop.clone();
-        let described = tokio::select! {
-            described = probe.describe(&settings.relation) => described,
-            _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
+/// What the sides of pairings are described from.
+struct Asked<'a> {
+    settings: &'a Settings,
+    stores: &'a Stores,
+    waiting: &'a Waiting<'a>,
+}
+
+impl Asked<'_> {
+    /// Asks the store of a side for its relation; without `patience` only once. None: there is no such
+    /// store, because its settings were refused.
+    async fn describe<'a>(
+        &self,
+        pairing: &'a PairingSettings,
+        side: Side,
+        patience: bool,
+    ) -> Result<Option<Described<'a>>, StartError> {
+        let Waiting { purpose, clock, signals, shared } = self.waiting;
+        let settings = match side {
+            Side::Source => &pairing.source,
+            Side::Target => &pairing.target,
         };
-        let error = match described {
-            Ok(schema) => return Ok(Described { settings, store: Arc::clone(store), schema }),
-            Err(error) => Box::new(error),
-        };
-        if !error.kind.heals() {
-            return Err(StartError::Wrong { pairing: pairing.name.clone(), side, error });
-        }
-        // A daemon is there when the store is back; a command answers while somebody waits for it.
-        if *purpose == Purpose::Verify && clock.now().since(begun) + wait > *patience {
-            return Err(StartError::Unanswered { after: *patience, error });
-        }
-        let cause = error.source.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-        let what = format!("{error}{cause}; {}", error.kind.remedy());
-        tracing::warn!(target: "driftd", "{what}; trying again in {} s", wait.as_secs());
-        shared.set_unready(vec![what]);
-        shared.beat(clock.now());
-        tokio::select! {
-            () = clock.sleep_until(clock.now().after(wait)) => {}
-            _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
-        }
-        wait = (wait * 2).min(WAIT_MAX);
-    }
-}
-
-fn bind(
-    pairing: &PairingSettings,
-    (source, target): (Described<'_>, Described<'_>),
-    plugins: &BTreeMap<String, Loaded>,
-    (secrets, clock): (&journal::Identity, &Clock),
-) -> Result<(Context, Spec), StartError> {
-    let name = || pairing.name.clone();
-    let source_key = key_template(pairing, Side::Source, &source);
-    let target_key = key_template(pairing, Side::Target, &target);
-    let binding = Binding {
-        pairing: &pairing.name,
-        source: Place { schema: &source.schema, key: source_key.as_ref() },
-        target: Place { schema: &target.schema, key: target_key.as_ref() },
-    };
-    let mapper = mapper(pairing, &binding, plugins)?;
-    let plan = mapper.plan().clone();
-    let entity = &plan.entities[0];
-    let canon = Canon::new(entity, secrets.digest_key).map_err(|error: CanonError| {
-        StartError::Unreadable { pairing: name(), why: error.to_string() }
-    })?;
-    let entity_key: Vec<&str> = entity
-        .fields
-        .iter()
-        .filter(|field| field.role == Role::Key)
-        .map(|field| field.name.as_str())
-        .collect();
-    let facts = (facts(&source, source_key.as_ref()), facts(&target, target_key.as_ref()));
-    let reading = plan::reading(&facts.0, &facts.1, &entity_key)
-        .map_err(|error| StartError::Unreadable { pairing: name(), why: error.to_string() })?;
-    scannable(pairing, (&source, &facts.0), (&target, &facts.1), &reading)?;
-    let spec = Spec {
-        name: name(),
-        identity: mapper.identity(),
-        leads: Leads(pairing.leader),
-        reading,
-        plan: pairing.plan.clone(),
-        settle: pairing.settle.clone(),
-        seed: secrets.seed,
-        fields: canon.compared().map(str::to_owned).collect(),
-        invariants: mapper.invariants().to_vec(),
-        version_is_time: canon.version_is_time(),
-    };
-    let rows = pairing.plan.partition_rows;
-    let window = rows.get().saturating_mul(WINDOW);
-    let page = pairing.plan.page_rows;
-    let context = Context {
-        pairing: name(),
-        leads: Leads(pairing.leader),
-        source: side_context(source, &plan.source.relations[0], source_key.is_some(), page),
-        target: side_context(target, &plan.target.relations[0], target_key.is_some(), page),
-        mapper,
-        canon,
-        partition_rows: rows,
-        window_rows: NonZeroU32::new(window).unwrap_or(rows),
-        clock: Arc::from(clock.shared()),
-    };
-    Ok((context, spec))
-}
-
-/// Refuses names in `events.fields` that would never let anything out.
-fn exported(fields: &[String], context: &Context) -> Result<(), StartError> {
-    let pairing = &context.pairing;
-    let labels = context.mapper.plan().entities.iter().flat_map(|entity| &entity.fields);
-    let labels = labels.filter(|field| field.role == Role::Label).map(|field| field.name.as_str());
-    let invariants = context.mapper.invariants().iter().map(|invariant| invariant.id.as_str());
-    let known: Vec<_> = labels.chain(invariants).collect();
-    let named = fields.iter().filter_map(|field| field.split_once('.'));
-    match named.filter(|(of, _)| of == pairing).find(|(_, name)| !known.contains(name)) {
-        None => Ok(()),
-        Some((_, name)) => Err(StartError::Unreadable {
-            pairing: pairing.clone(),
-            why: format!(
-                "`events.fields` names `{pairing}.{name}`, but its mapping has no label and no \
-                 invariant of this name; it has {}",
-                match known.as_slice() {
-                    [] => "none at all".to_owned(),
-                    known => known.join(", "),
-                }
-            ),
-        }),
-    }
-}
-
-fn mapper(
-    pairing: &PairingSettings,
-    binding: &Binding<'_>,
-    plugins: &BTreeMap<String, Loaded>,
-) -> Result<Arc<dyn Mapper>, StartError> {
-    let name = || pairing.name.clone();
-    match &pairing.mapping {
-        MappingSettings::BuiltIn(settings) => {
-            let mapping = BuiltIn::new(settings, binding)
-                .map_err(|issues| StartError::Mapping { pairing: name(), issues })?;
-            Ok(Arc::new(mapping))
-        }
-        MappingSettings::Plugin(plugin) => {
-            let Some(loaded) = plugins.get(plugin) else {
-                let why = format!("there is no plugin `{plugin}`");
-                return Err(StartError::Unreadable { pairing: name(), why });
+        let Some(opened) = self.stores.get(&settings.store) else { return Ok(None) };
+        let hasty = *purpose == Purpose::Verify;
+        let begun = clock.now();
+        let mut wait = Duration::from_secs(1);
+        loop {
+            let mut stop = signals.stop.clone();
+            let described = tokio::select! {
+                described = opened.probe.describe(&settings.relation) => described,
+                _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
             };
-            let attached = loaded
-                .bind(binding)
-                .map_err(|error| StartError::Attach { pairing: name(), error: Box::new(error) })?;
-            for note in attached.notes {
-                tracing::info!(target: "driftd", pairing = pairing.name, plugin, "{note}");
+            let error = match described {
+                Ok(schema) => {
+                    let store = Arc::clone(&opened.store);
+                    let probe = Arc::clone(&opened.probe);
+                    return Ok(Some(Described { settings, store, probe, schema }));
+                }
+                Err(error) => Box::new(error),
+            };
+            if !error.kind.heals() {
+                let path = format!("pairings.{}.{side}.relation", pairing.name);
+                let at = self.settings.lines.place(&path);
+                return Err(StartError::Wrong { at, pairing: pairing.name.clone(), side, error });
             }
-            Ok(attached.mapper)
+            let waited = clock.now().since(begun);
+            // A daemon is there when the store is back; a command answers while somebody waits for it.
+            if !patience || hasty && waited + wait > opened.patience {
+                return Err(StartError::Unanswered { after: waited, error });
+            }
+            let cause = error.source.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+            let what = format!("{error}{cause}; {}", error.kind.remedy());
+            tracing::warn!(target: "driftd", "{what}; trying again in {} s", wait.as_secs());
+            shared.set_unready(vec![what]);
+            tokio::select! {
+                () = clock.sleep_until(clock.now().after(wait)) => {}
+                _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
+            }
+            wait = (wait * 2).min(if hasty { HASTY_WAIT_MAX } else { WAIT_MAX });
         }
+    }
+}
+
+/// A mapping, and the key templates of source and target.
+type Located = (Arc<dyn Mapper>, [Option<KeyTemplate>; 2]);
+
+/// What pairings are bound with.
+struct Binder<'a> {
+    settings: &'a Settings,
+    plugins: BTreeMap<String, Loaded>,
+    secrets: &'a journal::Identity,
+    clock: &'a Clock,
+}
+
+impl Binder<'_> {
+    /// Makes ready what checks and the engine need. None: there is no such plugin, because it was
+    /// refused.
+    fn bind(
+        &self,
+        pairing: &PairingSettings,
+        (source, target): (Described<'_>, Described<'_>),
+    ) -> Result<Option<(Context, Spec)>, StartError> {
+        let Some((mapper, [source_key, target_key])) = self.located(pairing, (&source, &target))?
+        else {
+            return Ok(None);
+        };
+        let plan = mapper.plan().clone();
+        let entity = &plan.entities[0];
+        let canon = Canon::new(entity, self.secrets.digest_key)
+            .map_err(|error: CanonError| self.unreadable(pairing, "mapping", error.to_string()))?;
+        let entity_key = entity.fields.iter().filter(|field| field.role == Role::Key);
+        let entity_key: Vec<&str> = entity_key.map(|field| field.name.as_str()).collect();
+        let facts = (facts(&source, source_key.as_ref()), facts(&target, target_key.as_ref()));
+        let reading = plan::reading(&facts.0, &facts.1, &entity_key)
+            .map_err(|error| self.unreadable(pairing, "", error.to_string()))?;
+        self.scannable(pairing, (&source, &facts.0), (&target, &facts.1), &reading)?;
+        self.exported(pairing, &*mapper)?;
+        let spec = Spec {
+            name: pairing.name.clone(),
+            identity: mapper.identity(),
+            leads: Leads(pairing.leader),
+            reading,
+            plan: pairing.plan.clone(),
+            settle: pairing.settle.clone(),
+            seed: self.secrets.seed,
+            fields: canon.compared().map(str::to_owned).collect(),
+            invariants: mapper.invariants().to_vec(),
+            version_is_time: canon.version_is_time(),
+        };
+        let rows = pairing.plan.partition_rows;
+        let window = rows.get().saturating_mul(WINDOW);
+        let page = pairing.plan.page_rows;
+        let context = Context {
+            pairing: pairing.name.clone(),
+            leads: Leads(pairing.leader),
+            source: side_context(source, &plan.source.relations[0], source_key.is_some(), page),
+            target: side_context(target, &plan.target.relations[0], target_key.is_some(), page),
+            mapper,
+            canon,
+            partition_rows: rows,
+            window_rows: NonZeroU32::new(window).unwrap_or(rows),
+            clock: Arc::from(self.clock.shared()),
+        };
+        Ok(Some((context, spec)))
+    }
+
+    /// The mapping, and the key templates with which each side is located. A template that nobody
+    /// wrote and that does not fit is none.
+    fn located(
+        &self,
+        pairing: &PairingSettings,
+        (source, target): (&Described<'_>, &Described<'_>),
+    ) -> Result<Option<Located>, StartError> {
+        let mut keys = [
+            key_template(pairing, Side::Source, source),
+            key_template(pairing, Side::Target, target),
+        ];
+        let derived = [source.settings.key.is_none(), target.settings.key.is_none()];
+        loop {
+            let binding = Binding {
+                pairing: &pairing.name,
+                source: Place { schema: &source.schema, key: keys[0].as_ref() },
+                target: Place { schema: &target.schema, key: keys[1].as_ref() },
+            };
+            let settings = match &pairing.mapping {
+                MappingSettings::Plugin(plugin) => {
+                    let attached = self.attach(pairing, plugin, &binding)?;
+                    return Ok(attached.map(|mapper| (mapper, keys)));
+                }
+                MappingSettings::BuiltIn(settings) => settings,
+            };
+            let issues = match BuiltIn::new(settings, &binding) {
+                Ok(mapping) => return Ok(Some((Arc::new(mapping), keys))),
+                Err(issues) => issues,
+            };
+            let mut retry = false;
+            for (side, prefix) in ["/source/key", "/target/key"].into_iter().enumerate() {
+                let unfit = issues.iter().any(|issue| issue.path.starts_with(prefix));
+                if unfit && derived[side] && keys[side].take().is_some() {
+                    retry = true;
+                }
+            }
+            if !retry {
+                let issues = issues.iter().map(|issue| self.placed(pairing, settings, issue));
+                let (pairing, issues) = (pairing.name.clone(), issues.collect());
+                return Err(StartError::Mapping { pairing, issues });
+            }
+        }
+    }
+
+    fn attach(
+        &self,
+        pairing: &PairingSettings,
+        plugin: &str,
+        binding: &Binding<'_>,
+    ) -> Result<Option<Arc<dyn Mapper>>, StartError> {
+        let Some(loaded) = self.plugins.get(plugin) else { return Ok(None) };
+        let attached = loaded.bind(binding).map_err(|error| StartError::Attach {
+            at: self.place(pairing, "plugin"),
+            pairing: pairing.name.clone(),
+            error: Box::new(error),
+        })?;
+        for note in attached.notes {
+            tracing::info!(target: "driftd", pairing = pairing.name, plugin, "{note}");
+        }
+        Ok(Some(attached.mapper))
+    }
+
+    /// Where the file says it of the pairing.
+    fn place(&self, pairing: &PairingSettings, path: &str) -> String {
+        self.settings.lines.place(&format!("pairings.{}.{path}", pairing.name))
+    }
+
+    /// What is wrong with a built-in mapping, with its line and its name in the file.
+    fn placed(
+        &self,
+        pairing: &PairingSettings,
+        settings: &builtin::Settings,
+        issue: &PlanIssue,
+    ) -> String {
+        let parts: Vec<&str> = issue.path.split('/').skip(1).collect();
+        let field = |index: &str| settings.fields.get(index.parse::<usize>().ok()?);
+        let path = match parts.as_slice() {
+            ["fields", index, rest @ ..] => {
+                let name = field(index).map_or(*index, |field| field.name.as_str());
+                [&["mapping", "fields", name], rest].concat().join(".")
+            }
+            ["ignore_source", ..] => "mapping.ignore.source".to_owned(),
+            ["ignore_target", ..] => "mapping.ignore.target".to_owned(),
+            [side @ ("source" | "target"), rest @ ..] => [&[*side], rest].concat().join("."),
+            _ => "mapping".to_owned(),
+        };
+        let help = issue.help.iter().map(|help| format!("; {help}")).collect::<String>();
+        format!("{}{path}: {}{help}", self.place(pairing, &path), issue.message)
+    }
+
+    fn unreadable(&self, pairing: &PairingSettings, path: &str, why: String) -> StartError {
+        let (at, pairing) = (self.place(pairing, path), pairing.name.clone());
+        StartError::Unreadable { at, pairing, why }
+    }
+
+    /// Refuses names in `events.fields` that would never let anything out.
+    fn exported(&self, pairing: &PairingSettings, mapper: &dyn Mapper) -> Result<(), StartError> {
+        let labels = mapper.plan().entities.iter().flat_map(|entity| &entity.fields);
+        let labels = labels.filter(|field| field.role == Role::Label);
+        let labels = labels.map(|field| field.name.as_str());
+        let invariants = mapper.invariants().iter().map(|invariant| invariant.id.as_str());
+        let known: Vec<_> = labels.chain(invariants).collect();
+        let named = self.settings.report.fields.iter().filter_map(|field| field.split_once('.'));
+        let mut named = named.filter(|(of, _)| *of == pairing.name);
+        let Some((_, name)) = named.find(|(_, name)| !known.contains(name)) else { return Ok(()) };
+        let why = format!(
+            "`events.fields` names `{}.{name}`, but its mapping has no label and no invariant of \
+             this name; it has {}",
+            pairing.name,
+            if known.is_empty() { "none at all".to_owned() } else { known.join(", ") }
+        );
+        let at = self.settings.lines.place("events.fields");
+        Err(StartError::Unreadable { at, pairing: pairing.name.clone(), why })
+    }
+
+    /// Refuses a relation that would have to be scanned by ranges and has no integer to cut by.
+    fn scannable(
+        &self,
+        pairing: &PairingSettings,
+        source: (&Described<'_>, &SideFacts),
+        target: (&Described<'_>, &SideFacts),
+        reading: &plan::Reading,
+    ) -> Result<(), StartError> {
+        use crate::model::Direction;
+        for direction in &reading.directions {
+            let (side, (described, facts)) = match direction {
+                Direction::Aligned | Direction::FromSource => ("source.relation", source),
+                Direction::FromTarget => ("target.relation", target),
+            };
+            if described.store.abilities().ranges && !facts.ranges {
+                let column = described.schema.key_columns().next();
+                let key = column.map_or_else(
+                    || "has no primary key".to_owned(),
+                    |column| format!("begins with `{}`, a {}", column.name, column.logical),
+                );
+                let why = format!(
+                    "store `{}`, relation `{}`: its primary key {key}; this version cuts relations \
+                     by an integer as the first column of their primary key",
+                    described.store.name(),
+                    described.schema.relation
+                );
+                return Err(self.unreadable(pairing, side, why));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -414,37 +616,6 @@ fn facts(described: &Described<'_>, key: Option<&KeyTemplate>) -> SideFacts {
     }
 }
 
-/// Refuses a relation that would have to be scanned by ranges and has no integer to cut by.
-fn scannable(
-    pairing: &PairingSettings,
-    source: (&Described<'_>, &SideFacts),
-    target: (&Described<'_>, &SideFacts),
-    reading: &plan::Reading,
-) -> Result<(), StartError> {
-    use crate::model::Direction;
-    for direction in &reading.directions {
-        let (described, facts) = match direction {
-            Direction::Aligned | Direction::FromSource => source,
-            Direction::FromTarget => target,
-        };
-        if described.store.abilities().ranges && !facts.ranges {
-            let column = described.schema.key_columns().next();
-            let key = column.map_or_else(
-                || "has no primary key".to_owned(),
-                |column| format!("begins with `{}`, a {}", column.name, column.logical),
-            );
-            let why = format!(
-                "store `{}`, relation `{}`: its primary key {key}; this version cuts relations by \
-                 an integer as the first column of their primary key",
-                described.store.name(),
-                described.schema.relation
-            );
-            return Err(StartError::Unreadable { pairing: pairing.name.clone(), why });
-        }
-    }
-    Ok(())
-}
-
 fn side_context(
     described: Described<'_>,
     plan: &RelationPlan,
@@ -462,14 +633,14 @@ fn side_context(
 
 /// Looks at a few items of schemaless relations: an attribute that none of them has is probably
 /// misspelt. A word of warning, never a refusal.
-async fn sample(context: &Context) {
-    for side in [Side::Source, Side::Target] {
+async fn sample(context: &Context, probes: &[Arc<dyn Store>; 2]) {
+    for (side, probe) in [Side::Source, Side::Target].into_iter().zip(probes) {
         let here = context.side(side);
         if !here.read.schema.open {
             continue;
         }
         let extent = Extent::Segment { index: 0, of: 1 };
-        let mut pages = here.store.scan(&here.read, &extent);
+        let mut pages = probe.scan(&here.read, &extent);
         // What cannot be read now is met, and told, by the first check.
         let Some(Ok(page)) = pages.next().await else { continue };
         if page.rows.rows == 0 {

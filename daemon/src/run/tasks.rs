@@ -45,12 +45,6 @@ impl Tasks {
         Self { contexts, hooks, journal, running: JoinSet::new(), obligations: Vec::new() }
     }
 
-    /// How many hooks run.
-    pub(super) fn hooks_running(&self) -> u64 {
-        let hooks = self.obligations.iter();
-        hooks.filter(|(_, obligation)| matches!(obligation, Obligation::Hook { .. })).count() as u64
-    }
-
     /// Starts a job.
     pub(super) fn start(
         &mut self,

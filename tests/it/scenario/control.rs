@@ -58,8 +58,9 @@ async fn criteria_are_tested_and_reset_and_findings_ignored_while_it_runs_and_wh
     let answer = scenario.json(&["abort", "test", "never"]).await;
     assert_eq!(answer["answered"], true, "{answer}");
     runs(1).await;
-    let refused = scenario.json(&["abort", "reset", "nevver"]).await;
-    assert!(refused["answer"].as_str().unwrap().contains("nevver"), "{refused}");
+    let refused = scenario.run(&["abort", "reset", "nevver"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("`nevver`"), "{refused:?}");
 
     // Negative on both sides: trips `money`.
     let negative = User { cents: -5, ..User::new(5) };

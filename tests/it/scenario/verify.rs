@@ -27,6 +27,12 @@ async fn the_exit_code_of_a_single_pass_says_what_it_found() {
     let said = scenario.run(&["verify", "--pairing", "trap"]).await;
     assert_eq!(said.code, Some(3), "unread is not same: {said:?}");
     assert!(said.err.contains("plugin `trap`"), "{said:?}");
+    let said = scenario.run(&["verify", "--pairing", "trap", "--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let unread = &json["unread"][0];
+    assert_eq!((&unread["pairing"], &unread["code"]), (&"trap".into(), &"plugin-trap".into()));
+    assert!(unread["count"].as_u64().unwrap() > 0, "{json}");
+    assert!(unread["what"].is_string() && unread["remedy"].is_string(), "{json}");
     let said = scenario.run(&["verify", "--pairing", "user"]).await;
     assert_eq!(said.code, Some(2), "{said:?}");
     scenario.change("events.jsonl\" }", "events.jsonl\" }\nfields = [\"users.tenants\"]");
@@ -38,7 +44,7 @@ async fn the_exit_code_of_a_single_pass_says_what_it_found() {
     shop.put_target(&User { cents: 1, ..User::new(9) }).await;
     let said = scenario.run(&only_users).await;
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.out.contains("mismatch") && said.out.contains("[9]"), "{said:?}");
+    assert!(said.out.contains("1 mismatch") && said.out.contains("[9]"), "{said:?}");
     let said = scenario.run(&["verify"]).await;
     assert_eq!(said.code, Some(1), "drift wins over unread: {said:?}");
     assert!(said.err.contains("plugin `trap`"), "and unread is told all the same: {said:?}");

@@ -178,7 +178,10 @@ impl<'w> Node<'w> {
                 None
             }
             Some(host) if !host.is_empty() && !text.contains(char::is_whitespace) => Some(text),
-            _ => self.none(),
+            _ => {
+                self.cover();
+                self.none()
+            }
         }
     }
 
@@ -312,6 +315,7 @@ impl<'w> Node<'w> {
             );
             issue.absent = Some("kind".to_owned());
             self.walker.error(issue);
+            self.cover_unknown(kinds);
             return None;
         };
         let found = kinds.iter().find(|(name, _)| given.get_ref().as_str() == Some(name));
@@ -321,6 +325,7 @@ impl<'w> Node<'w> {
             node.path = format!("{}.kind", self.path);
             node.value = given.get_ref();
             node.unknown_kind(&names);
+            self.cover_unknown(kinds);
         }
         found.map(|(name, table)| (*name, self.open(table)))
     }
@@ -343,16 +348,26 @@ impl<'w> Node<'w> {
         Self { shape, ..self.clone() }
     }
 
-    /// Covers the value in whatever is shown of the file.
+    /// Covers the value, and all that is in it, in whatever is shown of the file.
     pub(in crate::config) fn cover(&self) {
         if let Some(span) = &self.span {
-            self.walker.cover(span.clone());
+            self.walker.cover(self.value, span.clone());
         }
     }
 
     /// The same, to be reported at its key.
     pub(in crate::config) fn at_key(&self) -> Self {
         Self { span: self.anchor.clone().or_else(|| self.span.clone()), ..self.clone() }
+    }
+
+    /// Covers what no kind of table knows.
+    fn cover_unknown(&self, kinds: &[(&str, &'static super::Table)]) {
+        for (key, value) in self.value.as_table().into_iter().flat_map(|table| table.iter()) {
+            let name = key.get_ref().as_ref();
+            if name != "kind" && kinds.iter().all(|(_, table)| table.key(name).is_none()) {
+                self.walker.cover(value.get_ref(), value.span());
+            }
+        }
     }
 
     fn unknown_kind(&self, names: &[&str]) {
@@ -377,14 +392,19 @@ impl<'w> Node<'w> {
         None
     }
 
-    /// What the value is, in words. Texts and tables are not repeated: the place shows them.
+    /// What the value is, in words. What is long or may be a secret is not repeated: if it may be
+    /// seen, the place shows it.
     fn shown(&self) -> String {
+        let covered = self.span.as_ref().is_some_and(|span| self.walker.is_covered(span));
         match self.value {
+            value if covered => called(value).to_owned(),
             DeValue::Integer(integer) => integer.to_string(),
             DeValue::Float(float) => float.as_str().to_owned(),
             DeValue::Boolean(flag) => flag.to_string(),
             DeValue::String(text)
-                if text.chars().count() <= 40 && !matches!(self.shape, Shape::Secret) =>
+                if text.chars().count() <= 40
+                    && !text.contains("://")
+                    && !matches!(self.shape, Shape::Secret) =>
             {
                 format!("{text:?}")
             }

@@ -80,7 +80,7 @@ fn started(decision: &Decision) -> Vec<&str> {
 fn command(engine: &mut Engine, now: Moment, command: Command) -> (Decision, String) {
     let decision = engine.apply(now, Event::Commanded { id: 1, command });
     let answer = decision.commit.answered[0].1.clone();
-    (decision, answer)
+    (decision, answer.unwrap_or_else(|refused| refused))
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn fill(journal: &mut Journal, settings: &Settings) {
     }
     for at in [NOW, young, NOW] {
         let id = Journal::leave(&settings.path, &Command::Test { criterion: String::new() }, at);
-        commit.answered.push((id.unwrap(), "done".to_owned()));
+        commit.answered.push((id.unwrap(), Ok("done".to_owned())));
     }
     commit.answered.pop();
     journal.commit(&commit, &events).unwrap();

@@ -392,6 +392,14 @@ pub(in crate::journal) fn rendered(commit: &Commit) -> Vec<(u64, Vec<u8>)> {
     events.collect()
 }
 
+fn is_open(finding: &Finding) -> bool {
+    finding.status == FindingStatus::Open
+}
+
+fn is_wanted(job: &HookJob) -> bool {
+    matches!(job.state, HookState::Pending | HookState::Failed)
+}
+
 /// What commits add up to, said as plainly as can be.
 pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     let mut passes = BTreeMap::new();
@@ -453,16 +461,10 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
         suspects: suspects.into_values().collect(),
         crowds: crowds.into_values().collect(),
         last_finding: last(findings.keys().max()),
-        findings: findings
-            .into_values()
-            .filter(|finding| finding.status == FindingStatus::Open)
-            .collect(),
+        findings: findings.into_values().filter(is_open).collect(),
         criteria: criteria.into_values().collect(),
         last_hook: last(hooks.keys().max()),
-        hooks: hooks
-            .into_values()
-            .filter(|job| matches!(job.state, HookState::Pending | HookState::Failed))
-            .collect(),
+        hooks: hooks.into_values().filter(is_wanted).collect(),
         status: status.into_values().collect(),
         last_occurrence: last(occurrences.last()),
     }

@@ -125,7 +125,8 @@ impl<'a> PageBuilder<'a> {
                 match node.children.get(name.as_str()) {
                     Some(child) => self.visit(child, value),
                     None if node.quiet => {}
-                    None => self.note(node.number, name),
+                    // Members of a map may be named by data.
+                    None => self.note(node.number, "*"),
                 }
             }
         } else if let AttributeValue::L(elements) = value {

@@ -59,7 +59,8 @@ impl Selection {
             node.quiet = true;
         }
         for name in &read.ignored {
-            selection.node(name)?.quiet = true;
+            // What lies in a map is told, and so ignored, as `/map/*`.
+            selection.node(name.strip_suffix("/*").unwrap_or(name))?.quiet = true;
         }
         selection.root.hush();
         Ok(selection)
