@@ -37,4 +37,4 @@ pub use outcome::{
 pub use partition::{Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};
 pub use secret::{Secret, SecretError};
-pub use value::{CborError, Number, NumberError, Value, cbor};
+pub use value::{CELL_VALUES_MAX, CborError, JsonError, Number, NumberError, Value, cbor};

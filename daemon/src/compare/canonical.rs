@@ -7,7 +7,7 @@
 use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{
-    Batch, Buffer, Column, Digest, EntityDef, Facets, Key, Logical, Moment, Number, Role, Rule,
+    Batch, Buffer, CELL_VALUES_MAX, Column, Digest, EntityDef, Facets, Key, Logical, Moment, Number, Role, Rule,
     Value, Version, cbor,
 };
 
@@ -456,22 +456,16 @@ impl Field {
             Logical::Time => cbor::time(out, self.small(column, row)?),
             Logical::Set => {
                 let labels = self.str(cells, row)?;
+                if labels.bytes().filter(|byte| *byte == b',').count() >= CELL_VALUES_MAX {
+                    return Err(self.wrong("more labels than a cell may have"));
+                }
                 let members = labels.split(',').filter(|label| !label.is_empty());
                 let encoded = members.map(|label| Value::Text(label.to_owned()).to_cbor());
                 cbor::set(out, encoded.collect());
             }
             Logical::Json => {
-                let json = serde_json::from_slice(self.bytes(column, row)?);
-                let json = json.map_err(|error| {
-                    self.wrong(format!(
-                        "not JSON at line {}, column {}",
-                        error.line(),
-                        error.column()
-                    ))
-                })?;
-                let value =
-                    Value::from_json(&json).map_err(|error| self.wrong(error.to_string()))?;
-                value.encode(out);
+                let value = Value::parse_json(self.bytes(column, row)?);
+                value.map_err(|error| self.wrong(error.to_string()))?.encode(out);
             }
             Logical::Value => self.dynamic(self.bytes(column, row)?, out)?,
         }

@@ -14,7 +14,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use crate::model::{Buffer, Column, ColumnBuilder, Logical, Number, NumberError, Value, cbor};
+use crate::model::{
+    Buffer, Column, ColumnBuilder, JsonError, Logical, Number, NumberError, Value, cbor,
+};
 use crate::plugin::calendar;
 
 /// How cells of one type become cells of a field.
@@ -366,9 +368,10 @@ fn cast_tree(tree: Value, to: Logical) -> Result<Cell<'static>, Loss> {
 }
 
 fn json(bytes: &[u8]) -> Result<Cell<'static>, Loss> {
-    let json: serde_json::Value =
-        serde_json::from_slice(bytes).map_err(|_syntax| Loss::from("a text that is no JSON"))?;
-    Value::from_json(&json).map(from_value).map_err(|wide| Cow::Owned(wide.to_string()))
+    Value::parse_json(bytes).map(from_value).map_err(|wrong| match wrong {
+        JsonError::Syntax { .. } => Loss::from("a text that is no JSON"),
+        JsonError::TooMany | JsonError::Number(_) => Cow::Owned(wrong.to_string()),
+    })
 }
 
 fn labels(text: &str) -> Value {
