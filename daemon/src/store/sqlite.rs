@@ -129,7 +129,7 @@ impl Sqlite {
     async fn page(&self, read: &Read, scan: Scan) -> Result<Option<(Page, Scan)>, StoreError> {
         let (asked, limit) = (read.clone(), self.governor.page_rows(read.page_rows));
         let work = move |connection: &Connection| {
-            let table = Table::read(connection, &asked.schema.relation)?;
+            let table = Table::still(connection, &asked.schema)?;
             let mut scan = scan;
             if scan.range.until.is_none() {
                 // What is written behind it later waits for the next scan, or none might end.
@@ -174,7 +174,7 @@ impl Sqlite {
         for chunk in positions.chunks(FETCH_MAX) {
             let (asked, part) = (read.clone(), keys.take(chunk));
             let work = move |connection: &Connection| {
-                let table = Table::read(connection, &asked.schema.relation)?;
+                let table = Table::still(connection, &asked.schema)?;
                 let pages = table.fetch(&asked, &part)?;
                 let mut cost = Cost::default();
                 pages.iter().for_each(|page: &Page| cost.add(page.cost));

@@ -9,6 +9,7 @@ use mysql_async::Value;
 use super::table::{ColumnKind, Table};
 use super::wire::{self, Shape};
 use crate::model::{Batch, Range};
+use crate::store::identity::assert_key;
 use crate::store::{Read, StoreErrorKind as Kind};
 
 /// Keys of one fetch statement. Few sizes, so that few statements are prepared: what is left over
@@ -36,11 +37,14 @@ pub(super) struct Chunk {
 
 impl<'a> Reader<'a> {
     /// # Errors
-    /// If a column is not there, or cannot be read, or there is no primary key.
+    /// If a column is not there, or cannot be read, or there is no primary key, or another one than
+    /// `read` knows.
     pub(super) fn new(table: &'a Table, read: &Read) -> Result<Self, Kind> {
         if table.key.is_empty() {
             return Err(no_key());
         }
+        let key = table.key_columns().map(|column| (column.name.as_str(), column.logical));
+        assert_key(&read.schema, key)?;
         let mut reader = Self { table, shape: Shape::default(), select: String::new() };
         let mut expressions = Vec::new();
         for column in read.schema.key_columns() {
@@ -156,9 +160,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The asked keys in chunks of one statement each. Keys that no row can have are left out.
+    ///
+    /// # Panics
+    /// If they are no keys of this relation, which is a bug of the caller.
     pub(super) fn chunks(&self, keys: &Batch) -> Vec<Chunk> {
         let asked: Vec<_> = self.table.key_columns().collect();
-        let fits = keys.columns.len() == asked.len();
+        assert!(keys.rows == 0 || keys.columns.len() == asked.len(), "keys of another relation");
         let values = |row: usize| -> Option<Vec<Value>> {
             let columns = asked.iter().zip(&keys.columns).zip(&self.shape.keys);
             let value = |((column, cells), place): ((&&super::table::TableColumn, _), &usize)| {
@@ -167,9 +174,8 @@ impl<'a> Reader<'a> {
             };
             columns.map(value).collect()
         };
-        let rows = if fits { keys.rows } else { 0 };
         let possible: Vec<_> =
-            (0..rows).filter_map(|row| values(row).map(|values| (row, values))).collect();
+            (0..keys.rows).filter_map(|row| values(row).map(|values| (row, values))).collect();
         let most = self.sizes().last().copied().unwrap_or(1);
         possible
             .chunks(most)

@@ -26,6 +26,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::cells::{self, Pages};
 use super::trouble;
 use crate::model::{Batch, ColumnDef, Logical, Range, RelationSchema};
+use crate::store::identity::assert_key;
 use crate::store::near::nearest;
 use crate::store::{Page, Read, StoreErrorKind as Kind};
 
@@ -62,6 +63,14 @@ impl<'c> Table<'c> {
         let relation = relation.to_owned();
         let schema = RelationSchema { relation, columns, key, open: false };
         Ok(Self { connection, schema, declared })
+    }
+
+    /// The table as it is now, if it has the key that it was described with.
+    pub(super) fn still(connection: &'c Connection, schema: &RelationSchema) -> Result<Self, Kind> {
+        let table = Self::read(connection, &schema.relation)?;
+        let key = table.schema.key_columns();
+        assert_key(schema, key.map(|column| (column.name.as_str(), column.logical)))?;
+        Ok(table)
     }
 
     pub(super) fn schema(self) -> RelationSchema {
