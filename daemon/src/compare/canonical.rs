@@ -7,8 +7,8 @@
 use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{
-    Batch, Buffer, CELL_VALUES_MAX, Column, Digest, EntityDef, Facets, Key, Logical, Moment, Number, Role, Rule,
-    Value, Version, cbor,
+    Batch, Buffer, CELL_VALUES_MAX, Column, Digest, EntityDef, Facets, Key, Logical, Moment,
+    Number, Role, Rule, Value, Version, cbor,
 };
 
 /// A cell has no canonical value. Names the field and what is wrong, never the value.
@@ -264,7 +264,7 @@ impl Canon {
                 Value::Timestamp(micros) | Value::DateTime(micros) => Number::from(micros),
                 _ => return None,
             },
-            _ => Number::from(column.integer(row)?),
+            _ => Number::from(column.whole(row)?),
         };
         Some(Version(number))
     }
@@ -439,7 +439,9 @@ impl Field {
                 1 => cbor::bool(out, true),
                 _ => return Err(self.wrong("a boolean that is neither 0 nor 1")),
             },
-            Logical::Integer => cbor::integer(out, self.integer(column, row)?),
+            Logical::Integer => {
+                cbor::integer(out, column.whole(row).ok_or_else(|| self.layout())?);
+            }
             Logical::Float => {
                 let Buffer::Float64(values) = &column.values else { return Err(self.layout()) };
                 cbor::float(out, values[row]);

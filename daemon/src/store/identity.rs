@@ -70,7 +70,8 @@ impl Asked {
 /// What makes two cells of a key the same key: numbers by value, everything else by its bytes. The
 /// server compares by collation, which calls more things equal.
 fn append(out: &mut Vec<u8>, column: &Column, logical: Logical, row: usize) {
-    if let Some(integer) = column.integer(row) {
+    let whole = logical == Logical::Integer;
+    if let Some(integer) = if whole { column.whole(row) } else { column.integer(row) } {
         out.extend_from_slice(&integer.to_be_bytes());
     } else if let Buffer::Float64(values) = &column.values {
         // The server calls both zeros equal.

@@ -105,7 +105,11 @@ impl Sqlite {
             let done = work(&open.connection)?;
             Ok((done, open))
         });
-        let done = done.await.unwrap_or_else(|ended| Err(Kind::Answer(ended.to_string())));
+        let done = done.await.unwrap_or_else(|ended| {
+            // What a panic says may hold values.
+            let what = if ended.is_panic() { "reading panicked" } else { "reading was cancelled" };
+            Err(Kind::Answer(what.to_owned()))
+        });
         match done {
             Ok(((answer, cost), open)) => {
                 self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);

@@ -223,7 +223,7 @@ impl Conversion {
             return builder.finish();
         }
         if self.to == Logical::Integer {
-            return write_integers(cells, lose);
+            return write_integers(cells);
         }
         let mut builder = match self.to {
             Logical::Float => ColumnBuilder::float64(cells.len()),
@@ -395,32 +395,12 @@ fn write_labels(tree: &Value, out: &mut Vec<u8>) {
     out.extend_from_slice(labels.join(",").as_bytes());
 }
 
-fn write_integers(cells: &[Cell<'_>], mut lose: impl FnMut(usize, Loss)) -> Column {
+fn write_integers(cells: &[Cell<'_>]) -> Column {
     let whole = |cell: &Cell<'_>| match cell {
         Cell::Number(number) => number.to_integer(),
         _ => None,
     };
-    // A column has one layout; an integer above the signed range makes it unsigned.
-    let unsigned = cells.iter().filter_map(whole).any(|whole| i64::try_from(whole).is_err());
-    let mut builder = if unsigned {
-        ColumnBuilder::uint64(cells.len())
-    } else {
-        ColumnBuilder::int64(cells.len())
-    };
-    for (row, cell) in cells.iter().enumerate() {
-        match whole(cell) {
-            None => builder.push_null(),
-            Some(whole) => match (u64::try_from(whole), i64::try_from(whole)) {
-                (Ok(value), _) if unsigned => builder.push_u64(value),
-                (_, Ok(value)) if !unsigned => builder.push_i64(value),
-                _ => {
-                    lose(row, Cow::Borrowed("a negative integer beside one above 2^63"));
-                    builder.push_null();
-                }
-            },
-        }
-    }
-    builder.finish()
+    Column::of_integers(&cells.iter().map(whole).collect::<Vec<_>>())
 }
 
 fn encode(cell: &Cell<'_>, out: &mut Vec<u8>) {

@@ -79,8 +79,8 @@ fn check_column(
                 }
             })
         }
-        (Logical::Json, Buffer::Bytes(_)) => check_cells(column, rows, |row, bytes| {
-            match Value::parse_json(bytes) {
+        (Logical::Json, Buffer::Bytes(_)) => {
+            check_cells(column, rows, |row, bytes| match Value::parse_json(bytes) {
                 Ok(_) => Ok(()),
                 Err(JsonError::Syntax { .. }) => Err("is no JSON text"),
                 Err(JsonError::TooMany) => Err(TOO_MANY),
@@ -88,8 +88,8 @@ fn check_column(
                     unmappable.push((row, format!("field `{}`: {wide}", field.name)));
                     Ok(())
                 }
-            }
-        }),
+            })
+        }
         (Logical::Value, Buffer::Bytes(_)) => {
             check_cells(column, rows, |_, bytes| match Value::decode(bytes) {
                 Ok(_) => Ok(()),
@@ -98,7 +98,7 @@ fn check_column(
             })
         }
         (logical, values) => {
-            Err(format!("layout {} where the field is of type {logical}", layout(values)))
+            Err(format!("layout {} where the field is of type {logical}", values.layout()))
         }
     }
 }
@@ -157,15 +157,6 @@ fn check_cells(
 
 fn number(bytes: &[u8]) -> Result<Number, NumberError> {
     Number::parse(std::str::from_utf8(bytes).map_err(|_utf8| NumberError::Syntax)?)
-}
-
-const fn layout(values: &Buffer) -> &'static str {
-    match values {
-        Buffer::Int64(_) => "int64",
-        Buffer::UInt64(_) => "uint64",
-        Buffer::Float64(_) => "float64",
-        Buffer::Bytes(_) => "bytes",
-    }
 }
 
 #[cfg(test)]
