@@ -541,6 +541,12 @@ async fn wide_rows_bound_a_page_by_bytes() {
         assert_eq!(ids, (1..=40).map(Some).collect::<Vec<_>>());
         let largest = pages.iter().map(|page| page.cost.bytes).max().unwrap();
         assert!(largest <= 6_000_000, "a page of {largest} bytes");
+        // What was learned of the rows bounds fetches, too.
+        let keys: Vec<i64> = (1..=40).collect();
+        let fetched = store.fetch(&read, &integer_keys(&keys), Care::Ordinary).await;
+        let statements: u64 = fetched.pages.iter().map(|page| page.cost.requests).sum();
+        let rows: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
+        assert_eq!((rows, statements), (40, 40));
     }
 }
 

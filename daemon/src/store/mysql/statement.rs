@@ -159,11 +159,11 @@ impl<'a> Reader<'a> {
         conditions.concat() + &"))".repeat(key.len() - 1)
     }
 
-    /// The asked keys in chunks of one statement each. Keys that no row can have are left out.
+    /// The asked keys with their positions, last first. Keys that no row can have are left out.
     ///
     /// # Panics
     /// If they are no keys of this relation, which is a bug of the caller.
-    pub(super) fn chunks(&self, keys: &Batch) -> Vec<Chunk> {
+    pub(super) fn asked(&self, keys: &Batch) -> Vec<(usize, Vec<Value>)> {
         let asked: Vec<_> = self.table.key_columns().collect();
         assert!(keys.rows == 0 || keys.columns.len() == asked.len(), "keys of another relation");
         let values = |row: usize| -> Option<Vec<Value>> {
@@ -174,16 +174,16 @@ impl<'a> Reader<'a> {
             };
             columns.map(value).collect()
         };
-        let possible: Vec<_> =
-            (0..keys.rows).filter_map(|row| values(row).map(|values| (row, values))).collect();
-        let most = self.sizes().last().copied().unwrap_or(1);
-        possible
-            .chunks(most)
-            .map(|chunk| Chunk {
-                positions: chunk.iter().map(|(row, _)| *row).collect(),
-                params: chunk.iter().flat_map(|(_, values)| values.iter().cloned()).collect(),
-            })
-            .collect()
+        (0..keys.rows).rev().filter_map(|row| values(row).map(|values| (row, values))).collect()
+    }
+
+    /// Takes the keys of the next statement, of about `most` rows; none: none is left.
+    pub(super) fn chunk(&self, asked: &mut Vec<(usize, Vec<Value>)>, most: u64) -> Option<Chunk> {
+        let fits = |size: &&usize| u64::try_from(**size).is_ok_and(|size| size <= most);
+        let size = self.sizes().iter().rev().find(fits).copied().unwrap_or(1);
+        let taken = asked.split_off(asked.len().saturating_sub(size));
+        let (positions, params): (Vec<_>, Vec<_>) = taken.into_iter().rev().unzip();
+        (!positions.is_empty()).then(|| Chunk { positions, params: params.concat() })
     }
 
     /// The statement that fetches a chunk.
