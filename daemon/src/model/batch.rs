@@ -431,21 +431,6 @@ impl ColumnBuilder {
         self.note(false);
     }
 
-    /// Appends row `row` of `column`, which has the same layout.
-    #[inline]
-    pub fn push_from(&mut self, column: &Column, row: usize) {
-        if !column.is_valid(row) {
-            self.push_null();
-            return;
-        }
-        match &column.values {
-            Buffer::Int64(values) => self.push_i64(values[row]),
-            Buffer::UInt64(values) => self.push_u64(values[row]),
-            Buffer::Float64(values) => self.push_f64(values[row]),
-            Buffer::Bytes(values) => self.push_bytes(values.get(row)),
-        }
-    }
-
     /// Appends rows `rows` of `column`, which has the same layout.
     ///
     /// # Panics
@@ -554,7 +539,7 @@ mod tests {
             let taken = batch.take(&indices);
             for (column, taken) in batch.columns.iter().zip(&taken.columns) {
                 let mut builder = ColumnBuilder::like(&column.values, 0);
-                indices.iter().for_each(|&index| builder.push_from(column, index));
+                indices.iter().for_each(|&index| builder.extend_from(column, index..index + 1));
                 prop_assert_eq!(taken, &builder.finish());
             }
         }
