@@ -3,7 +3,10 @@
 use futures::FutureExt;
 
 use super::*;
-use crate::model::{ColumnDef, Logical, Number, Range, RelationSchema, Role, State, Value};
+use crate::model::{
+    Asked, ColumnDef, Logical, Look, Number, Range, RelationSchema, Role, Sighting, State,
+    StoreKey, Value,
+};
 use crate::plugin::builtin::{BuiltIn, Field, Settings};
 use crate::plugin::template::{KeyTemplate, Template};
 use crate::plugin::{Binding, Place};
@@ -108,8 +111,87 @@ fn text(text: &str) -> Value {
 const WHOLE: Extent = Extent::Range(Range { from: None, until: None });
 
 fn checked(pair: &Pair, direction: Direction) -> Outcome {
-    let partition = Partition { number: 0, extent: WHOLE, direction };
+    part_checked(pair, direction, WHOLE)
+}
+
+fn part_checked(pair: &Pair, direction: Direction, extent: Extent) -> Outcome {
+    let partition = Partition { number: 0, extent, direction };
     check(&pair.context, &partition, 100, Moment(1)).now_or_never().unwrap()
+}
+
+/// A source without a key template: its rows have numbers of their own.
+fn one_way() -> Pair {
+    let fields = [("k", Role::Key, None), ("v", Role::Compared, None)];
+    let source = [("id", Logical::Integer), ("k", Logical::Integer), ("v", Logical::Integer)];
+    let target = [("k", Logical::Integer), ("v", Logical::Integer)];
+    let given = |columns, key| Given { columns, key };
+    pair(&given(&source, None), &given(&target, Some("{k}")), &fields)
+}
+
+fn asked(seen: &Sighting) -> Asked {
+    let (source_at, target_at) = (seen.source_at.clone(), seen.target_at.clone());
+    Asked { key: seen.key.clone(), source_at, target_at }
+}
+
+fn looked(pair: &Pair, asked: &[Asked]) -> Look {
+    look(&pair.context, asked, Moment(1)).now_or_never().unwrap()
+}
+
+#[test]
+fn a_key_that_is_gone_from_a_side_that_cannot_be_searched_is_not_said_to_lack() {
+    let pair = one_way();
+    let source = |id, v| row(&[("id", int(id)), ("k", int(1)), ("v", int(v))]);
+    pair.source.put("things", source(5, 1));
+    pair.target.put("things", row(&[("k", int(1)), ("v", int(2))]));
+    let outcome = checked(&pair, Direction::FromSource);
+    let [seen] = outcome.suspects.as_slice() else { panic!("{:?}", outcome.suspects) };
+    let asked = [asked(seen)];
+    assert_eq!(looked(&pair, &asked).sightings.len(), 1);
+
+    pair.source.delete("things", &[int(5)]);
+    pair.source.put("things", source(9, 2));
+    let look = looked(&pair, &asked);
+    assert_eq!(look.sightings, []);
+    assert_eq!(look.unread.len(), 1);
+    assert_eq!(look.unread[0].1.code, Fault::GONE);
+
+    // With the target's row gone, too, both sides agree.
+    pair.target.delete("things", &[int(1)]);
+    assert!(looked(&pair, &asked).sightings[0].agrees());
+}
+
+#[test]
+fn a_place_that_is_no_key_any_more_is_unread() {
+    let pair = one_way();
+    pair.source.put("things", row(&[("id", int(5)), ("k", int(1)), ("v", int(1))]));
+    pair.target.put("things", row(&[("k", int(1)), ("v", int(2))]));
+    let outcome = checked(&pair, Direction::FromSource);
+    let mut asked = asked(&outcome.suspects[0]);
+    asked.target_at = vec![StoreKey(Value::List(vec![text("1"), int(2)]).to_cbor().into())];
+    let look = looked(&pair, &[asked]);
+    assert_eq!(look.sightings, []);
+    assert_eq!(look.unread[0].1.code, "place-unknown");
+}
+
+#[test]
+fn what_a_check_holds_is_bounded_in_bytes() {
+    let fields = [("id", Role::Key, None), ("t", Role::Compared, None)];
+    let columns = [("id", Logical::Integer), ("t", Logical::Text)];
+    let given = || Given { columns: &columns, key: Some("{id}") };
+    let pair = pair(&given(), &given(), &fields);
+    let large = text(&"x".repeat(5 << 20));
+    for id in 1..=10 {
+        let row = row(&[("id", int(id)), ("t", large.clone())]);
+        pair.source.put("things", row.clone());
+        pair.target.put("things", row);
+    }
+    for direction in [Direction::Aligned, Direction::FromSource] {
+        let first = checked(&pair, direction);
+        let rest = first.rest.expect("50 MiB are more than a check holds");
+        let second = part_checked(&pair, direction, rest);
+        assert_eq!((second.rest, first.same + second.same), (None, 10), "{direction:?}");
+        assert!(first.same >= 5, "{} at {direction:?}", first.same);
+    }
 }
 
 #[test]

@@ -423,6 +423,7 @@ impl Pairing {
         step.decision.commit.passes.push(PassState { extents: Vec::new(), ..frame.state.clone() });
         if unread == 0 {
             self.close_incidents(step);
+            self.resolve_gone(step, began);
         }
         let pairing = self.spec.name.clone();
         step.happened(Happening::PassCompleted { pairing, pass, began, compared, unread });
