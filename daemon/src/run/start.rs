@@ -110,8 +110,9 @@ impl StartError {
     #[must_use]
     pub const fn is_configuration(&self) -> bool {
         match self {
+            // What the environment did not tell in time it may tell at the next start.
+            Self::Store { error } => !error.kind.heals(),
             Self::Wrong { .. }
-            | Self::Store { .. }
             | Self::Load(_)
             | Self::Attach { .. }
             | Self::Mapping { .. }
