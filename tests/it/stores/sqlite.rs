@@ -193,6 +193,46 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
     }
 }
 
+#[tokio::test]
+async fn rows_without_a_key_are_told_and_not_passed_over() {
+    let file = in_file();
+    let sql = "CREATE TABLE t (a INTEGER, b INTEGER, PRIMARY KEY (a, b));
+        INSERT INTO t VALUES (1, 1), (NULL, 2)";
+    file.writer.execute_batch(sql).unwrap();
+    let error = file.store.split("t", NonZeroU32::new(10).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind.code(), "store-unfit");
+    assert!(error.to_string().contains("\"a\" is null"), "{error}");
+}
+
+#[tokio::test]
+async fn a_statement_that_crawls_is_interrupted() {
+    let file = in_file();
+    // Half a minute's work at the least, row by row. The column comes last, or writing would do it, too.
+    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+        INSERT INTO t SELECT i FROM n;
+        ALTER TABLE t ADD COLUMN
+            v INTEGER GENERATED ALWAYS AS (length(hex(zeroblob(5000000 + id)))) VIRTUAL";
+    file.writer.execute_batch(sql).unwrap();
+    let settings = store::Settings {
+        name: "source".to_owned(),
+        kind: store::Kind::Sqlite { path: file.directory.path().join("a.db") },
+        limits: Limits::default(),
+        timeouts: Timeouts { patience: Duration::from_millis(300), ..Timeouts::default() },
+    };
+    let hasty = store::open(&settings).await.unwrap();
+    let read = Read {
+        schema: hasty.describe("t").await.unwrap(),
+        columns: vec!["v".to_owned()],
+        ignored: Vec::new(),
+        page_rows: NonZeroU32::new(10_000).unwrap(),
+    };
+    let extent = Extent::Range(Range { from: None, until: None });
+    let first = hasty.scan(&read, &extent).next().await.unwrap();
+    assert_eq!(first.map(|page| page.rows.rows).unwrap_err().kind.code(), "store-timeout");
+    hasty.describe("t").await.unwrap();
+}
+
 fn integers(values: &[i64]) -> Column {
     let mut column = ColumnBuilder::int64(values.len());
     values.iter().for_each(|value| column.push_i64(*value));

@@ -84,6 +84,18 @@ impl<'c> Table<'c> {
         self.ask(&filter, Vec::new())
     }
 
+    /// Refuses a table with rows that no range holds: SQLite lets a key be null unless it is declared
+    /// otherwise. Nulls of the other key columns are met by scans.
+    pub(super) fn assert_no_null(&self) -> Result<(), Kind> {
+        let (column, from) = (self.first()?, quote(&self.schema.relation));
+        let sql = format!("SELECT 1 FROM {from} WHERE {column} IS NULL LIMIT 1");
+        let found = self.connection.prepare_cached(&sql).and_then(|mut probe| probe.exists([]));
+        if !found.map_err(|error| trouble(&error))? {
+            return Ok(());
+        }
+        Err(Kind::Unfit(format!("key column {column} is null in a row, which no range holds")))
+    }
+
     /// The first key that begins a new extent after `rows` rows from `from` on.
     pub(super) fn probe(&self, from: i64, rows: u32) -> Result<Option<i64>, Kind> {
         let column = self.first()?;
