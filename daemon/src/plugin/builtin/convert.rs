@@ -73,7 +73,8 @@ impl Conversion {
                 matches!(to, L::DateTime) || matches!(to, L::Timestamp) && self.declared
             }
             (L::Set, to) => matches!(to, L::Set),
-            (L::Binary, to) => matches!(to, L::Binary),
+            // A bit: BIT(1) is a byte that is 0 or 1.
+            (L::Binary, to) => matches!(to, L::Binary) || matches!(to, L::Boolean) && self.declared,
             (L::Date, to) => matches!(to, L::Date),
             (L::Time, to) => matches!(to, L::Time),
             (L::Json, to) => matches!(to, L::Json),
@@ -143,6 +144,10 @@ impl Conversion {
                 _ => Err(no("a date-time without time zone", to)),
             },
             Cell::Bytes(_) if to == Logical::Binary => Ok(cell),
+            Cell::Bytes(bytes) if to == Logical::Boolean => match bytes.as_ref() {
+                [bit @ (0 | 1)] => Ok(Cell::Bool(*bit == 1)),
+                _ => Err(Cow::Borrowed("binary that is no single bit")),
+            },
             Cell::Date(_) if to == Logical::Date => Ok(cell),
             Cell::Time(_) if to == Logical::Time => Ok(cell),
             Cell::Bytes(_) => Err(no("binary", to)),
