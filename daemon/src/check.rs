@@ -16,6 +16,8 @@ mod keys;
 mod look;
 mod lookup;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::fmt;

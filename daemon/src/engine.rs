@@ -11,6 +11,8 @@ mod findings;
 mod pairing;
 mod passes;
 mod suspects;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -33,10 +33,10 @@ pub use mapping::{
 pub use moment::Moment;
 pub use name::{Leads, Side};
 pub use outcome::{
-    Asked, Cost, DriftKind, Facets, Fault, Invariants, Key, Look, Member, Outcome, Reading,
-    Sighting, Span, SpanKind, State, StoreKey, Unread, Version, Violation,
+    Asked, Cost, DriftKind, Facets, Fault, Key, Look, Member, Outcome, Reading, Sighting, Span,
+    SpanKind, State, StoreKey, Unread, Version, Violation,
 };
 pub use partition::{Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};
 pub use secret::{Secret, SecretError};
-pub use value::{CborError, Number, NumberError, Value, cbor};
+pub use value::{CELL_VALUES_MAX, CborError, JsonError, Number, NumberError, Value, cbor};

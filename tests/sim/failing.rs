@@ -135,10 +135,10 @@ fn a_single_pass_finds_what_is_there_and_ends() {
 fn incidents(sim: &Sim) -> (Vec<String>, Vec<String>) {
     let mut all = (Vec::new(), Vec::new());
     for (_, _, what) in &sim.record.occurrences {
-        match what {
-            Happening::Unread { fault, .. } => all.0.push(fault.code.to_owned()),
-            Happening::Readable { code, .. } => all.1.push(code.clone()),
-            _ => {}
+        if let Happening::Unread { fault, .. } = what {
+            all.0.push(fault.code.to_owned());
+        } else if let Happening::Readable { code, .. } = what {
+            all.1.push(code.clone());
         }
     }
     all

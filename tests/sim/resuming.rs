@@ -136,9 +136,9 @@ fn what_another_mapping_or_a_removed_pairing_left_behind_is_let_go() {
     let open: Vec<u64> = saved.findings.iter().map(|finding| finding.id).collect();
     assert_eq!(open.len(), 10);
     let superseded = |decision: &Decision| -> Vec<u64> {
-        let happened = decision.commit.occurrences.iter().filter_map(|one| match &one.what {
-            Happening::Superseded(finding) => Some(finding.id),
-            _ => None,
+        let happened = decision.commit.occurrences.iter().filter_map(|one| {
+            let Happening::Superseded(finding) = &one.what else { return None };
+            Some(finding.id)
         });
         happened.collect()
     };

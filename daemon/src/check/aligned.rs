@@ -52,7 +52,7 @@ async fn scan(window: &mut Window<'_>, side: Side, range: Range) -> Scanned {
     let here = context.side(side);
     let mut pages = here.store.scan(&here.read, &extent);
     let mut rows = 0;
-    let (mut first, mut last) = (None, None);
+    let (mut first, mut last, mut full) = (None, None, None);
     while let Some(page) = pages.next().await {
         let page = match page {
             Ok(page) => page,
@@ -66,14 +66,13 @@ async fn scan(window: &mut Window<'_>, side: Side, range: Range) -> Scanned {
         last = page.keys.columns[0].integer(newest).or(last);
         rows += page.keys.rows as u64;
         window.absorb_or_hole(side, page);
-        if rows >= window.rows_max() && first < last {
+        // Of one key alone the window holds whatever there is, or reading would not go on.
+        if window.is_full(&[side], rows) && first < last {
+            full = last;
             break;
         }
     }
     window.read_span(side, began, rows);
-    match last {
-        // A full window may have ended with the last row, too; then the rest is found empty.
-        Some(last) if rows >= window.rows_max() && first < Some(last) => Scanned::Until(last),
-        _ => Scanned::Whole,
-    }
+    // A full window may have ended with the last row, too; then the rest is found empty.
+    full.map_or(Scanned::Whole, Scanned::Until)
 }

@@ -4,7 +4,7 @@
 //! entities. Invariant: decoding what was encoded gives the same key columns.
 
 use crate::model::{
-    Batch, Bitmap, Buffer, Column, ColumnBuilder, Logical, Number, RelationSchema, StoreKey, Value,
+    Batch, Column, ColumnBuilder, Logical, Number, RelationSchema, StoreKey, Value,
 };
 
 /// The durable form of the primary key in row `row` of `keys`.
@@ -15,7 +15,8 @@ pub(super) fn encode(schema: &RelationSchema, keys: &Batch, row: usize) -> Store
 }
 
 fn value(logical: Logical, column: &Column, row: usize) -> Value {
-    if let Some(integer) = column.integer(row) {
+    let whole = logical == Logical::Integer;
+    if let Some(integer) = if whole { column.whole(row) } else { column.integer(row) } {
         return Value::Number(Number::from(integer));
     }
     let Some(bytes) = column.bytes(row) else { return Value::Null };
@@ -87,7 +88,7 @@ fn fits(value: &Value, logical: Logical) -> bool {
     }
 }
 
-/// A column of values that fit. Integers are signed unless one of them needs the last bit.
+/// A column of values that fit.
 #[expect(clippy::wildcard_enum_match_arm, reason = "nothing but these can be in a key")]
 fn column(values: Vec<Value>, logical: Logical) -> Column {
     let number = |value: &Value| {
@@ -111,14 +112,8 @@ fn column(values: Vec<Value>, logical: Logical) -> Column {
         }
         return builder.finish();
     }
-    let wholes: Vec<i128> = values.iter().filter_map(|value| number(value)?.to_integer()).collect();
-    match wholes.iter().map(|whole| i64::try_from(*whole)).collect::<Result<Vec<_>, _>>() {
-        Ok(signed) => Column { validity: Bitmap::default(), values: Buffer::Int64(signed) },
-        Err(_) => {
-            let unsigned = wholes.iter().map(|whole| u64::try_from(*whole).unwrap_or_default());
-            Column { validity: Bitmap::default(), values: Buffer::UInt64(unsigned.collect()) }
-        }
-    }
+    let whole = |value: &Value| number(value)?.to_integer();
+    Column::of_integers(&values.iter().map(whole).collect::<Vec<_>>())
 }
 
 /// Whether row `row` of `one` and row `other` of `two` are the same key. Columns of decimals are
@@ -134,7 +129,7 @@ pub(super) fn same(schema: &RelationSchema, one: (&Batch, usize), two: (&Batch, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ColumnDef;
+    use crate::model::{Bitmap, Buffer, ColumnDef};
 
     #[test]
     fn decoding_undoes_encoding() {
@@ -151,8 +146,12 @@ mod tests {
             key: vec![0, 1, 2, 3],
             open: false,
         };
-        for integers in [Buffer::Int64(vec![-1, 7]), Buffer::UInt64(vec![7, u64::MAX])] {
-            let mut columns = vec![Column { validity: Bitmap::default(), values: integers }];
+        let integers = [Buffer::Int64(vec![-1, 7]), Buffer::UInt64(vec![7, u64::MAX])];
+        let mut integers =
+            integers.map(|values| Column { validity: Bitmap::default(), values }).to_vec();
+        integers.push(Column::of_integers(&[Some(-5), Some(u64::MAX.into())]));
+        for integers in integers {
+            let mut columns = vec![integers];
             for cells in [["x", "é"], ["1.5", "-30"], ["", "b"]] {
                 let mut builder = ColumnBuilder::bytes(2);
                 cells.iter().for_each(|cell| builder.push_bytes(cell.as_bytes()));

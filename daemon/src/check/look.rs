@@ -1,13 +1,14 @@
 //! One more look at some keys.
 //!
 //! Owns [`look`]: leader, follower, and where they agree the leader again. Refuses to judge.
-//! Invariant: each asked key is sighted or unread, never both and never neither.
+//! Invariant: each asked key is sighted or unread, never both and never neither; and what is said not
+//! to be there was looked for wherever it may be.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::tell::{Entries, first};
 use crate::check::window::{Sides, Window};
-use crate::check::{Context, keys, plugin_fault, store_fault};
+use crate::check::{Context, SideContext, keys, plugin_fault, store_fault};
 use crate::model::{
     Asked, Batch, Fault, Key, Look, Moment, Side, Sighting, SpanKind, State, StoreKey,
 };
@@ -91,6 +92,9 @@ async fn read(
     let here = context.side(side);
     let began = (context.clock)();
     let (batch, kept) = keys::decode(&here.read.schema, &due);
+    let foreign = due.iter().enumerate().filter(|(at, _)| kept.binary_search(at).is_err());
+    let fault = foreign_key(side, &here.read.schema.relation);
+    faults.of_mut(side).extend(foreign.map(|(_, at)| (at.clone(), fault.clone())));
     let fetched = here.store.fetch(&here.read, &batch, Care::Consistent).await;
     window.add_cost(side, fetched.cost);
     for (positions, error) in &fetched.unread {
@@ -103,9 +107,13 @@ async fn read(
         let page_keys = page.keys.clone();
         if let Err(error) = window.absorb(side, page) {
             let fault = plugin_fault(Some(side), &error);
-            let lost =
-                (0..page_keys.rows).map(|row| keys::encode(&here.read.schema, &page_keys, row));
-            faults.of_mut(side).extend(lost.map(|at| (at, fault.clone())));
+            let encoded = |row| keys::encode(&here.read.schema, &page_keys, row);
+            let mut lost: Vec<StoreKey> = (0..page_keys.rows).map(encoded).collect();
+            if lost.iter().any(|at| due.binary_search(at).is_err()) {
+                // The store writes a key otherwise than it was asked for, so which it is is unknown.
+                lost.clone_from(&due);
+            }
+            faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
         }
     }
     window.span(SpanKind::Read(side), began, due.len() as u64);
@@ -205,12 +213,47 @@ fn sighted(
                 if let Some(Ok(violations)) = violations {
                     sighting.violations = violations;
                 }
-                Ok(sighting)
+                match gone(window.context, &sighting) {
+                    Some(fault) => Err(fault),
+                    None => Ok(sighting),
+                }
             }
         };
         looked.push(found);
     }
     looked
+}
+
+/// Why nothing can be said of a key that one side holds, if the other cannot be searched for it and
+/// no longer holds it where it was: it may have got another place there.
+fn gone(context: &Context, seen: &Sighting) -> Option<Fault> {
+    let lacks = |side: &Side| {
+        let there = matches!(seen.state(side.other()), State::Present(_));
+        there && *seen.state(*side) == State::Absent && !context.side(*side).locatable
+    };
+    let side = [Side::Source, Side::Target].into_iter().find(lacks)?;
+    let SideContext { store, read, .. } = context.side(side);
+    Some(Fault {
+        side: Some(side),
+        what: format!(
+            "store `{}`, relation `{}`: a key is no longer where it was, and without `{side}.key` \
+             it cannot be searched for",
+            store.name(),
+            read.schema.relation
+        ),
+        remedy: format!("the next pass tells; give `{side}.key` if the mapping allows it"),
+        code: Fault::GONE,
+    })
+}
+
+/// What is said of a place that is no key of the relation.
+fn foreign_key(side: Side, relation: &str) -> Fault {
+    Fault {
+        side: Some(side),
+        what: format!("relation `{relation}`: a place that was noted is no key of it any more"),
+        remedy: "its primary key has changed: begin with a new journal".to_owned(),
+        code: "place-unknown",
+    }
 }
 
 type Violated = BTreeMap<usize, Result<Vec<crate::model::Violation>, Fault>>;
@@ -283,7 +326,7 @@ async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting,
         .iter()
         .filter_map(|&at| looked[at].as_ref().ok())
         .map(|seen| {
-            let at = |side| if side == leader { places_of(seen, side) } else { Vec::new() };
+            let at = |side| if side == leader { seen.places(side).clone() } else { Vec::new() };
             Asked {
                 key: seen.key.clone(),
                 source_at: at(Side::Source),
@@ -312,20 +355,6 @@ async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting,
         let places = places.at[position].of(leader);
         let lost = places.iter().any(|place| faults.of(leader).contains_key(place));
         let (now, _) = window.state(leader, &entries, places);
-        seen.steady = !lost && alike(&now, seen.state(leader));
-    }
-}
-
-fn places_of(seen: &Sighting, side: Side) -> Vec<StoreKey> {
-    match side {
-        Side::Source => seen.source_at.clone(),
-        Side::Target => seen.target_at.clone(),
-    }
-}
-
-fn alike(one: &State, two: &State) -> bool {
-    match (one, two) {
-        (State::Present(one), State::Present(two)) => one.entity == two.entity,
-        (one, two) => one == two,
+        seen.steady = !lost && now.is_like(seen.state(leader));
     }
 }

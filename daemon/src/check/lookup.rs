@@ -28,29 +28,45 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
                 break;
             }
         };
-        let last = page.keys.rows.checked_sub(1).and_then(|row| page.keys.columns[0].integer(row));
-        rows += page.keys.rows as u64;
-        held += page.keys.rows as u64;
-        window.read_span(side, began, rows);
-        counterparts(window, side, page).await;
-        if held < window.rows_max() {
-            continue;
-        }
-        match (extent, last) {
-            // Only a key of one column may be cut behind its last value: else that value may go on.
-            (Extent::Range(range), Some(last)) if here.read.schema.key.len() == 1 => {
-                let from = Some(last.saturating_add(1));
-                if range.until.is_none_or(|until| from < Some(until)) {
-                    window.outcome.rest = Some(Extent::Range(Range { from, ..range }));
-                }
-                return;
+        let mut left = Some(page);
+        while let Some(mut page) = left.take() {
+            left = cut(&mut page, window.portion(side.other()));
+            let newest = page.keys.rows.checked_sub(1);
+            let last = newest.and_then(|row| page.keys.columns[0].integer(row));
+            rows += page.keys.rows as u64;
+            held += page.keys.rows as u64;
+            window.read_span(side, began, rows);
+            counterparts(window, side, page).await;
+            if !window.is_full(&[side, side.other()], held) {
+                continue;
             }
-            _ => {
-                window.compare();
-                held = 0;
+            match (extent, last) {
+                // Only a key of one column may be cut behind its last value: else that may go on.
+                (Extent::Range(range), Some(last)) if here.read.schema.key.len() == 1 => {
+                    let from = Some(last.saturating_add(1));
+                    if range.until.is_none_or(|until| from < Some(until)) {
+                        window.outcome.rest = Some(Extent::Range(Range { from, ..range }));
+                    }
+                    return;
+                }
+                _ => {
+                    window.compare();
+                    held = 0;
+                }
             }
         }
     }
+}
+
+/// Cuts `page` behind its first `rows` rows. Returns what follows; what it cost stays with the first.
+fn cut(page: &mut Page, rows: usize) -> Option<Page> {
+    if page.keys.rows <= rows {
+        return None;
+    }
+    let (first, rest): (Vec<_>, Vec<_>) = (0..page.keys.rows).partition(|row| *row < rows);
+    let rest = Page { keys: page.keys.take(&rest), rows: page.rows.take(&rest), ..Page::default() };
+    (page.keys, page.rows) = (page.keys.take(&first), page.rows.take(&first));
+    Some(rest)
 }
 
 /// Maps a page, locates its entities on the other side, and fetches them.

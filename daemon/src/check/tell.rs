@@ -5,13 +5,14 @@
 //! counted in a crowd, or is unread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 
 use crate::check::window::{Tells, Window};
 use crate::check::{keys, plugin_fault};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
-    Batch, Column, ColumnBuilder, Digest, DriftKind, Facets, Key, Member, Side, Sighting, SpanKind,
-    State, StoreKey, Violation,
+    Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Facets, FieldDef, Key, Logical,
+    Member, Side, Sighting, SpanKind, State, StoreKey, Violation,
 };
 use crate::plugin::{Pairs, PluginError};
 
@@ -499,7 +500,6 @@ impl Window<'_> {
         for (number, chunk) in pairs.chunks(PAIRS_MAX).enumerate() {
             match self.check_pairs(chunk) {
                 Ok(found) => {
-                    self.outcome.invariants.pairs += chunk.len() as u64;
                     for (pair, violation) in found {
                         violations.entry(pair).or_insert_with(Vec::new).push(violation);
                     }
@@ -532,6 +532,13 @@ impl Window<'_> {
         let target = gather(target, &target_entries, layout);
         let source_present: Vec<bool> = source_entries.iter().map(Option::is_some).collect();
         let target_present: Vec<bool> = target_entries.iter().map(Option::is_some).collect();
+        let fields = &self.context.mapper.plan().entities[0].fields;
+        if pairs.len() > 1 && !(crosses(&source, fields) && crosses(&target, fields)) {
+            let (some, others) = pairs.split_at(pairs.len() / 2);
+            let mut found = self.check_pairs(some)?;
+            found.extend(self.check_pairs(others)?);
+            return Ok(found);
+        }
         let found = self.session.check_pairs(&Pairs {
             source: &source,
             source_present: &source_present,
@@ -567,6 +574,14 @@ fn spread(all: Vec<Entries>, room: usize) -> Vec<Entries> {
     all.into_iter().step_by(step).take(room).collect()
 }
 
+/// Whether a batch of entities has the layouts that a plugin knows: one that holds negative integers
+/// and others above 2^63 in one column has not, and is to be cut.
+fn crosses(entities: &Batch, fields: &[FieldDef]) -> bool {
+    let text = |column: &Column| matches!(column.values, Buffer::Bytes(_));
+    let columns = entities.columns.iter().zip(fields);
+    !columns.into_iter().any(|(column, field)| field.logical == Logical::Integer && text(column))
+}
+
 /// The entities of these entries as one batch; a null in every column where there is none. `layout`
 /// is the shape of a batch if the set itself is empty.
 fn gather(set: &EntitySet, entries: &[Option<usize>], layout: Option<&Batch>) -> Batch {
@@ -583,6 +598,15 @@ fn gather(set: &EntitySet, entries: &[Option<usize>], layout: Option<&Batch>) ->
         })
         .collect();
     let column = |at: usize, shape: &Column| {
+        let values = |place: &(usize, usize)| &set.page(place.0).0.columns[at].values;
+        let layout = discriminant(&shape.values);
+        if places.iter().flatten().any(|place| discriminant(values(place)) != layout) {
+            // Integers alone have several layouts, and each page chose one for its own rows.
+            let whole = |place: &Option<(usize, usize)>| {
+                place.and_then(|(page, row)| set.page(page).0.columns[at].whole(row))
+            };
+            return Column::of_integers(&places.iter().map(whole).collect::<Vec<_>>());
+        }
         let mut builder = ColumnBuilder::like(&shape.values, entries.len());
         for run in &runs {
             match run[0] {

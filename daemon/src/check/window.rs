@@ -15,6 +15,13 @@ use crate::model::{
 use crate::plugin::{Mapped, PluginError, Session};
 use crate::store::Page;
 
+/// Bytes of one side beyond which the window is full: rows may be of any size.
+const BYTES_MAX: u64 = 32 << 20;
+/// Bytes of counterparts that are read at once, about.
+const PORTION_BYTES: u64 = 8 << 20;
+/// Rows of the first portion, before it is known how large counterparts are.
+const PORTION: u64 = 64;
+
 /// Both sides of a partition, or of a part of it.
 pub(super) struct Window<'a> {
     pub(super) context: &'a Context,
@@ -31,6 +38,8 @@ pub(super) struct Window<'a> {
     pub(super) rejected: Sides<BTreeMap<StoreKey, String>>,
     /// Ranges of which one side's rows could not be mapped.
     holes: Vec<Range>,
+    /// Bytes of a row of the last page.
+    row_bytes: Sides<Option<u64>>,
     /// Entities whose counterpart could not be read, as page and row.
     dropped: Sides<BTreeSet<(usize, usize)>>,
 }
@@ -84,13 +93,22 @@ impl<'a> Window<'a> {
             sets: Sides::default(),
             rejected: Sides::default(),
             holes: Vec::new(),
+            row_bytes: Sides::default(),
             dropped: Sides::default(),
         })
     }
 
-    /// Rows of one side beyond which the window is full.
-    pub(super) fn rows_max(&self) -> u64 {
-        u64::from(self.context.window_rows.get())
+    /// Whether it holds as much of `sides` as it may, after `rows` rows of one of them.
+    pub(super) fn is_full(&self, sides: &[Side], rows: u64) -> bool {
+        rows >= u64::from(self.context.window_rows.get())
+            || sides.iter().any(|side| self.sets.of(*side).bytes() >= BYTES_MAX)
+    }
+
+    /// Of how many rows of the other side the counterparts on `side` are read at once, going by those
+    /// read before.
+    pub(super) fn portion(&self, side: Side) -> usize {
+        let rows = self.row_bytes.of(side).map_or(PORTION, |bytes| PORTION_BYTES / bytes.max(1));
+        usize::try_from(rows).unwrap_or(usize::MAX).max(1)
     }
 
     fn reading(&mut self, side: Side) -> &mut Reading {
@@ -160,6 +178,10 @@ impl<'a> Window<'a> {
         self.note_newest(side, &entities, &standing);
         let set = self.sets.of_mut(side);
         let page = set.page_count();
+        let held = entities.bytes() + entity_keys.bytes();
+        if let Some(bytes) = held.checked_div(entities.rows as u64) {
+            *self.row_bytes.of_mut(side) = Some(bytes);
+        }
         let stands = Stands { standing: &standing, misplaced: &misplaced };
         let faults = set.add(&self.context.canon, entities, entity_keys, stands);
         for (row, fault) in faults {

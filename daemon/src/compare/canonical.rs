@@ -7,8 +7,8 @@
 use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{
-    Batch, Buffer, Column, Digest, EntityDef, Facets, Key, Logical, Moment, Number, Role, Rule,
-    Value, Version, cbor,
+    Batch, Buffer, CELL_VALUES_MAX, Column, Digest, EntityDef, Facets, Key, Logical, Moment,
+    Number, Role, Rule, Value, Version, cbor,
 };
 
 /// A cell has no canonical value. Names the field and what is wrong, never the value.
@@ -264,7 +264,7 @@ impl Canon {
                 Value::Timestamp(micros) | Value::DateTime(micros) => Number::from(micros),
                 _ => return None,
             },
-            _ => Number::from(column.integer(row)?),
+            _ => Number::from(column.whole(row)?),
         };
         Some(Version(number))
     }
@@ -439,7 +439,9 @@ impl Field {
                 1 => cbor::bool(out, true),
                 _ => return Err(self.wrong("a boolean that is neither 0 nor 1")),
             },
-            Logical::Integer => cbor::integer(out, self.integer(column, row)?),
+            Logical::Integer => {
+                cbor::integer(out, column.whole(row).ok_or_else(|| self.layout())?);
+            }
             Logical::Float => {
                 let Buffer::Float64(values) = &column.values else { return Err(self.layout()) };
                 cbor::float(out, values[row]);
@@ -456,22 +458,16 @@ impl Field {
             Logical::Time => cbor::time(out, self.small(column, row)?),
             Logical::Set => {
                 let labels = self.str(cells, row)?;
+                if labels.bytes().filter(|byte| *byte == b',').count() >= CELL_VALUES_MAX {
+                    return Err(self.wrong("more labels than a cell may have"));
+                }
                 let members = labels.split(',').filter(|label| !label.is_empty());
                 let encoded = members.map(|label| Value::Text(label.to_owned()).to_cbor());
                 cbor::set(out, encoded.collect());
             }
             Logical::Json => {
-                let json = serde_json::from_slice(self.bytes(column, row)?);
-                let json = json.map_err(|error| {
-                    self.wrong(format!(
-                        "not JSON at line {}, column {}",
-                        error.line(),
-                        error.column()
-                    ))
-                })?;
-                let value =
-                    Value::from_json(&json).map_err(|error| self.wrong(error.to_string()))?;
-                value.encode(out);
+                let value = Value::parse_json(self.bytes(column, row)?);
+                value.map_err(|error| self.wrong(error.to_string()))?.encode(out);
             }
             Logical::Value => self.dynamic(self.bytes(column, row)?, out)?,
         }

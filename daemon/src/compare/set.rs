@@ -42,6 +42,7 @@ pub struct EntitySet {
     entries: Vec<Entry>,
     keys: VarBytes,
     checksum: Checksum,
+    bytes: u64,
     scratch: Vec<u8>,
 }
 
@@ -69,6 +70,7 @@ impl EntitySet {
     ) -> Vec<(usize, CellError)> {
         assert_eq!(entities.rows, store_keys.rows, "a store key for each entity");
         assert_eq!(entities.rows, stands.standing.len(), "a standing for each entity");
+        self.bytes += entities.bytes() + store_keys.bytes();
         let page = self.pages.len();
         let mut faults = Vec::new();
         self.entries.reserve(entities.rows);
@@ -105,6 +107,12 @@ impl EntitySet {
     #[must_use]
     pub const fn checksum(&self) -> Checksum {
         self.checksum
+    }
+
+    /// How much memory the pages take, about.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The entries, in the order in which they were added.

@@ -3,7 +3,7 @@
 //! Owns making findings, recognising what is known already, looking at open ones again, and counting.
 //! Refuses to confirm: only a condemned suspect or crowd comes here. Invariant: a lasting difference
 //! is one finding and is told once, with its kind; a finding is resolved only by a look that saw both
-//! sides agree.
+//! sides agree, or by a whole pass that did not meet what is gone from its place.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -55,6 +55,7 @@ impl Pairing {
         if self.residue.as_ref().is_some_and(|residue| residue.finding == id) {
             self.residue = None;
         }
+        self.gone.remove(&id);
         let finding = self.findings.remove(&id)?;
         self.finding_due.remove(&(finding.due, id));
         if let Subject::Key(key) = &finding.subject
@@ -343,6 +344,20 @@ impl Pairing {
         self.status.resolved += finding.entities();
         step.decision.commit.findings.push(finding.clone());
         step.happened(Happening::Resolved(finding));
+    }
+
+    /// A pass that `began` then has read everything. What it did not meet of keys that were gone
+    /// before is not there any more, or is where both sides agree.
+    pub(super) fn resolve_gone(&mut self, step: &mut Step<'_>, began: Moment) {
+        let ids: Vec<u64> =
+            self.gone.iter().filter(|(_, since)| **since <= began).map(|(id, _)| *id).collect();
+        if ids.is_empty() {
+            return;
+        }
+        for id in ids {
+            self.resolve(step, id);
+        }
+        self.recount(step.now);
     }
 
     /// The partition of a finding was checked again. What differs may be in flight: that it has gone

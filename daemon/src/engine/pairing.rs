@@ -53,6 +53,8 @@ pub(super) struct Pairing {
     pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
     /// Those keys in short, as crowds name them.
     pub(super) told: BTreeSet<u64>,
+    /// Findings whose key was gone from its place, on a side that cannot be searched, and since when.
+    pub(super) gone: BTreeMap<u64, Moment>,
     /// Rows that the mapping rejects, and the key under which each is followed: a scan knows such a
     /// row by its place alone, a lookup by the entity that should lie there.
     pub(super) rejected: BTreeMap<(Side, StoreKey), Key>,
@@ -133,6 +135,7 @@ impl Pairing {
             findings: BTreeMap::new(),
             by_key: BTreeMap::new(),
             told: BTreeSet::new(),
+            gone: BTreeMap::new(),
             rejected: BTreeMap::new(),
             finding_due: BTreeSet::new(),
             residue: None,

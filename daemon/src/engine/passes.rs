@@ -468,6 +468,9 @@ impl Pairing {
         }
         step.decision.commit.passes.push(PassState { extents: Vec::new(), ..frame.state.clone() });
         let faults = std::mem::take(&mut frame.faults);
+        if unread == 0 {
+            self.resolve_gone(step, began);
+        }
         self.close_incidents(step, |one| !faults.contains(&one.code));
         let pairing = self.spec.name.clone();
         step.happened(Happening::PassCompleted { pairing, pass, began, compared, unread });

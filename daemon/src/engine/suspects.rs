@@ -9,8 +9,8 @@ use crate::engine::findings::is_field_drift;
 use crate::engine::pairing::Pairing;
 use crate::engine::{Step, Until};
 use crate::model::{
-    Direction, Extent, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting, State,
-    Suspect, Value, Version,
+    Direction, Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting,
+    State, Suspect, Value, Version,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
@@ -30,6 +30,7 @@ impl Pairing {
         sighting: Sighting,
         told: &[(Partition, Sort)],
     ) {
+        self.found_elsewhere(&sighting);
         if self.suspects.contains_key(&sighting.key) {
             return;
         }
@@ -52,6 +53,23 @@ impl Pairing {
         suspect.leader_changed = self.written(&suspect.leader, step.now);
         self.undecided.entry(check).or_insert((0, false)).0 += 1;
         self.enqueue(step, suspect);
+    }
+
+    /// A check met a key. What was known of it and could not be looked at, because it was gone from
+    /// its place, is looked for here from now on.
+    fn found_elsewhere(&mut self, sighting: &Sighting) {
+        if let Some(suspect) = self.suspects.get_mut(&sighting.key)
+            && suspect.failed > 0
+        {
+            suspect.source_at.clone_from(&sighting.source_at);
+            suspect.target_at.clone_from(&sighting.target_at);
+        }
+        for id in self.by_key.get(&sighting.key).into_iter().flatten() {
+            if let (Some(_), Some(finding)) = (self.gone.remove(id), self.findings.get_mut(id)) {
+                finding.source_at.clone_from(&sighting.source_at);
+                finding.target_at.clone_from(&sighting.target_at);
+            }
+        }
     }
 
     /// Where open findings saw the key is looked at, too: a row at another place is not forgotten
@@ -174,8 +192,14 @@ impl Pairing {
                 fault: fault.clone(),
             });
         }
-        for (key, _) in &result.unread {
-            self.look_failed(step, key);
+        for (key, fault) in &result.unread {
+            let gone = fault.code == Fault::GONE;
+            if gone {
+                for id in self.by_key.get(key).into_iter().flatten() {
+                    self.gone.entry(*id).or_insert(step.now);
+                }
+            }
+            self.look_failed(step, key, gone);
         }
         for sighting in &result.sightings {
             let follower = self.sides(sighting).1;
@@ -201,13 +225,15 @@ impl Pairing {
         }
     }
 
-    fn look_failed(&mut self, step: &mut Step<'_>, key: &Key) {
+    fn look_failed(&mut self, step: &mut Step<'_>, key: &Key, gone: bool) {
         match self.suspects.get_mut(key) {
             Some(suspect) => {
                 self.due.remove(&(suspect.due, key.clone()));
                 settle::failed(suspect, step.now, &self.spec.settle);
-                if step.until == Until::OnePass && suspect.failed >= self.spec.plan.tries.get() {
-                    // A single pass does not wait for ever for a store.
+                let ends = gone || step.until == Until::OnePass;
+                if ends && suspect.failed >= self.spec.plan.tries.get() {
+                    // A single pass does not wait for ever for a store. And a key that is gone from
+                    // its place is met by the next pass, or by none.
                     let check = suspect.check;
                     self.suspects.remove(key);
                     self.status.unsettled += 1;

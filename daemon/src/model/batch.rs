@@ -133,6 +133,17 @@ impl Buffer {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The layout's name in the plugin contract.
+    #[must_use]
+    pub const fn layout(&self) -> &'static str {
+        match self {
+            Self::Int64(_) => "int64",
+            Self::UInt64(_) => "uint64",
+            Self::Float64(_) => "float64",
+            Self::Bytes(_) => "bytes",
+        }
+    }
 }
 
 /// The values of one column of a batch.
@@ -163,6 +174,35 @@ impl Column {
         }
     }
 
+    /// A column of integers, null where there is none. Signed if that holds them all, else unsigned;
+    /// if neither does, as text, which [`Column::whole`] reads.
+    #[must_use]
+    pub fn of_integers(integers: &[Option<i128>]) -> Self {
+        let mut values = integers.iter().flatten();
+        let validity = Bitmap::from_fn(integers.len(), |row| integers[row].is_some());
+        let there = |integer: &Option<i128>| integer.unwrap_or_default();
+        if values.clone().all(|value| i64::try_from(*value).is_ok()) {
+            let signed = integers.iter().map(|value| i64::try_from(there(value)));
+            let signed = signed.map(Result::unwrap_or_default).collect();
+            return Self { validity, values: Buffer::Int64(signed) };
+        }
+        if values.all(|value| u64::try_from(*value).is_ok()) {
+            let unsigned = integers.iter().map(|value| u64::try_from(there(value)));
+            let unsigned = unsigned.map(Result::unwrap_or_default).collect();
+            return Self { validity, values: Buffer::UInt64(unsigned) };
+        }
+        let mut text = VarBytes::default();
+        integers.iter().for_each(|value| text.push(there(value).to_string().as_bytes()));
+        Self { validity, values: Buffer::Bytes(text) }
+    }
+
+    /// The integer of row `row` of a column of logical type `integer`, whatever its layout.
+    #[inline]
+    #[must_use]
+    pub fn whole(&self, row: usize) -> Option<i128> {
+        self.integer(row).or_else(|| std::str::from_utf8(self.bytes(row)?).ok()?.parse().ok())
+    }
+
     /// The integer of row `row`, if this is a column of integers and the row holds a value.
     #[inline]
     #[must_use]
@@ -185,6 +225,16 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// How much memory its values take, about.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let of = |column: &Column| match &column.values {
+            Buffer::Int64(_) | Buffer::UInt64(_) | Buffer::Float64(_) => self.rows * 8,
+            Buffer::Bytes(values) => values.data.len() + self.rows * 4,
+        };
+        self.columns.iter().map(of).sum::<usize>() as u64
+    }
+
     /// The rows at `indices`, in that order.
     ///
     /// # Panics
@@ -381,21 +431,6 @@ impl ColumnBuilder {
         self.note(false);
     }
 
-    /// Appends row `row` of `column`, which has the same layout.
-    #[inline]
-    pub fn push_from(&mut self, column: &Column, row: usize) {
-        if !column.is_valid(row) {
-            self.push_null();
-            return;
-        }
-        match &column.values {
-            Buffer::Int64(values) => self.push_i64(values[row]),
-            Buffer::UInt64(values) => self.push_u64(values[row]),
-            Buffer::Float64(values) => self.push_f64(values[row]),
-            Buffer::Bytes(values) => self.push_bytes(values.get(row)),
-        }
-    }
-
     /// Appends rows `rows` of `column`, which has the same layout.
     ///
     /// # Panics
@@ -448,7 +483,9 @@ impl ColumnBuilder {
 
     #[cold]
     fn wrong(&self, pushed: &str) -> ! {
-        panic!("pushed {pushed} to a column of another layout: {:?}", self.values)
+        // The values stay out of it: what panics say is shown.
+        let layout = self.values.layout();
+        panic!("pushed {pushed} to a column of layout {layout}")
     }
 }
 
@@ -459,6 +496,22 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn integers_come_back_whatever_their_neighbours(
+            integers in prop::collection::vec(
+                prop::option::of(prop_oneof![
+                    any::<i64>().prop_map(i128::from),
+                    any::<u64>().prop_map(i128::from),
+                    any::<i128>(),
+                ]),
+                0..12,
+            ),
+        ) {
+            let column = Column::of_integers(&integers);
+            let back: Vec<_> = (0..integers.len()).map(|row| column.whole(row)).collect();
+            prop_assert_eq!(back, integers);
+        }
+
         #[test]
         fn rows_in_bulk_are_rows_one_by_one(
             cells in prop::collection::vec(prop::option::of(any::<Vec<u8>>()), 1..40),
@@ -486,7 +539,7 @@ mod tests {
             let taken = batch.take(&indices);
             for (column, taken) in batch.columns.iter().zip(&taken.columns) {
                 let mut builder = ColumnBuilder::like(&column.values, 0);
-                indices.iter().for_each(|&index| builder.push_from(column, index));
+                indices.iter().for_each(|&index| builder.extend_from(column, index..index + 1));
                 prop_assert_eq!(taken, &builder.finish());
             }
         }

@@ -170,6 +170,17 @@ pub struct Sighting {
     pub reason: Option<String>,
 }
 
+impl State {
+    /// Whether both are the same, as far as entities go.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Present(one), Self::Present(two)) => one.entity == two.entity,
+            (one, two) => one == two,
+        }
+    }
+}
+
 impl Sighting {
     /// What `side` held.
     #[must_use]
@@ -182,6 +193,15 @@ impl Sighting {
 }
 
 impl Sighting {
+    /// Where `side` keeps it.
+    #[must_use]
+    pub const fn places(&self, side: Side) -> &Vec<StoreKey> {
+        match side {
+            Side::Source => &self.source_at,
+            Side::Target => &self.target_at,
+        }
+    }
+
     /// Whether nothing is wrong with the key: both sides hold the same, or it is out of scope, and
     /// no invariant fails.
     #[must_use]
@@ -212,6 +232,12 @@ pub struct Fault {
     pub remedy: String,
     /// A short stable name for counting: `store-unreachable`, `plugin-trap`, ...
     pub code: &'static str,
+}
+
+impl Fault {
+    /// The code of a key that is no longer where it was, on a side that cannot be searched for it:
+    /// whether it is there at all, only a pass can tell.
+    pub const GONE: &'static str = "place-gone";
 }
 
 /// A part that was not compared.
@@ -301,13 +327,6 @@ pub struct Member {
     pub invariant: Option<u16>,
 }
 
-/// How far invariants were checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Invariants {
-    /// Pairs that were checked.
-    pub pairs: u64,
-}
-
 /// What one look at one partition says. Clean means: no suspects and nothing unread.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
@@ -326,8 +345,6 @@ pub struct Outcome {
     pub source: Reading,
     /// What the target gave.
     pub target: Reading,
-    /// Invariants checked.
-    pub invariants: Invariants,
     /// The part of the extent that was left for another check, because the partition is too large.
     pub rest: Option<Extent>,
     /// Timed parts, bounded.
@@ -343,12 +360,6 @@ impl Outcome {
             crowd.len() - again
         };
         self.crowd.as_ref().map_or(self.suspects.len(), members) as u64
-    }
-
-    /// Whether everything was read from both sides and agreed.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.suspects.is_empty() && self.crowd.is_none() && self.unread.is_empty()
     }
 }
 

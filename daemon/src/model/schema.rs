@@ -1,7 +1,8 @@
 //! What a store says of a relation.
 //!
 //! Owns [`RelationSchema`] and the registry of logical types. Refuses to say how a value is encoded.
-//! Invariant: each logical type has one physical layout, two for integers.
+//! Invariant: each logical type has one physical layout, two for integers. Within driftd alone, a
+//! column of integers that neither of the two holds is bytes, as a column of decimals is.
 
 use std::fmt;
 

@@ -69,8 +69,39 @@ pub struct CborError {
     pub at: usize,
 }
 
+impl CborError {
+    /// Whether they are of more values than any cell may hold.
+    #[must_use]
+    pub fn is_too_many(&self) -> bool {
+        self.what == TOO_MANY
+    }
+}
+
+/// A text is not the JSON form of a canonical value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It is no JSON.
+    #[error("not JSON at line {line}, column {column}")]
+    Syntax {
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// It holds more values than any cell may.
+    #[error("{TOO_MANY}")]
+    TooMany,
+    /// It holds a number that no canonical value can.
+    #[error(transparent)]
+    Number(#[from] NumberError),
+}
+
 /// Nesting beyond this is refused; stores allow far less.
 const DEPTH_MAX: u32 = 64;
+/// Values of one cell, nested ones and keys of maps counted: one takes a byte to write and a hundred to
+/// hold. The largest item of DynamoDB has fewer.
+pub const CELL_VALUES_MAX: usize = 1 << 18;
+const TOO_MANY: &str = "more than 262144 values in one cell";
 const MICROS: i64 = 1_000_000;
 /// Date-times at or below this are no calendar date-times: see [`Logical::DateTime`].
 ///
@@ -128,15 +159,29 @@ impl Value {
     /// # Errors
     /// If the bytes are anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, CborError> {
-        let mut reader = Reader { bytes, at: 0 };
+        let mut reader = Reader { bytes, at: 0, left: CELL_VALUES_MAX };
         let value = reader.value(0)?;
         if reader.at == bytes.len() { Ok(value) } else { Err(reader.wrong("trailing bytes")) }
     }
 
-    /// Reads a JSON text: objects become maps, arrays lists, numbers exact numbers.
+    /// Reads a JSON text.
     ///
     /// # Errors
-    /// If it is no JSON, or holds a number that a canonical value cannot.
+    /// If it is no JSON, or more of it than a cell may hold, or holds a number that a canonical value
+    /// cannot.
+    pub fn parse_json(text: &[u8]) -> Result<Self, JsonError> {
+        if json_values(text) > CELL_VALUES_MAX {
+            return Err(JsonError::TooMany);
+        }
+        let json = serde_json::from_slice(text)
+            .map_err(|wrong| JsonError::Syntax { line: wrong.line(), column: wrong.column() })?;
+        Ok(Self::from_json(&json)?)
+    }
+
+    /// The value of what was read as JSON: objects become maps, arrays lists, numbers exact numbers.
+    ///
+    /// # Errors
+    /// If it holds a number that a canonical value cannot.
     pub fn from_json(json: &serde_json::Value) -> Result<Self, NumberError> {
         Ok(match json {
             serde_json::Value::Null => Self::Null,
@@ -156,9 +201,26 @@ impl Value {
     }
 }
 
+/// How many values a JSON text has, keys counted; what is empty counts twice.
+fn json_values(text: &[u8]) -> usize {
+    let (mut values, mut quoted, mut escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' | b',' | b':' if !quoted => values += 1,
+            _ => {}
+        }
+    }
+    values
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Values that may yet come.
+    left: usize,
 }
 
 impl Reader<'_> {
@@ -194,7 +256,14 @@ impl Reader<'_> {
         Ok((first >> 5, argument))
     }
 
+    /// Counts a value or key.
+    fn count(&mut self) -> Result<(), CborError> {
+        self.left = self.left.checked_sub(1).ok_or_else(|| self.wrong(TOO_MANY))?;
+        Ok(())
+    }
+
     fn value(&mut self, depth: u32) -> Result<Value, CborError> {
+        self.count()?;
         if depth > DEPTH_MAX {
             return Err(self.wrong("nested too deeply"));
         }
@@ -228,6 +297,7 @@ impl Reader<'_> {
             cbor::MAP => {
                 let mut pairs = BTreeMap::new();
                 for _ in 0..argument {
+                    self.count()?;
                     let (cbor::TEXT, length) = self.head()? else {
                         return Err(self.wrong("a map key that is no text"));
                     };

@@ -8,6 +8,9 @@
 //! where the source's is dynamically typed. A field of which one side is dynamically typed is
 //! compared as such (`value`), so that absent and null stay two things, unless its rules say that
 //! they are the same.
+//!
+//! A column of bits is binary. Declared as boolean, a single bit is taken as one; more of them are no
+//! number here, which takes a plugin.
 
 mod convert;
 

@@ -315,28 +315,15 @@ impl KeyColumn {
         }
         let numbers: Vec<Option<i128>> = (0..entities.rows)
             .map(|row| number(entities, &self.pieces, row).and_then(Number::to_integer))
+            .map(|whole| {
+                // No store has integers beyond 64 bits.
+                whole.filter(|key| i64::try_from(*key).is_ok() || u64::try_from(*key).is_ok())
+            })
             .collect();
-        // A column has one layout; a key above the signed range makes it unsigned.
-        let unsigned = numbers
-            .iter()
-            .flatten()
-            .any(|number| i64::try_from(*number).is_err() && u64::try_from(*number).is_ok());
-        let mut builder = if unsigned {
-            ColumnBuilder::uint64(entities.rows)
-        } else {
-            ColumnBuilder::int64(entities.rows)
-        };
-        for (number, there) in numbers.into_iter().zip(there) {
-            match (number.map(u64::try_from), number.map(i64::try_from)) {
-                (Some(Ok(value)), _) if unsigned => builder.push_u64(value),
-                (_, Some(Ok(value))) if !unsigned => builder.push_i64(value),
-                _ => {
-                    *there = false;
-                    builder.push_null();
-                }
-            }
+        for (number, there) in numbers.iter().zip(there) {
+            *there &= number.is_some();
         }
-        builder.finish()
+        Column::of_integers(&numbers)
     }
 }
 
@@ -445,6 +432,9 @@ fn number(entities: &Batch, pieces: &[Piece], row: usize) -> Option<Number> {
         return Some(Number::from(integer));
     }
     let bytes = column.bytes(row)?;
+    if logical == Logical::Integer {
+        return column.whole(row).map(Number::from);
+    }
     if logical == Logical::Value {
         let value = Value::decode(bytes).ok()?;
         if let Value::Number(number) = value {
@@ -657,6 +647,11 @@ mod tests {
         let located = locator.locate(&Batch { rows: 3, columns: vec![ids] });
         assert_eq!(located.keys.columns[0].values, Buffer::UInt64(vec![u64::MAX, 1]));
         assert_eq!(located.from_entity, [0, 1]);
+        let ids = texts(&[Some("18446744073709551615"), Some("-1")]);
+        let located = locator.locate(&Batch { rows: 2, columns: vec![ids] });
+        assert_eq!(located.from_entity, [0, 1]);
+        let wholes = [0, 1].map(|row| located.keys.columns[0].whole(row));
+        assert_eq!(wholes, [Some(u64::MAX.into()), Some(-1)]);
     }
 
     #[test]

@@ -133,8 +133,9 @@ impl StartError {
     pub fn is_configuration(&self) -> bool {
         match self {
             Self::Several(all) => all.iter().any(Self::is_configuration),
+            // What the environment did not tell in time it may tell at the next start.
+            Self::Store { error, .. } => !error.kind.heals(),
             Self::Wrong { .. }
-            | Self::Store { .. }
             | Self::Load { .. }
             | Self::Attach { .. }
             | Self::Mapping { .. }

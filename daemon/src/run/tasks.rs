@@ -157,7 +157,15 @@ async fn run_hook(
 fn failed(obligation: Obligation, error: &JoinError) -> Event {
     let fault = Fault {
         side: None,
-        what: format!("driftd itself failed: {error}"),
+        // What a panic says may hold values, and this is exported.
+        what: format!(
+            "driftd itself failed: {}",
+            if error.is_panic() {
+                "a panic, of which standard error says where"
+            } else {
+                "cancelled"
+            }
+        ),
         remedy: "this is a fault of driftd; please report it with the log".to_owned(),
         code: "internal",
     };

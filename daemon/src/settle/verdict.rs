@@ -94,7 +94,7 @@ pub(super) fn acquit(
         return Verdict::Acquitted { healed: None };
     }
     // What the leader wrote later does not make the follower slower.
-    let moved = if same(&suspect.leader, leader) { suspect.first_seen } else { suspect.last_look };
+    let moved = if suspect.leader.is_like(leader) { suspect.first_seen } else { suspect.last_look };
     let since = moved.max(suspect.leader_changed.unwrap_or(moved));
     let least = suspect.last_look.since(since);
     // A wait between two looks that is long beside what was seen says little.
@@ -116,7 +116,7 @@ pub(super) fn advance(
     look: &LookedAt<'_>,
 ) {
     let now = look.now;
-    let moved = !same(&suspect.leader, sides.0) || version(&suspect.leader) != version(sides.0);
+    let moved = !suspect.leader.is_like(sides.0) || version(&suspect.leader) != version(sides.0);
     // Between two looks so far apart, a row that is written may have come, gone and come again.
     let apart = now.since(suspect.last_look) > look.settings.lag_budget;
     let blind = |part| part == Part::Presence && moved && apart;
@@ -169,14 +169,7 @@ fn unchanged(suspect: &Suspect, part: Part, (leader, follower): (&State, &State)
                 && field(&suspect.leader) == field(leader)
                 && field(&suspect.follower) == field(follower)
         }
-        Part::Invariant(_) => same(&suspect.leader, leader) && same(&suspect.follower, follower),
-    }
-}
-
-fn same(one: &State, two: &State) -> bool {
-    match (one, two) {
-        (State::Present(one), State::Present(two)) => one.entity == two.entity,
-        (one, two) => one == two,
+        Part::Invariant(_) => suspect.leader.is_like(leader) && suspect.follower.is_like(follower),
     }
 }
 

@@ -1,12 +1,29 @@
 //! Which fetched rows are those that were asked for.
 //!
-//! Owns the comparison of keys by their bytes. Refuses collations: to a server `a` and `A ` may be
+//! Owns the comparison of keys by their bytes, and whether a relation still has the key that it was
+//! described with. Refuses collations: to a server `a` and `A ` may be
 //! one key, to driftd they are two. Invariant: a row is kept exactly when its key was asked for.
 
 use std::collections::BTreeSet;
 
 use crate::model::{Batch, Buffer, Column, Logical, Number, RelationSchema};
-use crate::store::Page;
+use crate::store::{Page, StoreErrorKind};
+
+/// Whether the relation's key columns are `now` those of `schema`. With another key, ranges and
+/// fetches would pass over rows that are there.
+///
+/// # Errors
+/// If they are not.
+pub(crate) fn assert_key<'a>(
+    schema: &'a RelationSchema,
+    now: impl Iterator<Item = (&'a str, Logical)>,
+) -> Result<(), StoreErrorKind> {
+    if schema.key_columns().map(|column| (column.name.as_str(), column.logical)).eq(now) {
+        return Ok(());
+    }
+    let words = "its primary key has changed since driftd started: restart driftd";
+    Err(StoreErrorKind::Unfit(words.to_owned()))
+}
 
 /// The keys that were asked for.
 pub(crate) struct Asked {
@@ -53,7 +70,8 @@ impl Asked {
 /// What makes two cells of a key the same key: numbers by value, everything else by its bytes. The
 /// server compares by collation, which calls more things equal.
 fn append(out: &mut Vec<u8>, column: &Column, logical: Logical, row: usize) {
-    if let Some(integer) = column.integer(row) {
+    let whole = logical == Logical::Integer;
+    if let Some(integer) = if whole { column.whole(row) } else { column.integer(row) } {
         out.extend_from_slice(&integer.to_be_bytes());
     } else if let Buffer::Float64(values) = &column.values {
         // The server calls both zeros equal.

@@ -43,6 +43,8 @@ const STEP_BYTES: u64 = wire::PAGE_BYTES / 2;
 const STEP_ROWS: u64 = 16_384;
 /// Rows of the first step, before it is known how large they are.
 const FIRST_ROWS: u64 = 512;
+/// Keys of the first fetch, before it is known how large rows are.
+const FIRST_KEYS: u64 = 64;
 
 /// A MySQL or MariaDB server, read as one user.
 #[derive(Debug)]
@@ -131,9 +133,19 @@ impl Mysql {
         error
     }
 
+    fn row_bytes(&self, reader: &Reader<'_>) -> Option<u64> {
+        self.known().row_bytes.get(reader.select()).copied()
+    }
+
+    /// Rows of about one step; `first` before it is known how large they are.
+    fn step_rows(&self, reader: &Reader<'_>, first: u64) -> u64 {
+        let rows = |bytes: u64| (STEP_BYTES / bytes.max(1)).min(STEP_ROWS);
+        self.row_bytes(reader).map_or(first, rows)
+    }
+
     fn limit(&self, reader: &Reader<'_>, read: &Read) -> u64 {
-        let known = self.known().row_bytes.get(reader.select()).copied();
-        let rows = known.map_or(FIRST_ROWS, |bytes| (STEP_BYTES / bytes.max(1)).min(STEP_ROWS));
+        let known = self.row_bytes(reader);
+        let rows = self.step_rows(reader, FIRST_ROWS);
         let most =
             NonZeroU32::new(u32::try_from(rows).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
         // A page is read at once anyway, unless its rows are known to be large.
@@ -229,9 +241,12 @@ impl Mysql {
                 return fetched;
             }
         };
-        for chunk in reader.chunks(keys) {
+        let mut left = reader.asked(keys);
+        // Rows may be of any size: how many are asked for at once follows what came before.
+        while let Some(chunk) = reader.chunk(&mut left, self.step_rows(&reader, FIRST_KEYS)) {
             match self.fetch_chunk(&reader, read, &chunk).await {
                 Ok(pages) => {
+                    self.learn(&reader, &pages);
                     let asked = Asked::new(keys, &chunk.positions, &read.schema);
                     fetched.pages.extend(pages.into_iter().filter_map(|page| asked.keep(page)));
                 }

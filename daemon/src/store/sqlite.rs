@@ -6,7 +6,8 @@
 //!
 //! A step reads one page on the runtime's threads for blocking work and lets go of the file: no
 //! transaction outlives a page. A writer in WAL mode is never waited for; in the other modes a
-//! locked file is waited for as long as the store's read timeout says.
+//! locked file is waited for as long as the store's read timeout says, and a statement that goes on
+//! for longer than its patience is interrupted.
 
 mod cells;
 mod table;
@@ -23,6 +24,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use tokio::time::timeout;
 
 use self::table::Table;
 use crate::model::{Batch, Cost, Extent, Range, RelationSchema};
@@ -35,6 +37,9 @@ use crate::store::{
 
 /// Index entries that a statement walks at most.
 const WALK_MAX: u32 = 10_000;
+/// A read that does not end when it is interrupted is interrupted again after so long.
+const INTERRUPT_AGAIN: Duration = Duration::from_millis(50);
+const INTERRUPTED: &str = "interrupted";
 /// Keys of one fetch statement.
 const FETCH_MAX: usize = 256;
 
@@ -43,6 +48,8 @@ pub struct Sqlite {
     name: String,
     place: Arc<Place>,
     governor: Governor,
+    /// How long a read may take, waiting for a lock included.
+    limit: Duration,
     /// Connections that nobody uses; never more than there are permits.
     idle: Mutex<Vec<Open>>,
 }
@@ -87,6 +94,7 @@ impl Sqlite {
             name: name.to_owned(),
             place: Arc::new(Place { at, patience: timeouts.read }),
             governor: Governor::new(limits),
+            limit: timeouts.patience,
             idle: Mutex::new(Vec::new()),
         }
     }
@@ -100,17 +108,43 @@ impl Sqlite {
         let permit = self.governor.enter().await;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let place = Arc::clone(&self.place);
-        let done = tokio::task::spawn_blocking(move || {
+        let running = Arc::new(Mutex::new(None));
+        let shown = Arc::clone(&running);
+        let mut task = tokio::task::spawn_blocking(move || {
             let open = place.open(idle)?;
+            let handle = open.connection.get_interrupt_handle();
+            *shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle);
             let done = work(&open.connection)?;
             Ok((done, open))
         });
-        let done = done.await.unwrap_or_else(|ended| Err(Kind::Answer(ended.to_string())));
+        let mut wait = self.limit;
+        let done = loop {
+            match timeout(wait, &mut task).await {
+                Ok(done) => break done,
+                Err(_elapsed) => {
+                    if let Some(running) = &*running.lock().unwrap_or_else(PoisonError::into_inner)
+                    {
+                        running.interrupt();
+                    }
+                    // It may have been between two statements.
+                    wait = INTERRUPT_AGAIN;
+                }
+            }
+        };
+        let done = done.unwrap_or_else(|ended| {
+            // What a panic says may hold values.
+            let what = if ended.is_panic() { "reading panicked" } else { "reading was cancelled" };
+            Err(Kind::Answer(what.to_owned()))
+        });
         match done {
             Ok(((answer, cost), open)) => {
                 self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
                 permit.charge(&cost);
                 Ok(answer)
+            }
+            Err(Kind::Answer(words)) if words == INTERRUPTED => {
+                let (doing, after) = ("reading".to_owned(), self.limit);
+                Err(self.error(relation, Kind::Timeout { doing, after }))
             }
             Err(kind) => Err(self.error(relation, kind)),
         }
@@ -129,7 +163,7 @@ impl Sqlite {
     async fn page(&self, read: &Read, scan: Scan) -> Result<Option<(Page, Scan)>, StoreError> {
         let (asked, limit) = (read.clone(), self.governor.page_rows(read.page_rows));
         let work = move |connection: &Connection| {
-            let table = Table::read(connection, &asked.schema.relation)?;
+            let table = Table::still(connection, &asked.schema)?;
             let mut scan = scan;
             if scan.range.until.is_none() {
                 // What is written behind it later waits for the next scan, or none might end.
@@ -154,7 +188,10 @@ impl Sqlite {
                 let table = Table::read(connection, &name)?;
                 let from = match from {
                     Some(from) => Some(from),
-                    None => table.end("ASC")?,
+                    None => {
+                        table.assert_no_null()?;
+                        table.end("ASC")?
+                    }
                 };
                 let Some(from) = from else { return Ok((None, Cost::default())) };
                 let step = rows.min(WALK_MAX - 1);
@@ -174,7 +211,7 @@ impl Sqlite {
         for chunk in positions.chunks(FETCH_MAX) {
             let (asked, part) = (read.clone(), keys.take(chunk));
             let work = move |connection: &Connection| {
-                let table = Table::read(connection, &asked.schema.relation)?;
+                let table = Table::still(connection, &asked.schema)?;
                 let pages = table.fetch(&asked, &part)?;
                 let mut cost = Cost::default();
                 pages.iter().for_each(|page: &Page| cost.add(page.cost));
@@ -316,6 +353,7 @@ fn trouble(error: &rusqlite::Error) -> Kind {
             Kind::Denied(words)
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Kind::Unfit(words),
+        Some(ErrorCode::OperationInterrupted) => Kind::Answer(INTERRUPTED.to_owned()),
         _ => Kind::Answer(words),
     }
 }

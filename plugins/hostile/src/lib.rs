@@ -23,6 +23,9 @@ fn mode() -> String {
     MODE.with(|mode| mode.borrow().clone())
 }
 
+/// More values than any cell may hold.
+const WIDE: u32 = 300_000;
+
 struct Hostile;
 
 /// Misbehaves, if the mode is for `function`. Ways that need no output of the function.
@@ -132,6 +135,9 @@ impl mapping::Guest for Hostile {
                 };
                 fields.push(field("name", "decimal(12,2)", Role::Compared));
             }
+            "wide-value" => plan.entities[0].fields[1].logical = "value".to_owned(),
+            "wide-json" => plan.entities[0].fields[1].logical = "json".to_owned(),
+            "wide-set" => plan.entities[0].fields[1].logical = "set".to_owned(),
             "fickle-plan" => plan.target.relations[0].ignored = vec![format!("{:p}", &plan)],
             _ => {}
         }
@@ -174,6 +180,15 @@ impl mapping::Guest for Hostile {
                 mapped.outputs.push(twice);
             }
             "huge-output" => text(output).data = vec![0; 40 << 20],
+            // One cell that is small to write and large to hold.
+            "wide-value" => {
+                let mut list = vec![0x9a];
+                list.extend_from_slice(&WIDE.to_be_bytes());
+                list.resize(list.len() + WIDE as usize, 0);
+                alone(output, list);
+            }
+            "wide-json" => alone(output, [b"[0", &*b",0".repeat(WIDE as usize), b"]"].concat()),
+            "wide-set" => alone(output, b"a,".repeat(WIDE as usize)),
             "wrong-note" => mapped.notes.push(note(rows, "reject")),
             "both" => mapped.notes.push(note(0, "reject")),
             "warn" => mapped.notes.push(note(0, "warn")),
@@ -213,6 +228,16 @@ fn whole(items: Batch) -> Mapped {
         standing: vec![Standing::Present; rows as usize],
     };
     Mapped { outputs: vec![output], notes: vec![] }
+}
+
+/// Makes `cell` the text of the first row; the others get an empty cell.
+fn alone(output: &mut Output, cell: Vec<u8>) {
+    let rows = output.items.rows as usize;
+    output.items.columns[1].validity = vec![1; rows.div_ceil(8)];
+    let text = text(output);
+    text.offsets = vec![cell.len() as u32; rows + 1];
+    text.offsets[0] = 0;
+    text.data = cell;
 }
 
 fn whole_empty() -> Output {

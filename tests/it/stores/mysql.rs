@@ -500,6 +500,33 @@ async fn scanning_on_behind_a_composite_key_walks_no_row_twice() {
 }
 
 #[tokio::test]
+async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE t (a INT, b INT, v INT, PRIMARY KEY (a))").await;
+        server.exec("INSERT INTO t VALUES (1, 1000, 1), (2, 2000, 2)").await;
+        let store = open(&server).await;
+        let read = read(store.as_ref(), "t", &["v"]).await;
+        for key in ["b", "a, b"] {
+            let sql = format!("ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY ({key})");
+            server.exec(&sql).await;
+            // As every pass does; from here on the store knows the new key.
+            store.split("t", NonZeroU32::new(10).unwrap()).await.unwrap();
+            let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
+            assert!(fetched.pages.is_empty());
+            let (positions, error) = &fetched.unread[0];
+            assert_eq!(positions, &[0, 1]);
+            assert_eq!(error.kind.code(), "store-unfit");
+            let extent = Extent::Range(Range { from: Some(0), until: Some(10) });
+            let error = store.scan(&read, &extent).next().await.unwrap().unwrap_err();
+            assert!(error.to_string().ends_with("restart driftd"), "{error}");
+        }
+        server.exec("ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (a)").await;
+        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
+        assert_eq!(fetched.pages[0].rows.rows, 2);
+    }
+}
+
+#[tokio::test]
 async fn wide_rows_bound_a_page_by_bytes() {
     for server in Server::start_each().await {
         server.exec("CREATE TABLE w (id INT PRIMARY KEY, v LONGBLOB)").await;
@@ -514,6 +541,12 @@ async fn wide_rows_bound_a_page_by_bytes() {
         assert_eq!(ids, (1..=40).map(Some).collect::<Vec<_>>());
         let largest = pages.iter().map(|page| page.cost.bytes).max().unwrap();
         assert!(largest <= 6_000_000, "a page of {largest} bytes");
+        // What was learned of the rows bounds fetches, too.
+        let keys: Vec<i64> = (1..=40).collect();
+        let fetched = store.fetch(&read, &integer_keys(&keys), Care::Ordinary).await;
+        let statements: u64 = fetched.pages.iter().map(|page| page.cost.requests).sum();
+        let rows: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
+        assert_eq!((rows, statements), (40, 40));
     }
 }
 

@@ -3,8 +3,8 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use driftd::model::{Extent, Logical, Number, Range, Value};
-use driftd::store::{self, Limits, Read, Store, Timeouts};
+use driftd::model::{Batch, Column, ColumnBuilder, Extent, Logical, Number, Range, Value};
+use driftd::store::{self, Care, Limits, Read, Store, Timeouts};
 use driftd_tests::conformance::{self, COLUMNS, Fixture, Row};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -160,6 +160,83 @@ async fn declared_types_decide_and_what_does_not_fit_is_an_error() {
     let error = file.store.scan(&asked, &extent).next().await.unwrap().unwrap_err();
     assert_eq!(error.kind.code(), "store-unfit");
     assert!(error.to_string().contains("`v`") && !error.to_string().contains("no number"));
+}
+
+#[tokio::test]
+async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
+    let file = in_file();
+    let create = |key: &str| {
+        format!(
+            "DROP TABLE IF EXISTS t; CREATE TABLE t (a INTEGER, b INTEGER, PRIMARY KEY ({key}));
+             INSERT INTO t VALUES (1, 1000), (2, 2000)"
+        )
+    };
+    file.writer.execute_batch(&create("a")).unwrap();
+    let read = Read {
+        schema: file.store.describe("t").await.unwrap(),
+        columns: vec!["b".to_owned()],
+        ignored: Vec::new(),
+        page_rows: NonZeroU32::new(10).unwrap(),
+    };
+    let keys = Batch { rows: 1, columns: vec![integers(&[2])] };
+    assert_eq!(file.store.fetch(&read, &keys, Care::Consistent).await.pages[0].rows.rows, 1);
+    for key in ["b", "a, b"] {
+        file.writer.execute_batch(&create(key)).unwrap();
+        file.store.split("t", NonZeroU32::new(10).unwrap()).await.unwrap();
+        let fetched = file.store.fetch(&read, &keys, Care::Consistent).await;
+        assert!(fetched.pages.is_empty());
+        let (positions, error) = &fetched.unread[0];
+        assert_eq!((positions.as_slice(), error.kind.code()), ([0].as_slice(), "store-unfit"));
+        let extent = Extent::Range(Range { from: None, until: None });
+        let error = file.store.scan(&read, &extent).next().await.unwrap().unwrap_err();
+        assert!(error.to_string().ends_with("restart driftd"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn rows_without_a_key_are_told_and_not_passed_over() {
+    let file = in_file();
+    let sql = "CREATE TABLE t (a INTEGER, b INTEGER, PRIMARY KEY (a, b));
+        INSERT INTO t VALUES (1, 1), (NULL, 2)";
+    file.writer.execute_batch(sql).unwrap();
+    let error = file.store.split("t", NonZeroU32::new(10).unwrap()).await.unwrap_err();
+    assert_eq!(error.kind.code(), "store-unfit");
+    assert!(error.to_string().contains("\"a\" is null"), "{error}");
+}
+
+#[tokio::test]
+async fn a_statement_that_crawls_is_interrupted() {
+    let file = in_file();
+    // Half a minute's work at the least, row by row. The column comes last, or writing would do it, too.
+    let sql = "CREATE TABLE t (id INTEGER PRIMARY KEY);
+        WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+        INSERT INTO t SELECT i FROM n;
+        ALTER TABLE t ADD COLUMN
+            v INTEGER GENERATED ALWAYS AS (length(hex(zeroblob(5000000 + id)))) VIRTUAL";
+    file.writer.execute_batch(sql).unwrap();
+    let settings = store::Settings {
+        name: "source".to_owned(),
+        kind: store::Kind::Sqlite { path: file.directory.path().join("a.db") },
+        limits: Limits::default(),
+        timeouts: Timeouts { patience: Duration::from_millis(300), ..Timeouts::default() },
+    };
+    let hasty = store::open(&settings).await.unwrap();
+    let read = Read {
+        schema: hasty.describe("t").await.unwrap(),
+        columns: vec!["v".to_owned()],
+        ignored: Vec::new(),
+        page_rows: NonZeroU32::new(10_000).unwrap(),
+    };
+    let extent = Extent::Range(Range { from: None, until: None });
+    let first = hasty.scan(&read, &extent).next().await.unwrap();
+    assert_eq!(first.map(|page| page.rows.rows).unwrap_err().kind.code(), "store-timeout");
+    hasty.describe("t").await.unwrap();
+}
+
+fn integers(values: &[i64]) -> Column {
+    let mut column = ColumnBuilder::int64(values.len());
+    values.iter().for_each(|value| column.push_i64(*value));
+    column.finish()
 }
 
 #[tokio::test]

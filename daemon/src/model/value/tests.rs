@@ -37,6 +37,31 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+#[test]
+fn a_cell_holds_so_many_values_and_no_more() {
+    let list = |values: usize| {
+        let mut bytes = Vec::new();
+        cbor::array(&mut bytes, values);
+        bytes.resize(bytes.len() + values, cbor::NULL);
+        bytes
+    };
+    // The list itself is one of them.
+    assert!(Value::decode(&list(CELL_VALUES_MAX - 1)).is_ok());
+    assert!(Value::decode(&list(CELL_VALUES_MAX)).unwrap_err().is_too_many());
+
+    let json = |values: usize| format!("[{}]", vec!["0"; values].join(","));
+    assert!(Value::parse_json(json(CELL_VALUES_MAX - 1).as_bytes()).is_ok());
+    assert_eq!(Value::parse_json(json(CELL_VALUES_MAX).as_bytes()), Err(JsonError::TooMany));
+    // What stands in a text is no value.
+    let text = format!(r#""{}\",,""#, ",[:{".repeat(CELL_VALUES_MAX));
+    assert!(Value::parse_json(text.as_bytes()).is_ok());
+    // Keys count: they are held, too.
+    let half = CELL_VALUES_MAX / 2;
+    let map: Vec<_> = (0..half).map(|key| format!("\"{key}\":0")).collect();
+    let map = format!("{{{}}}", map.join(","));
+    assert_eq!(Value::parse_json(map.as_bytes()), Err(JsonError::TooMany));
+}
+
 proptest! {
     #[test]
     fn the_short_form_reads_as_any_form(

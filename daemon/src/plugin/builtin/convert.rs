@@ -14,7 +14,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use crate::model::{Buffer, Column, ColumnBuilder, Logical, Number, NumberError, Value, cbor};
+use crate::model::{
+    Buffer, Column, ColumnBuilder, JsonError, Logical, Number, NumberError, Value, cbor,
+};
 use crate::plugin::calendar;
 
 /// How cells of one type become cells of a field.
@@ -71,7 +73,8 @@ impl Conversion {
                 matches!(to, L::DateTime) || matches!(to, L::Timestamp) && self.declared
             }
             (L::Set, to) => matches!(to, L::Set),
-            (L::Binary, to) => matches!(to, L::Binary),
+            // A bit: BIT(1) is a byte that is 0 or 1.
+            (L::Binary, to) => matches!(to, L::Binary) || matches!(to, L::Boolean) && self.declared,
             (L::Date, to) => matches!(to, L::Date),
             (L::Time, to) => matches!(to, L::Time),
             (L::Json, to) => matches!(to, L::Json),
@@ -141,6 +144,10 @@ impl Conversion {
                 _ => Err(no("a date-time without time zone", to)),
             },
             Cell::Bytes(_) if to == Logical::Binary => Ok(cell),
+            Cell::Bytes(bytes) if to == Logical::Boolean => match bytes.as_ref() {
+                [bit @ (0 | 1)] => Ok(Cell::Bool(*bit == 1)),
+                _ => Err(Cow::Borrowed("binary that is no single bit")),
+            },
             Cell::Date(_) if to == Logical::Date => Ok(cell),
             Cell::Time(_) if to == Logical::Time => Ok(cell),
             Cell::Bytes(_) => Err(no("binary", to)),
@@ -221,7 +228,7 @@ impl Conversion {
             return builder.finish();
         }
         if self.to == Logical::Integer {
-            return write_integers(cells, lose);
+            return write_integers(cells);
         }
         let mut builder = match self.to {
             Logical::Float => ColumnBuilder::float64(cells.len()),
@@ -366,9 +373,10 @@ fn cast_tree(tree: Value, to: Logical) -> Result<Cell<'static>, Loss> {
 }
 
 fn json(bytes: &[u8]) -> Result<Cell<'static>, Loss> {
-    let json: serde_json::Value =
-        serde_json::from_slice(bytes).map_err(|_syntax| Loss::from("a text that is no JSON"))?;
-    Value::from_json(&json).map(from_value).map_err(|wide| Cow::Owned(wide.to_string()))
+    Value::parse_json(bytes).map(from_value).map_err(|wrong| match wrong {
+        JsonError::Syntax { .. } => Loss::from("a text that is no JSON"),
+        JsonError::TooMany | JsonError::Number(_) => Cow::Owned(wrong.to_string()),
+    })
 }
 
 fn labels(text: &str) -> Value {
@@ -392,32 +400,12 @@ fn write_labels(tree: &Value, out: &mut Vec<u8>) {
     out.extend_from_slice(labels.join(",").as_bytes());
 }
 
-fn write_integers(cells: &[Cell<'_>], mut lose: impl FnMut(usize, Loss)) -> Column {
+fn write_integers(cells: &[Cell<'_>]) -> Column {
     let whole = |cell: &Cell<'_>| match cell {
         Cell::Number(number) => number.to_integer(),
         _ => None,
     };
-    // A column has one layout; an integer above the signed range makes it unsigned.
-    let unsigned = cells.iter().filter_map(whole).any(|whole| i64::try_from(whole).is_err());
-    let mut builder = if unsigned {
-        ColumnBuilder::uint64(cells.len())
-    } else {
-        ColumnBuilder::int64(cells.len())
-    };
-    for (row, cell) in cells.iter().enumerate() {
-        match whole(cell) {
-            None => builder.push_null(),
-            Some(whole) => match (u64::try_from(whole), i64::try_from(whole)) {
-                (Ok(value), _) if unsigned => builder.push_u64(value),
-                (_, Ok(value)) if !unsigned => builder.push_i64(value),
-                _ => {
-                    lose(row, Cow::Borrowed("a negative integer beside one above 2^63"));
-                    builder.push_null();
-                }
-            },
-        }
-    }
-    builder.finish()
+    Column::of_integers(&cells.iter().map(whole).collect::<Vec<_>>())
 }
 
 fn encode(cell: &Cell<'_>, out: &mut Vec<u8>) {

@@ -64,6 +64,7 @@ fn ids(rows: usize) -> Column {
 /// One cell of a column of type `from`.
 enum Given {
     Text(&'static str),
+    Bytes(&'static [u8]),
     Int(i64),
     Float(f64),
     Null,
@@ -79,6 +80,7 @@ impl Given {
         };
         match self {
             Self::Text(text) => builder.push_bytes(text.as_bytes()),
+            Self::Bytes(bytes) => builder.push_bytes(bytes),
             Self::Int(value) => builder.push_i64(*value),
             Self::Float(value) => builder.push_f64(*value),
             Self::Null => builder.push_null(),
@@ -128,6 +130,8 @@ fn values_are_converted_where_nothing_is_lost() {
         (L::Text, Given::Text("1e3"), L::Integer, "1000"),
         (L::Text, Given::Text("0.1"), L::Float, "0.1"),
         (L::Text, Given::Text("true"), L::Boolean, "1"),
+        (L::Binary, Given::Bytes(&[1]), L::Boolean, "1"),
+        (L::Binary, Given::Bytes(&[0]), L::Boolean, "0"),
         (L::Text, Given::Text("1970-01-01T00:00:01Z"), L::Timestamp, "1000000"),
         (L::Text, Given::Text("1970-01-01 00:00:01.5"), L::Timestamp, "1500000"),
         (L::Text, Given::Text("1970-01-01 00:00:01.5"), L::DateTime, "1500000"),
@@ -181,6 +185,8 @@ fn what_would_be_lost_is_rejected_without_the_value() {
     let cases = [
         (L::Text, Given::Text("secret"), L::Integer, "field `f`: a text that is no number"),
         (L::Text, Given::Text("1.5"), L::Integer, "field `f`: a number that is no integer"),
+        (L::Binary, Given::Bytes(&[2]), L::Boolean, "field `f`: binary that is no single bit"),
+        (L::Binary, Given::Bytes(&[0, 1]), L::Boolean, "field `f`: binary that is no single bit"),
         (
             L::Text,
             Given::Text("18446744073709551616"),

@@ -157,6 +157,17 @@ fn malformed_output_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_cell_of_too_many_values_is_refused_before_it_is_held() {
+    for mode in ["wide-value", "wide-json", "wide-set"] {
+        let mapper = attach(mode, limits());
+        let mut session = mapper.begin(Moment(0)).unwrap();
+        let error = session.map(Side::Source, &things(3, "any")).unwrap_err();
+        let expected = "column `name`: row 0 holds more values than a cell may".to_owned();
+        assert_eq!(error.kind, PluginErrorKind::Malformed(expected), "{mode}");
+    }
+}
+
+#[test]
 fn violations_are_checked() {
     let pair = things(2, "x");
     let check = |mode: &str| {

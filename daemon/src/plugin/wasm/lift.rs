@@ -4,8 +4,12 @@
 //! repair. Invariant: a batch that passed has the columns, layouts and lengths of its plan, and every
 //! cell is a value of its type, but for the rows that are named as unmappable.
 
-use crate::model::VarBytes;
-use crate::model::{Batch, Bitmap, Buffer, Column, FieldDef, Logical, Number, NumberError, Value};
+use crate::model::{
+    Batch, Bitmap, Buffer, CELL_VALUES_MAX, Column, FieldDef, JsonError, Logical, Number,
+    NumberError, Value, VarBytes,
+};
+
+const TOO_MANY: &str = "holds more values than a cell may";
 
 /// Rows that hold a number that no canonical value can: trouble of the row, not of the plugin.
 pub(super) type Unmappable = Vec<(usize, String)>;
@@ -57,8 +61,13 @@ fn check_column(
                 None => Ok(()),
             }
         }
-        (Logical::Text | Logical::Enum | Logical::Set, Buffer::Bytes(values)) => {
-            check_text(column, values)
+        (Logical::Text | Logical::Enum, Buffer::Bytes(values)) => check_text(column, values),
+        (Logical::Set, Buffer::Bytes(values)) => {
+            check_text(column, values)?;
+            check_cells(column, rows, |_, bytes| {
+                let commas = bytes.iter().filter(|byte| **byte == b',').count();
+                if commas < CELL_VALUES_MAX { Ok(()) } else { Err(TOO_MANY) }
+            })
         }
         (Logical::Decimal, Buffer::Bytes(_)) => {
             check_cells(column, rows, |row, bytes| match number(bytes) {
@@ -70,18 +79,26 @@ fn check_column(
                 }
             })
         }
-        (Logical::Json, Buffer::Bytes(_)) => check_cells(column, rows, |row, bytes| {
-            let json = serde_json::from_slice(bytes).map_err(|_syntax| "is no JSON text")?;
-            if let Err(wide) = Value::from_json(&json) {
-                unmappable.push((row, format!("field `{}`: {wide}", field.name)));
-            }
-            Ok(())
-        }),
-        (Logical::Value, Buffer::Bytes(_)) => check_cells(column, rows, |_, bytes| {
-            Value::decode(bytes).map(drop).map_err(|_wrong| "is no canonical value in CBOR")
-        }),
+        (Logical::Json, Buffer::Bytes(_)) => {
+            check_cells(column, rows, |row, bytes| match Value::parse_json(bytes) {
+                Ok(_) => Ok(()),
+                Err(JsonError::Syntax { .. }) => Err("is no JSON text"),
+                Err(JsonError::TooMany) => Err(TOO_MANY),
+                Err(JsonError::Number(wide)) => {
+                    unmappable.push((row, format!("field `{}`: {wide}", field.name)));
+                    Ok(())
+                }
+            })
+        }
+        (Logical::Value, Buffer::Bytes(_)) => {
+            check_cells(column, rows, |_, bytes| match Value::decode(bytes) {
+                Ok(_) => Ok(()),
+                Err(wrong) if wrong.is_too_many() => Err(TOO_MANY),
+                Err(_) => Err("is no canonical value in CBOR"),
+            })
+        }
         (logical, values) => {
-            Err(format!("layout {} where the field is of type {logical}", layout(values)))
+            Err(format!("layout {} where the field is of type {logical}", values.layout()))
         }
     }
 }
@@ -140,15 +157,6 @@ fn check_cells(
 
 fn number(bytes: &[u8]) -> Result<Number, NumberError> {
     Number::parse(std::str::from_utf8(bytes).map_err(|_utf8| NumberError::Syntax)?)
-}
-
-const fn layout(values: &Buffer) -> &'static str {
-    match values {
-        Buffer::Int64(_) => "int64",
-        Buffer::UInt64(_) => "uint64",
-        Buffer::Float64(_) => "float64",
-        Buffer::Bytes(_) => "bytes",
-    }
 }
 
 #[cfg(test)]

@@ -249,7 +249,7 @@ fn cell(column: &Column, logical: Logical, row: usize) -> Option<Value> {
     let micros = || i64::try_from(column.integer(row)?).ok();
     Some(match logical {
         Logical::Boolean => Value::Bool(column.integer(row)? != 0),
-        Logical::Integer => Value::Number(Number::from(column.integer(row)?)),
+        Logical::Integer => Value::Number(Number::from(column.whole(row)?)),
         Logical::Decimal => Value::Number(Number::parse(&text()?).ok()?),
         Logical::Float => match &column.values {
             Buffer::Float64(values) => Value::Float(values[row]),

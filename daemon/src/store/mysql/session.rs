@@ -175,16 +175,17 @@ impl Sessions {
         let outcome = timeout(patience, self.tries(ask, sink, &permit, &mut last)).await;
         let trouble = match outcome {
             Ok(Ok(())) => {
-                let mut cost = sink.cost();
-                cost.rows += ask.walks;
-                permit.charge(&cost);
+                permit.charge(&cost(ask, sink));
                 return Ok(());
             }
             Ok(Err(trouble)) => trouble,
-            Err(_elapsed) => last.unwrap_or_else(|| {
-                let doing = ask.doing.to_owned();
-                Trouble::passing(Kind::Timeout { doing, after: patience })
-            }),
+            Err(_elapsed) => {
+                permit.charge(&cost(ask, sink));
+                last.unwrap_or_else(|| {
+                    let doing = ask.doing.to_owned();
+                    Trouble::passing(Kind::Timeout { doing, after: patience })
+                })
+            }
         };
         Err(trouble.tell(&self.store, ask.relation))
     }
@@ -206,6 +207,11 @@ impl Sessions {
                 }
                 Err(failed) => failed,
             };
+            // What failed has cost the server as much as what did not.
+            if !matches!(trouble.kind, Kind::Unreachable(_)) {
+                permit.charge(&cost(ask, sink));
+            }
+            sink.restart();
             if !trouble.again {
                 return Err(trouble);
             }
@@ -372,6 +378,13 @@ impl Sessions {
         let part = u32::try_from(mixed).unwrap_or(0);
         wait / 2 + wait * part / (2 * 1_024)
     }
+}
+
+/// What an attempt cost so far.
+fn cost(ask: &Ask<'_>, sink: &dyn Sink) -> Cost {
+    let mut cost = sink.cost();
+    cost.rows += ask.walks;
+    cost
 }
 
 fn tls(tls: &Tls) -> Result<Option<SslOpts>, Kind> {

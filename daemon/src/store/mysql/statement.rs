@@ -9,6 +9,7 @@ use mysql_async::Value;
 use super::table::{ColumnKind, Table};
 use super::wire::{self, Shape};
 use crate::model::{Batch, Range};
+use crate::store::identity::assert_key;
 use crate::store::{Read, StoreErrorKind as Kind};
 
 /// Keys of one fetch statement. Few sizes, so that few statements are prepared: what is left over
@@ -36,11 +37,14 @@ pub(super) struct Chunk {
 
 impl<'a> Reader<'a> {
     /// # Errors
-    /// If a column is not there, or cannot be read, or there is no primary key.
+    /// If a column is not there, or cannot be read, or there is no primary key, or another one than
+    /// `read` knows.
     pub(super) fn new(table: &'a Table, read: &Read) -> Result<Self, Kind> {
         if table.key.is_empty() {
             return Err(no_key());
         }
+        let key = table.key_columns().map(|column| (column.name.as_str(), column.logical));
+        assert_key(&read.schema, key)?;
         let mut reader = Self { table, shape: Shape::default(), select: String::new() };
         let mut expressions = Vec::new();
         for column in read.schema.key_columns() {
@@ -155,10 +159,13 @@ impl<'a> Reader<'a> {
         conditions.concat() + &"))".repeat(key.len() - 1)
     }
 
-    /// The asked keys in chunks of one statement each. Keys that no row can have are left out.
-    pub(super) fn chunks(&self, keys: &Batch) -> Vec<Chunk> {
+    /// The asked keys with their positions, last first. Keys that no row can have are left out.
+    ///
+    /// # Panics
+    /// If they are no keys of this relation, which is a bug of the caller.
+    pub(super) fn asked(&self, keys: &Batch) -> Vec<(usize, Vec<Value>)> {
         let asked: Vec<_> = self.table.key_columns().collect();
-        let fits = keys.columns.len() == asked.len();
+        assert!(keys.rows == 0 || keys.columns.len() == asked.len(), "keys of another relation");
         let values = |row: usize| -> Option<Vec<Value>> {
             let columns = asked.iter().zip(&keys.columns).zip(&self.shape.keys);
             let value = |((column, cells), place): ((&&super::table::TableColumn, _), &usize)| {
@@ -167,17 +174,16 @@ impl<'a> Reader<'a> {
             };
             columns.map(value).collect()
         };
-        let rows = if fits { keys.rows } else { 0 };
-        let possible: Vec<_> =
-            (0..rows).filter_map(|row| values(row).map(|values| (row, values))).collect();
-        let most = self.sizes().last().copied().unwrap_or(1);
-        possible
-            .chunks(most)
-            .map(|chunk| Chunk {
-                positions: chunk.iter().map(|(row, _)| *row).collect(),
-                params: chunk.iter().flat_map(|(_, values)| values.iter().cloned()).collect(),
-            })
-            .collect()
+        (0..keys.rows).rev().filter_map(|row| values(row).map(|values| (row, values))).collect()
+    }
+
+    /// Takes the keys of the next statement, of about `most` rows; none: none is left.
+    pub(super) fn chunk(&self, asked: &mut Vec<(usize, Vec<Value>)>, most: u64) -> Option<Chunk> {
+        let fits = |size: &&usize| u64::try_from(**size).is_ok_and(|size| size <= most);
+        let size = self.sizes().iter().rev().find(fits).copied().unwrap_or(1);
+        let taken = asked.split_off(asked.len().saturating_sub(size));
+        let (positions, params): (Vec<_>, Vec<_>) = taken.into_iter().rev().unzip();
+        (!positions.is_empty()).then(|| Chunk { positions, params: params.concat() })
     }
 
     /// The statement that fetches a chunk.

@@ -71,9 +71,10 @@ impl Trouble {
         let message = || format!("error {}: {}", error.code, error.message);
         let blanked = || format!("error {}: {}", error.code, blank(&error.message));
         match error.code {
-            // Refused user, host, database, table, column, routine; expired, locked.
-            1044 | 1045 | 1130 | 1142 | 1143 | 1227 | 1251 | 1370 | 1698 | 1820 | 1862 | 3118
-            | 3159 | 3878 | 4151 => Self::lasting(Kind::Denied(message())),
+            // Refused user, host, database, table, column, routine; expired, locked; a host that is
+            // blocked until its errors are forgiven.
+            1044 | 1045 | 1129 | 1130 | 1142 | 1143 | 1227 | 1251 | 1370 | 1698 | 1820 | 1862
+            | 3118 | 3159 | 3878 | 4151 => Self::lasting(Kind::Denied(message())),
             1049 => {
                 Self::lasting(Kind::Unfit(format!("there is no such database: {}", error.message)))
             }
@@ -82,18 +83,30 @@ impl Trouble {
                 column: error.message.split('\'').nth(1).unwrap_or_default().to_owned(),
                 near: Vec::new(),
             }),
-            // Too many connections, too many statements of this user.
-            1040 | 1203 | 1226 | 1041 => {
+            // Too many connections, too many statements of this user; no memory, no thread.
+            1037 | 1038 | 1040 | 1041 | 1135 | 1203 | 1226 => {
                 Self { throttled: true, ..Self::passing(Kind::Throttled(message())) }
             }
             // Lock waits and deadlocks; the statement took longer than it may.
             1205 | 1213 | 1028 | 1969 | 3024 => {
                 Self { throttled: true, ..Self::passing(Kind::Throttled(blanked())) }
             }
-            // Shutting down, killed, gone, a network error seen by the server.
-            1053 | 1077 | 1079 | 1080 | 1152 | 1153..=1161 | 1184 | 1317 | 1927 | 3169 | 4031 => {
-                Self::passing(Kind::Unreachable(blanked()))
-            }
+            // Shutting down, killed, gone, a network error seen by the server; a node of a cluster
+            // that is not ready (1047), a server in offline mode, a proxy without a server (9001).
+            1047
+            | 1053
+            | 1077
+            | 1079
+            | 1080
+            | 1152
+            | 1153..=1161
+            | 1184
+            | 1317
+            | 1927
+            | 3032
+            | 3169
+            | 4031
+            | 9001 => Self::passing(Kind::Unreachable(blanked())),
             // The table changed between preparing and executing.
             1412 | 1615 => Self::passing(Kind::Answer(blanked())),
             _ => Self::lasting(Kind::Answer(blanked())),
@@ -122,21 +135,16 @@ fn refused_certificate(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
 }
 
-/// The message without what stands in quotes.
+/// The message without what stands in quotes. An apostrophe of the server's own words looks like a
+/// quote, and a message may have been cut off within one; so nothing between the first and the last is
+/// kept, and after an odd one nothing at all.
 fn blank(message: &str) -> String {
-    let mut blanked = String::with_capacity(message.len());
-    let mut quoted = false;
-    for letter in message.chars() {
-        if matches!(letter, '\'' | '"') {
-            quoted = !quoted;
-            blanked.push(letter);
-        } else if !quoted {
-            blanked.push(letter);
-        } else if blanked.ends_with(['\'', '"']) {
-            blanked.push('…');
-        }
-    }
-    blanked
+    let quotes: Vec<usize> = message.match_indices(['\'', '"']).map(|(at, _)| at).collect();
+    let (Some(first), Some(last)) = (quotes.first(), quotes.last()) else {
+        return message.to_owned();
+    };
+    let rest = if quotes.len().is_multiple_of(2) { &message[*last..] } else { "" };
+    format!("{}…{rest}", &message[..=*first])
 }
 
 #[cfg(test)]
@@ -153,6 +161,15 @@ mod tests {
         let text = server(1292, "Incorrect value: 'secret' for column `a`").kind.to_string();
         assert!(!text.contains("secret"), "{text}");
         assert!(text.contains("Incorrect value: '…' for column `a`"), "{text}");
+        for message in [
+            "Can't parse 'secret' here",
+            "wrong: 'it's secret' and \"secret\" again",
+            "cut off in 'a' and 'secret",
+            "Can't take secret",
+        ] {
+            let text = server(1292, message).kind.to_string();
+            assert!(!text.contains("secret"), "{text}");
+        }
     }
 
     #[test]
@@ -165,6 +182,12 @@ mod tests {
             (1040, "store-throttled", true),
             (1213, "store-throttled", true),
             (1053, "store-unreachable", true),
+            (1047, "store-unreachable", true),
+            (3032, "store-unreachable", true),
+            (9001, "store-unreachable", true),
+            (1135, "store-throttled", true),
+            (1038, "store-throttled", true),
+            (1129, "store-denied", false),
             (1927, "store-unreachable", true),
             (1064, "store-error", false),
         ];

@@ -282,7 +282,7 @@ pub(super) fn parameter(
     let bytes = || column.bytes(row);
     let integer = || i64::try_from(column.integer(row)?).ok();
     match logical {
-        Logical::Integer | Logical::Boolean => whole(column.integer(row)?),
+        Logical::Integer | Logical::Boolean => whole(column.whole(row)?),
         Logical::Decimal => {
             let text = std::str::from_utf8(bytes()?).ok()?;
             Number::parse(text).ok().map(|_number| Value::from(text))

@@ -282,7 +282,7 @@ pub(super) const fn finds(logical: Logical) -> bool {
 pub(super) fn parameter(column: &Column, logical: Logical, row: usize) -> Option<Value> {
     let text = || String::from_utf8(column.bytes(row)?.to_vec()).ok();
     match logical {
-        Logical::Integer => i64::try_from(column.integer(row)?).ok().map(Value::Integer),
+        Logical::Integer => i64::try_from(column.whole(row)?).ok().map(Value::Integer),
         Logical::Decimal => text().filter(|text| Number::parse(text).is_ok()).map(Value::Text),
         Logical::Float => match &column.values {
             Buffer::Float64(values) if column.is_valid(row) => Some(Value::Real(values[row])),

@@ -26,6 +26,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use super::cells::{self, Pages};
 use super::trouble;
 use crate::model::{Batch, ColumnDef, Logical, Range, RelationSchema};
+use crate::store::identity::assert_key;
 use crate::store::near::nearest;
 use crate::store::{Page, Read, StoreErrorKind as Kind};
 
@@ -64,6 +65,14 @@ impl<'c> Table<'c> {
         Ok(Self { connection, schema, declared })
     }
 
+    /// The table as it is now, if it has the key that it was described with.
+    pub(super) fn still(connection: &'c Connection, schema: &RelationSchema) -> Result<Self, Kind> {
+        let table = Self::read(connection, &schema.relation)?;
+        let key = table.schema.key_columns();
+        assert_key(schema, key.map(|column| (column.name.as_str(), column.logical)))?;
+        Ok(table)
+    }
+
     pub(super) fn schema(self) -> RelationSchema {
         self.schema
     }
@@ -73,6 +82,18 @@ impl<'c> Table<'c> {
         let column = self.first()?;
         let filter = format!("WHERE {column} IS NOT NULL ORDER BY {column} {order} LIMIT 1");
         self.ask(&filter, Vec::new())
+    }
+
+    /// Refuses a table with rows that no range holds: SQLite lets a key be null unless it is declared
+    /// otherwise. Nulls of the other key columns are met by scans.
+    pub(super) fn assert_no_null(&self) -> Result<(), Kind> {
+        let (column, from) = (self.first()?, quote(&self.schema.relation));
+        let sql = format!("SELECT 1 FROM {from} WHERE {column} IS NULL LIMIT 1");
+        let found = self.connection.prepare_cached(&sql).and_then(|mut probe| probe.exists([]));
+        if !found.map_err(|error| trouble(&error))? {
+            return Ok(());
+        }
+        Err(Kind::Unfit(format!("key column {column} is null in a row, which no range holds")))
     }
 
     /// The first key that begins a new extent after `rows` rows from `from` on.

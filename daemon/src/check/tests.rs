@@ -1,0 +1,223 @@
+//! Tests of checks and looks over two memory stores and the built-in mapping.
+
+use futures::FutureExt;
+
+use super::*;
+use crate::model::{
+    Asked, ColumnDef, Logical, Look, Number, Range, RelationSchema, Role, Sighting, State,
+    StoreKey, Value,
+};
+use crate::plugin::builtin::{BuiltIn, Field, Settings};
+use crate::plugin::template::{KeyTemplate, Template};
+use crate::plugin::{Binding, Place};
+use crate::store::memory::{Handle, Layout, Memory, Row};
+
+/// Two relations and what compares them.
+struct Pair {
+    context: Context,
+    source: Handle,
+    target: Handle,
+}
+
+/// One side: its columns, the first of which is its key, and its key template.
+struct Given<'a> {
+    columns: &'a [(&'a str, Logical)],
+    key: Option<&'a str>,
+}
+
+fn schema(given: &Given<'_>) -> RelationSchema {
+    let column = |(name, logical): &(&str, Logical)| ColumnDef {
+        name: (*name).to_owned(),
+        logical: *logical,
+        nullable: true,
+    };
+    RelationSchema {
+        relation: "things".to_owned(),
+        columns: given.columns.iter().map(column).collect(),
+        key: vec![0],
+        open: false,
+    }
+}
+
+fn nonzero(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+/// A pairing of both sides by `fields`: name, role, declared type.
+fn pair(source: &Given<'_>, target: &Given<'_>, fields: &[(&str, Role, Option<Logical>)]) -> Pair {
+    let field = |(name, role, logical): &(&str, Role, Option<Logical>)| Field {
+        name: (*name).to_owned(),
+        role: *role,
+        logical: *logical,
+        source: (*name).to_owned(),
+        target: (*name).to_owned(),
+        rules: Vec::new(),
+    };
+    let settings = Settings {
+        entity: "thing".to_owned(),
+        fields: fields.iter().map(field).collect(),
+        ignore_source: Vec::new(),
+        ignore_target: Vec::new(),
+    };
+    let schemas = [schema(source), schema(target)];
+    let keys = [source, target].map(|given| {
+        let template = Template::parse(given.key?).unwrap();
+        Some(KeyTemplate { columns: vec![(given.columns[0].0.to_owned(), template)] })
+    });
+    let place = |at: usize| Place { schema: &schemas[at], key: keys[at].as_ref() };
+    let binding = Binding { pairing: "things", source: place(0), target: place(1) };
+    let mapper = BuiltIn::new(&settings, &binding).unwrap();
+    let plan = mapper.plan().clone();
+    let side = |at: usize, columns: &[String]| {
+        let (store, handle) = Memory::new(["source", "target"][at], false);
+        handle.create(schemas[at].clone(), Layout::Ranges);
+        let read = Read {
+            schema: schemas[at].clone(),
+            columns: columns.to_vec(),
+            ignored: Vec::new(),
+            page_rows: nonzero(2),
+        };
+        let locatable = keys[at].is_some();
+        (SideContext { store: Arc::new(store), read, locatable }, handle)
+    };
+    let (source_context, source) = side(0, &plan.source.relations[0].columns);
+    let (target_context, target) = side(1, &plan.target.relations[0].columns);
+    let context = Context {
+        pairing: "things".to_owned(),
+        leads: Leads(Side::Source),
+        source: source_context,
+        target: target_context,
+        canon: Canon::new(&plan.entities[0], [7; 32]).unwrap(),
+        mapper: Arc::new(mapper),
+        partition_rows: nonzero(100),
+        window_rows: nonzero(400),
+        clock: Arc::new(|| Moment(1)),
+    };
+    Pair { context, source, target }
+}
+
+fn row(cells: &[(&str, Value)]) -> Row {
+    cells.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}
+
+fn int(value: i128) -> Value {
+    Value::Number(Number::from(value))
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+const WHOLE: Extent = Extent::Range(Range { from: None, until: None });
+
+fn checked(pair: &Pair, direction: Direction) -> Outcome {
+    part_checked(pair, direction, WHOLE)
+}
+
+fn part_checked(pair: &Pair, direction: Direction, extent: Extent) -> Outcome {
+    let partition = Partition { number: 0, extent, direction };
+    check(&pair.context, &partition, 100, Moment(1)).now_or_never().unwrap()
+}
+
+/// A source without a key template: its rows have numbers of their own.
+fn one_way() -> Pair {
+    let fields = [("k", Role::Key, None), ("v", Role::Compared, None)];
+    let source = [("id", Logical::Integer), ("k", Logical::Integer), ("v", Logical::Integer)];
+    let target = [("k", Logical::Integer), ("v", Logical::Integer)];
+    let given = |columns, key| Given { columns, key };
+    pair(&given(&source, None), &given(&target, Some("{k}")), &fields)
+}
+
+fn asked(seen: &Sighting) -> Asked {
+    let (source_at, target_at) = (seen.source_at.clone(), seen.target_at.clone());
+    Asked { key: seen.key.clone(), source_at, target_at }
+}
+
+fn looked(pair: &Pair, asked: &[Asked]) -> Look {
+    look(&pair.context, asked, Moment(1)).now_or_never().unwrap()
+}
+
+#[test]
+fn a_key_that_is_gone_from_a_side_that_cannot_be_searched_is_not_said_to_lack() {
+    let pair = one_way();
+    let source = |id, v| row(&[("id", int(id)), ("k", int(1)), ("v", int(v))]);
+    pair.source.put("things", source(5, 1));
+    pair.target.put("things", row(&[("k", int(1)), ("v", int(2))]));
+    let outcome = checked(&pair, Direction::FromSource);
+    let [seen] = outcome.suspects.as_slice() else { panic!("{:?}", outcome.suspects) };
+    let asked = [asked(seen)];
+    assert_eq!(looked(&pair, &asked).sightings.len(), 1);
+
+    pair.source.delete("things", &[int(5)]);
+    pair.source.put("things", source(9, 2));
+    let look = looked(&pair, &asked);
+    assert_eq!(look.sightings, []);
+    assert_eq!(look.unread.len(), 1);
+    assert_eq!(look.unread[0].1.code, Fault::GONE);
+
+    // With the target's row gone, too, both sides agree.
+    pair.target.delete("things", &[int(1)]);
+    assert!(looked(&pair, &asked).sightings[0].agrees());
+}
+
+#[test]
+fn a_place_that_is_no_key_any_more_is_unread() {
+    let pair = one_way();
+    pair.source.put("things", row(&[("id", int(5)), ("k", int(1)), ("v", int(1))]));
+    pair.target.put("things", row(&[("k", int(1)), ("v", int(2))]));
+    let outcome = checked(&pair, Direction::FromSource);
+    let mut asked = asked(&outcome.suspects[0]);
+    asked.target_at = vec![StoreKey(Value::List(vec![text("1"), int(2)]).to_cbor().into())];
+    let look = looked(&pair, &[asked]);
+    assert_eq!(look.sightings, []);
+    assert_eq!(look.unread[0].1.code, "place-unknown");
+}
+
+#[test]
+fn what_a_check_holds_is_bounded_in_bytes() {
+    let fields = [("id", Role::Key, None), ("t", Role::Compared, None)];
+    let columns = [("id", Logical::Integer), ("t", Logical::Text)];
+    let given = || Given { columns: &columns, key: Some("{id}") };
+    let pair = pair(&given(), &given(), &fields);
+    let large = text(&"x".repeat(5 << 20));
+    for id in 1..=10 {
+        let row = row(&[("id", int(id)), ("t", large.clone())]);
+        pair.source.put("things", row.clone());
+        pair.target.put("things", row);
+    }
+    for direction in [Direction::Aligned, Direction::FromSource] {
+        let first = checked(&pair, direction);
+        let rest = first.rest.expect("50 MiB are more than a check holds");
+        let second = part_checked(&pair, direction, rest);
+        assert_eq!((second.rest, first.same + second.same), (None, 10), "{direction:?}");
+        assert!(first.same >= 5, "{} at {direction:?}", first.same);
+    }
+}
+
+#[test]
+fn integers_of_every_size_are_compared_whatever_page_they_are_in() {
+    let fields = [("id", Role::Key, None), ("n", Role::Compared, Some(Logical::Integer))];
+    let side = |logical| [("id", Logical::Integer), ("n", logical)];
+    let (source, target) = (side(Logical::Text), side(Logical::Decimal));
+    let given = |columns| Given { columns, key: Some("{id}") };
+    let pair = pair(&given(&source), &given(&target), &fields);
+    // Pages are of two rows: one fits signed integers, one only unsigned ones, one neither.
+    let numbers = ["1", "-2", "18446744073709551615", "4", "18446744073709551614", "-6"];
+    for (id, number) in (1..).zip(numbers) {
+        pair.source.put("things", row(&[("id", int(id)), ("n", text(number))]));
+        let other = if id % 2 == 0 { number } else { "7" };
+        let other = Value::Number(Number::parse(other).unwrap());
+        pair.target.put("things", row(&[("id", int(id)), ("n", other)]));
+    }
+    for direction in [Direction::Aligned, Direction::FromSource] {
+        let outcome = checked(&pair, direction);
+        assert_eq!(outcome.unread, [], "{direction:?}");
+        assert_eq!(outcome.same, 3, "{direction:?}");
+        let states = outcome.suspects.iter().map(|seen| (&seen.source, &seen.target));
+        let both = |(one, two): (&State, &State)| {
+            matches!((one, two), (State::Present(_), State::Present(_)))
+        };
+        assert_eq!(outcome.suspects.len(), 3, "{direction:?}");
+        assert!(states.into_iter().all(both), "{direction:?}");
+    }
+}

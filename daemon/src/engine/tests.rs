@@ -1,0 +1,125 @@
+//! Tests that drive the engine with answers made by hand; what a world does is the simulation's.
+
+use super::*;
+use crate::model::{Digest, DriftKind, Facets, Key, Sighting, State, StoreKey, Subject};
+
+/// What checks and looks answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum World {
+    /// A key's field differs.
+    Differs,
+    /// The key is gone from its place in the source, which cannot be searched; checks find nothing.
+    Gone,
+}
+
+fn settings() -> Settings {
+    let spec = Spec {
+        name: "things".to_owned(),
+        identity: MappingIdentity(1),
+        leads: Leads(crate::model::Side::Source),
+        reading: plan::Reading {
+            directions: vec![Direction::FromSource],
+            not_verifiable: Some("what is only in the target".to_owned()),
+        },
+        plan: plan::Settings::default(),
+        settle: settle::Settings::default(),
+        seed: 1,
+        fields: vec!["f".to_owned()],
+        invariants: Vec::new(),
+        version_is_time: false,
+    };
+    let abort = abort::Settings { mode: abort::Mode::Armed, criteria: Vec::new() };
+    Settings { pairings: vec![spec], abort, hooks: Vec::new(), until: Until::Stopped }
+}
+
+fn key() -> Key {
+    Key(Box::from(&b"k"[..]))
+}
+
+fn sighting() -> Sighting {
+    let held = |digest| {
+        State::Present(Facets {
+            entity: Digest(digest),
+            fields: vec![Digest(digest)],
+            version: None,
+        })
+    };
+    Sighting {
+        key: key(),
+        source: held(1),
+        target: held(2),
+        source_at: vec![StoreKey(Box::from(&b"5"[..]))],
+        target_at: vec![StoreKey(Box::from(&b"k"[..]))],
+        violations: Vec::new(),
+        labels: std::collections::BTreeMap::new(),
+        steady: true,
+        cosmetic: Vec::new(),
+        reason: None,
+    }
+}
+
+fn answer(job: Job, world: World, now: Moment) -> Event {
+    match job {
+        Job::Split { pairing, direction } => {
+            let extents = Ok(vec![Extent::Segment { index: 0, of: 1 }]);
+            Event::Split { pairing, direction, extents }
+        }
+        Job::Check { check, .. } => {
+            let suspects = if world == World::Differs { vec![sighting()] } else { Vec::new() };
+            let outcome = Outcome { same: 1, suspects, ..Outcome::default() };
+            Event::Checked { check, began: now, outcome }
+        }
+        Job::Look { look, .. } => {
+            let mut result = Look::default();
+            if world == World::Differs {
+                result.sightings.push(sighting());
+            } else {
+                let text = || "gone".to_owned();
+                let (what, remedy) = (text(), text());
+                result.unread.push((key(), Fault { side: None, what, remedy, code: Fault::GONE }));
+            }
+            Event::Looked { look, result }
+        }
+        Job::Hook(job) => panic!("no hook is configured: {job:?}"),
+    }
+}
+
+/// Goes on for `steps` decisions. What happened.
+fn drive(
+    engine: &mut Engine,
+    (now, first): (&mut Moment, Event),
+    world: World,
+    steps: usize,
+) -> Vec<Happening> {
+    let (mut happened, mut events) = (Vec::new(), vec![first]);
+    for _ in 0..steps {
+        let event = events.pop().unwrap_or(Event::Tick);
+        let decision = engine.apply(*now, event);
+        happened.extend(decision.commit.occurrences.into_iter().map(|occurrence| occurrence.what));
+        events.extend(decision.jobs.into_iter().map(|job| answer(job, world, *now)));
+        if events.is_empty() {
+            *now = decision.wake.unwrap_or_else(|| now.after(Duration::from_secs(1)));
+        }
+    }
+    happened
+}
+
+#[test]
+fn a_finding_whose_row_is_gone_is_resolved_by_a_whole_pass_that_does_not_meet_it() {
+    let mut now = Moment(1_000_000_000_000_000);
+    let mut engine = Engine::new(settings(), Saved::default(), now);
+    let happened = drive(&mut engine, (&mut now, Event::Started), World::Differs, 300);
+    let confirmed = |what: &&Happening| matches!(what, Happening::Confirmed(_));
+    assert_eq!(happened.iter().filter(confirmed).count(), 1, "{happened:?}");
+
+    let happened = drive(&mut engine, (&mut now, Event::Tick), World::Gone, 300);
+    assert_eq!(happened.iter().filter(confirmed).count(), 0, "{happened:?}");
+    let resolved: Vec<_> = happened
+        .iter()
+        .filter_map(|what| {
+            let Happening::Resolved(finding) = what else { return None };
+            Some((finding.kind, finding.subject.clone()))
+        })
+        .collect();
+    assert_eq!(resolved, [(DriftKind::Mismatch, Subject::Key(key()))]);
+}
