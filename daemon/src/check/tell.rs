@@ -104,6 +104,8 @@ impl Window<'_> {
             };
             if mine {
                 accused.push(Accused { entries, counterpart });
+            } else {
+                self.outcome.told_elsewhere += 1;
             }
         }
         match self.tells {

@@ -253,7 +253,11 @@ impl Pairing {
         }
         self.status.checks += 1;
         let differing = outcome.differing();
-        let counts = Counts { same: outcome.same, excluded: outcome.excluded, differing };
+        let counts = Counts {
+            same: outcome.same,
+            excluded: outcome.excluded,
+            differing: differing + outcome.told_elsewhere,
+        };
         let covered = covered(partition, outcome.rest);
         if outcome.crowd.is_some() {
             self.crowded(step, covered, check, &outcome);

@@ -339,6 +339,8 @@ pub struct Outcome {
     pub suspects: Vec<Sighting>,
     /// Set when there were more: then every differing key, and `suspects` is a sample.
     pub crowd: Option<Vec<Member>>,
+    /// Keys that differed, too, and are told by the checks of the other direction.
+    pub told_elsewhere: u64,
     /// What could not be compared, and why.
     pub unread: Vec<Unread>,
     /// What the source gave.
