@@ -155,7 +155,13 @@ impl Scenario {
     /// Starts `driftd run`.
     #[must_use]
     pub fn start(&self) -> Daemon {
-        Daemon::start(self.command(&["run"]))
+        self.start_as(&["run"])
+    }
+
+    /// Starts a command that goes on for a while.
+    #[must_use]
+    pub fn start_as(&self, arguments: &[&str]) -> Daemon {
+        Daemon::start(self.command(arguments))
     }
 
     /// Runs a command to its end.

@@ -43,6 +43,18 @@ fn change(scenario: &Scenario, file: &str, sql: &str) {
     Connection::open(scenario.path(file)).unwrap().execute_batch(sql).unwrap();
 }
 
+#[tokio::test]
+async fn a_single_pass_that_is_stopped_while_it_settles_says_nothing_of_same() {
+    let scenario = things("");
+    scenario.change("lag_budget = \"100ms\"", "lag_budget = \"1h\"");
+    scenario.change("wait_max = \"1s\"", "wait_max = \"1h\"");
+    change(&scenario, "new.db", "UPDATE copies SET name = 'other' WHERE id = 3");
+    let mut verify = scenario.start_as(&["verify", "--verbose", "--json"]);
+    verify.logged(&["pairing is ready"]).await;
+    verify.signal(rustix::process::Signal::INT);
+    assert_eq!(verify.end().await, Some(3), "{}", verify.log());
+}
+
 const ABORT: &str = "[abort]
 mode = \"armed\"
 [abort.criteria.never]
