@@ -81,21 +81,29 @@ pub(super) fn read_top(section: &Section<'_>) -> Settings {
 
 /// Reads how a pairing's suspects are judged; what is left out is as in `base`.
 pub(super) fn read(section: &Section<'_>, base: &Settings) -> Settings {
-    let span = |name| section.take(name).and_then(|node| node.duration());
+    let span = |name, base| section.take(name).map_or(Some(base), |node| node.duration());
+    let spans = [
+        span("lag_budget", base.lag_budget),
+        span("settle", base.settle),
+        span("first_wait", base.first_wait),
+        span("wait_max", base.wait_max),
+    ];
+    let looks_max = section.take("looks_max").map_or(Some(base.looks_max), |node| node.count());
+    let crowd = section.take("crowd").map_or(Some(base.crowd), |node| node.count());
     let settings = Settings {
-        lag_budget: span("lag_budget").unwrap_or(base.lag_budget),
-        settle: span("settle").unwrap_or(base.settle),
-        first_wait: span("first_wait").unwrap_or(base.first_wait),
-        wait_max: span("wait_max").unwrap_or(base.wait_max),
-        looks_max: section
-            .take("looks_max")
-            .and_then(|node| node.count())
-            .unwrap_or(base.looks_max),
-        crowd: section.take("crowd").and_then(|node| node.count()).unwrap_or(base.crowd),
+        lag_budget: spans[0].unwrap_or(base.lag_budget),
+        settle: spans[1].unwrap_or(base.settle),
+        first_wait: spans[2].unwrap_or(base.first_wait),
+        wait_max: spans[3].unwrap_or(base.wait_max),
+        looks_max: looks_max.unwrap_or(base.looks_max),
+        crowd: crowd.unwrap_or(base.crowd),
         suspects_max: base.suspects_max,
-        pause_max: span("pause_max").unwrap_or(base.pause_max),
+        pause_max: span("pause_max", base.pause_max).unwrap_or(base.pause_max),
     };
-    refuse_contradictions(section, &settings);
+    // What was refused is not compared with anything.
+    if spans.iter().all(Option::is_some) && looks_max.is_some() && crowd.is_some() {
+        refuse_contradictions(section, &settings);
+    }
     settings
 }
 
