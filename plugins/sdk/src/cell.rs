@@ -1,0 +1,835 @@
+//! Dynamically typed cells: an attribute of an item, or what lies below it.
+//!
+//! Owns reading and writing of deterministic CBOR, without building a tree. Refuses what the contract
+//! does not list. Invariant: a cell that was written is read back as the same value.
+
+use crate::decimal::Decimal;
+use crate::time::{Date, DateTime, Time, Timestamp};
+
+const BYTES: u8 = 2;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+const MAP: u8 = 5;
+const TAG: u8 = 6;
+const NULL: u8 = 0xf6;
+
+/// A dynamically typed cell, borrowed from the batch.
+///
+/// ```
+/// use driftd_plugin::{Cell, CellWriter};
+///
+/// let mut bytes = Vec::new();
+/// let mut writer = CellWriter::new(&mut bytes);
+/// writer.list(2);
+/// writer.text("a");
+/// writer.integer(1);
+/// let Some(Cell::List(items)) = Cell::read(&bytes) else { panic!() };
+/// let cells: Vec<_> = items.iter().collect();
+/// assert_eq!(cells, [Cell::Text("a"), Cell::Integer(1)]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Cell<'a> {
+    /// Null, which is not the same as absent.
+    Null,
+    /// True or false.
+    Boolean(bool),
+    /// A whole number of 64 bits.
+    Integer(i64),
+    /// Any other number that is exact.
+    Decimal(Decimal),
+    /// A binary floating-point number.
+    Float(f64),
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// An instant.
+    Timestamp(Timestamp),
+    /// A local date and time.
+    DateTime(DateTime),
+    /// A day.
+    Date(Date),
+    /// A time of day.
+    Time(Time),
+    /// A list.
+    List(List<'a>),
+    /// A set.
+    Set(List<'a>),
+    /// A map with text keys.
+    Map(Map<'a>),
+}
+
+impl<'a> Cell<'a> {
+    /// The cell that these bytes are; none if they are not one.
+    ///
+    /// ```
+    /// use driftd_plugin::Cell;
+    ///
+    /// assert_eq!(Cell::read(&[0x18, 0x2a]), Some(Cell::Integer(42)));
+    /// assert_eq!(Cell::read(&[0x18]), None);
+    /// ```
+    #[must_use]
+    pub fn read(bytes: &'a [u8]) -> Option<Self> {
+        read(bytes).filter(|(_, rest)| rest.is_empty()).map(|(cell, _)| cell)
+    }
+
+    /// Whether it is null.
+    ///
+    /// ```
+    /// assert!(driftd_plugin::Cell::Null.is_null());
+    /// ```
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Null)
+    }
+
+    /// The text that it is.
+    ///
+    /// ```
+    /// # use driftd_plugin::Cell;
+    /// assert_eq!(Cell::Text("a").text(), Some("a"));
+    /// assert_eq!(Cell::Integer(1).text(), None);
+    /// ```
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The whole number that it is.
+    ///
+    /// ```
+    /// # use driftd_plugin::Cell;
+    /// assert_eq!(Cell::Integer(1).integer(), Some(1));
+    /// ```
+    #[must_use]
+    pub fn integer(&self) -> Option<i64> {
+        match self {
+            Self::Integer(integer) => Some(*integer),
+            _ => None,
+        }
+    }
+
+    /// The exact number that it is, whole or not.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Cell, Decimal};
+    /// assert_eq!(Cell::Integer(1).decimal(), Some(Decimal::from(1)));
+    /// assert_eq!(Cell::Float(1.0).decimal(), None);
+    /// ```
+    #[must_use]
+    pub fn decimal(&self) -> Option<Decimal> {
+        match self {
+            Self::Integer(integer) => Some(Decimal::from(*integer)),
+            Self::Decimal(decimal) => Some(*decimal),
+            _ => None,
+        }
+    }
+
+    /// The map that it is.
+    ///
+    /// ```
+    /// # use driftd_plugin::Cell;
+    /// assert_eq!(Cell::Null.map(), None);
+    /// ```
+    #[must_use]
+    pub fn map(&self) -> Option<Map<'a>> {
+        match self {
+            Self::Map(map) => Some(*map),
+            _ => None,
+        }
+    }
+}
+
+/// The items of a list or a set, borrowed from the batch.
+///
+/// ```
+/// use driftd_plugin::Cell;
+///
+/// let Some(Cell::List(list)) = Cell::read(&[0x82, 1, 2]) else { panic!() };
+/// assert_eq!(list.len(), 2);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct List<'a> {
+    len: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> List<'a> {
+    /// How many there are.
+    ///
+    /// ```
+    /// # let Some(driftd_plugin::Cell::List(list)) = driftd_plugin::Cell::read(&[0x80]) else { panic!() };
+    /// assert_eq!(list.len(), 0);
+    /// ```
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    ///
+    /// ```
+    /// # let Some(driftd_plugin::Cell::List(list)) = driftd_plugin::Cell::read(&[0x80]) else { panic!() };
+    /// assert!(list.is_empty());
+    /// ```
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Each of them, in order.
+    ///
+    /// ```
+    /// # use driftd_plugin::Cell;
+    /// # let Some(Cell::List(list)) = Cell::read(&[0x82, 1, 2]) else { panic!() };
+    /// let sum: i64 = list.iter().filter_map(|cell| cell.integer()).sum();
+    /// assert_eq!(sum, 3);
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = Cell<'a>> + use<'a> {
+        let mut rest = self.bytes;
+        std::iter::from_fn(move || {
+            let (cell, after) = read(rest)?;
+            rest = after;
+            Some(cell)
+        })
+        .take(self.len)
+    }
+}
+
+/// The entries of a map, borrowed from the batch.
+///
+/// ```
+/// use driftd_plugin::{Cell, CellWriter};
+///
+/// let mut bytes = Vec::new();
+/// let mut writer = CellWriter::new(&mut bytes);
+/// writer.map(1);
+/// writer.text("city");
+/// writer.text("Bonn");
+/// let map = Cell::read(&bytes).unwrap().map().unwrap();
+/// assert_eq!(map.get("city"), Some(Cell::Text("Bonn")));
+/// assert_eq!(map.get("street"), None);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Map<'a>(List<'a>);
+
+impl<'a> Map<'a> {
+    /// What lies under a key; none where it is absent.
+    ///
+    /// ```
+    /// # use driftd_plugin::Cell;
+    /// # let map = Cell::read(&[0xa0]).unwrap().map().unwrap();
+    /// assert_eq!(map.get("city"), None);
+    /// ```
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Cell<'a>> {
+        self.iter().find(|(name, _)| *name == key).map(|(_, cell)| cell)
+    }
+
+    /// Each entry, in the order of its key's encoding.
+    ///
+    /// ```
+    /// # use driftd_plugin::Cell;
+    /// # let map = Cell::read(&[0xa0]).unwrap().map().unwrap();
+    /// assert_eq!(map.iter().count(), 0);
+    /// ```
+    pub fn iter(&self) -> impl Iterator<Item = (&'a str, Cell<'a>)> + use<'a> {
+        let mut rest = self.0.bytes;
+        std::iter::from_fn(move || {
+            let (key, after) = read(rest)?;
+            let (cell, after) = read(after)?;
+            rest = after;
+            Some((key.text()?, cell))
+        })
+        .take(self.0.len)
+    }
+}
+
+/// The major type and argument of an item, and what follows its head.
+#[inline]
+fn head(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
+    let (first, rest) = bytes.split_first()?;
+    let info = first & 0x1f;
+    if info < 24 {
+        return Some((first >> 5, u64::from(info), rest));
+    }
+    let width = match info {
+        24..=27 => 1usize << (info - 24),
+        _ => return None,
+    };
+    let (argument, rest) = rest.split_at_checked(width)?;
+    let argument = argument.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    Some((first >> 5, argument, rest))
+}
+
+/// What one of the typed readers finds in a cell of any type.
+pub(crate) type Found<T> = std::result::Result<Option<T>, Wrong>;
+
+/// It is there, and of another type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong;
+
+/// The bytes of a text cell.
+#[inline]
+pub(crate) fn text(bytes: &[u8]) -> Found<&[u8]> {
+    match head(bytes) {
+        Some((TEXT, length, rest)) => match usize::try_from(length) {
+            Ok(length) if length == rest.len() => Ok(Some(rest)),
+            _ => Err(Wrong),
+        },
+        _ if bytes == [NULL] => Ok(None),
+        _ => Err(Wrong),
+    }
+}
+
+/// A cell that is a whole number of 64 bits.
+#[inline]
+pub(crate) fn integer(bytes: &[u8]) -> Found<i64> {
+    match head(bytes) {
+        Some((major @ 0..=1, argument, [])) => match i64::try_from(argument) {
+            Ok(value) => Ok(Some(if major == 0 { value } else { -1 - value })),
+            Err(_) => Err(Wrong),
+        },
+        _ if bytes == [NULL] => Ok(None),
+        _ => Err(Wrong),
+    }
+}
+
+fn read(bytes: &[u8]) -> Option<(Cell<'_>, &[u8])> {
+    let (major, argument, rest) = head(bytes)?;
+    let taken = || rest.split_at_checked(usize::try_from(argument).ok()?);
+    Some(match major {
+        0 => match i64::try_from(argument) {
+            Ok(value) => (Cell::Integer(value), rest),
+            Err(_) => (Cell::Decimal(Decimal::from(argument)), rest),
+        },
+        1 => match i64::try_from(argument) {
+            Ok(value) => (Cell::Integer(-1 - value), rest),
+            Err(_) => (Cell::Decimal(Decimal::new(-1 - i128::from(argument), 0)), rest),
+        },
+        BYTES => taken().map(|(bytes, rest)| (Cell::Bytes(bytes), rest))?,
+        TEXT => {
+            let (text, rest) = taken()?;
+            (Cell::Text(std::str::from_utf8(text).ok()?), rest)
+        }
+        ARRAY => {
+            let (list, rest) = list(argument, 1, rest)?;
+            (Cell::List(list), rest)
+        }
+        MAP => {
+            let (list, rest) = list(argument, 2, rest)?;
+            (Cell::Map(Map(list)), rest)
+        }
+        TAG => tagged(argument, rest)?,
+        _ => match bytes[0] {
+            NULL => (Cell::Null, rest),
+            0xf4 => (Cell::Boolean(false), rest),
+            0xf5 => (Cell::Boolean(true), rest),
+            0xf9 => (Cell::Float(half(argument as u16)), rest),
+            0xfa => (Cell::Float(f64::from(f32::from_bits(argument as u32))), rest),
+            0xfb => (Cell::Float(f64::from_bits(argument)), rest),
+            _ => return None,
+        },
+    })
+}
+
+/// A list of `len` entries of `width` items each, and what follows.
+fn list(len: u64, width: u64, bytes: &[u8]) -> Option<(List<'_>, &[u8])> {
+    let mut rest = bytes;
+    for _ in 0..len.checked_mul(width)? {
+        rest = skip(rest)?;
+    }
+    let len = usize::try_from(len).ok()?;
+    Some((List { len, bytes: &bytes[..bytes.len() - rest.len()] }, rest))
+}
+
+/// What follows an item, without reading it. Bounded by the bytes: every item has at least one.
+fn skip(bytes: &[u8]) -> Option<&[u8]> {
+    let mut rest = bytes;
+    let mut left: u64 = 1;
+    while left > 0 {
+        let (major, argument, after) = head(rest)?;
+        left -= 1;
+        rest = match major {
+            BYTES | TEXT => after.get(usize::try_from(argument).ok()?..)?,
+            _ => after,
+        };
+        left = left.checked_add(match major {
+            ARRAY => argument,
+            MAP => argument.checked_mul(2)?,
+            TAG => 1,
+            _ => 0,
+        })?;
+    }
+    Some(rest)
+}
+
+fn tagged(tag: u64, bytes: &[u8]) -> Option<(Cell<'_>, &[u8])> {
+    let after = skip(bytes)?;
+    let inner = &bytes[..bytes.len() - after.len()];
+    let cell = match tag {
+        2 | 3 => Cell::Decimal(Decimal::new(wide(tag, inner)?, 0)),
+        4 => {
+            let (ARRAY, 2, pair) = head(inner)? else { return None };
+            let mantissa = skip(pair)?;
+            let exponent = whole(&pair[..pair.len() - mantissa.len()])?;
+            Cell::Decimal(Decimal::new(whole(mantissa)?, i32::try_from(exponent).ok()?))
+        }
+        100 => Cell::Date(Date::from_days(integer(inner).ok()??)),
+        258 => Cell::Set(array(inner)?),
+        1001 => Cell::Timestamp(timestamp(inner)?),
+        55041 => Cell::DateTime(DateTime::from_micros(integer(inner).ok()??)),
+        55042 => Cell::Time(Time::from_micros(integer(inner).ok()??)),
+        55043 => {
+            let mut parts = array(inner)?.iter().map(|part| part.integer());
+            let day = parts.next()??;
+            match parts.next() {
+                None => Cell::Date(Date::from_days(i64::MIN.checked_add(day)?)),
+                Some(micros) => {
+                    let micros = day.checked_mul(86_400_000_000)?.checked_add(micros?)?;
+                    Cell::DateTime(DateTime::from_micros(i64::MIN.checked_add(micros)?))
+                }
+            }
+        }
+        _ => return None,
+    };
+    Some((cell, after))
+}
+
+/// What a tag stands before that takes nothing but an array.
+fn array(bytes: &[u8]) -> Option<List<'_>> {
+    let (ARRAY, len, items) = head(bytes)? else { return None };
+    list(len, 1, items).map(|(list, _)| list)
+}
+
+/// A whole number, however wide.
+fn whole(bytes: &[u8]) -> Option<i128> {
+    match head(bytes)? {
+        (0, argument, []) => Some(i128::from(argument)),
+        (1, argument, []) => Some(-1 - i128::from(argument)),
+        (TAG, tag @ 2..=3, inner) => wide(tag, inner),
+        _ => None,
+    }
+}
+
+fn wide(tag: u64, bytes: &[u8]) -> Option<i128> {
+    let (BYTES, _, magnitude) = head(bytes)? else { return None };
+    if magnitude.len() > 16 {
+        return None;
+    }
+    let magnitude = magnitude.iter().fold(0u128, |number, byte| number << 8 | u128::from(*byte));
+    let magnitude = i128::try_from(magnitude).ok()?;
+    Some(if tag == 3 { -1 - magnitude } else { magnitude })
+}
+
+fn timestamp(bytes: &[u8]) -> Option<Timestamp> {
+    let (MAP, entries, mut rest) = head(bytes)? else { return None };
+    let (mut seconds, mut micros) = (None, 0);
+    for _ in 0..entries {
+        let (Cell::Integer(key), value) = read(rest)? else { return None };
+        let (Cell::Integer(value), after) = read(value)? else { return None };
+        rest = after;
+        match key {
+            1 => seconds = Some(value),
+            -6 => micros = value,
+            _ => return None,
+        }
+    }
+    seconds?.checked_mul(1_000_000)?.checked_add(micros).map(Timestamp::from_micros)
+}
+
+fn half(bits: u16) -> f64 {
+    let (exponent, mantissa) = (i32::from(bits >> 10 & 0x1f), f64::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => mantissa * 2f64.powi(-24),
+        31 if mantissa == 0.0 => f64::INFINITY,
+        31 => return f64::NAN,
+        _ => (mantissa + 1024.0) * 2f64.powi(exponent - 25),
+    };
+    if bits >> 15 == 1 { -size } else { size }
+}
+
+/// Writes a dynamically typed cell. The entries of a map go in the order of the bytes of their keys'
+/// encodings: shorter keys first, keys of the same length in bytewise order.
+///
+/// ```
+/// use driftd_plugin::{Cell, CellWriter, Decimal};
+///
+/// let mut bytes = Vec::new();
+/// CellWriter::new(&mut bytes).decimal(Decimal::new(125, -1));
+/// assert_eq!(Cell::read(&bytes), Some(Cell::Decimal(Decimal::new(125, -1))));
+/// ```
+#[derive(Debug)]
+pub struct CellWriter<'o> {
+    out: &'o mut Vec<u8>,
+}
+
+impl<'o> CellWriter<'o> {
+    /// A writer that appends to `out`.
+    ///
+    /// ```
+    /// # use driftd_plugin::CellWriter;
+    /// let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).null();
+    /// assert_eq!(bytes, [0xf6]);
+    /// ```
+    pub fn new(out: &'o mut Vec<u8>) -> Self {
+        Self { out }
+    }
+
+    fn head(&mut self, major: u8, argument: u64) {
+        let bytes = argument.to_be_bytes();
+        let major = major << 5;
+        match argument {
+            0..=23 => self.out.push(major | bytes[7]),
+            24..=0xff => self.out.extend_from_slice(&[major | 24, bytes[7]]),
+            0x100..=0xffff => {
+                self.out.push(major | 25);
+                self.out.extend_from_slice(&bytes[6..]);
+            }
+            0x1_0000..=0xffff_ffff => {
+                self.out.push(major | 26);
+                self.out.extend_from_slice(&bytes[4..]);
+            }
+            _ => {
+                self.out.push(major | 27);
+                self.out.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    fn whole(&mut self, value: i128) {
+        let (major, magnitude) = if value < 0 { (1, -1 - value) } else { (0, value) };
+        match u64::try_from(magnitude) {
+            Ok(magnitude) => self.head(major, magnitude),
+            Err(_) => {
+                let bytes = magnitude.to_be_bytes();
+                let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+                self.head(TAG, 2 + u64::from(major));
+                self.bytes(&bytes[zeros..]);
+            }
+        }
+    }
+
+    /// Null.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// driftd_plugin::CellWriter::new(&mut bytes).null();
+    /// ```
+    pub fn null(&mut self) {
+        self.out.push(NULL);
+    }
+
+    /// True or false.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// driftd_plugin::CellWriter::new(&mut bytes).boolean(true);
+    /// ```
+    pub fn boolean(&mut self, value: bool) {
+        self.out.push(0xf4 + u8::from(value));
+    }
+
+    /// A whole number.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// driftd_plugin::CellWriter::new(&mut bytes).integer(-7);
+    /// ```
+    pub fn integer(&mut self, value: i64) {
+        self.whole(i128::from(value));
+    }
+
+    /// An exact number.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// driftd_plugin::CellWriter::new(&mut bytes).decimal("12.5".parse().unwrap());
+    /// ```
+    pub fn decimal(&mut self, value: Decimal) {
+        if let Some(whole) = value.to_integer() {
+            return self.whole(whole);
+        }
+        let (mantissa, exponent) = value.normal().parts();
+        self.head(TAG, 4);
+        self.head(ARRAY, 2);
+        self.whole(i128::from(exponent));
+        self.whole(mantissa);
+    }
+
+    /// A floating-point number, in the shortest form that holds it.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Cell, CellWriter};
+    /// # let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).float(1.5);
+    /// assert_eq!((bytes.len(), Cell::read(&bytes)), (3, Some(Cell::Float(1.5))));
+    /// ```
+    pub fn float(&mut self, value: f64) {
+        let value = if value == 0.0 { 0.0 } else { value };
+        if value.is_nan() {
+            return self.out.extend_from_slice(&[0xf9, 0x7e, 0x00]);
+        }
+        let single = value as f32;
+        if f64::from(single) != value {
+            self.out.push(0xfb);
+            return self.out.extend_from_slice(&value.to_bits().to_be_bytes());
+        }
+        match to_half(single) {
+            Some(bits) => {
+                self.out.push(0xf9);
+                self.out.extend_from_slice(&bits.to_be_bytes());
+            }
+            None => {
+                self.out.push(0xfa);
+                self.out.extend_from_slice(&single.to_bits().to_be_bytes());
+            }
+        }
+    }
+
+    /// Text.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// driftd_plugin::CellWriter::new(&mut bytes).text("a");
+    /// ```
+    pub fn text(&mut self, value: &str) {
+        self.head(TEXT, value.len() as u64);
+        self.out.extend_from_slice(value.as_bytes());
+    }
+
+    /// Bytes.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// driftd_plugin::CellWriter::new(&mut bytes).bytes(&[0, 255]);
+    /// ```
+    pub fn bytes(&mut self, value: &[u8]) {
+        self.head(BYTES, value.len() as u64);
+        self.out.extend_from_slice(value);
+    }
+
+    /// An instant.
+    ///
+    /// ```
+    /// # use driftd_plugin::{CellWriter, Timestamp};
+    /// # let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).timestamp(Timestamp::from_micros(1));
+    /// ```
+    pub fn timestamp(&mut self, value: Timestamp) {
+        let (seconds, micros) =
+            (value.micros().div_euclid(1_000_000), value.micros().rem_euclid(1_000_000));
+        self.head(TAG, 1001);
+        self.head(MAP, if micros == 0 { 1 } else { 2 });
+        self.integer(1);
+        self.integer(seconds);
+        if micros != 0 {
+            self.integer(-6);
+            self.integer(micros);
+        }
+    }
+
+    /// A local date and time.
+    ///
+    /// ```
+    /// # use driftd_plugin::{CellWriter, DateTime};
+    /// # let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).datetime(DateTime::from_micros(1));
+    /// ```
+    pub fn datetime(&mut self, value: DateTime) {
+        let packed = i128::from(value.micros()) - i128::from(i64::MIN);
+        if packed < 100_000_000 * 86_400_000_000 {
+            self.head(TAG, 55043);
+            self.head(ARRAY, 2);
+            self.whole(packed / 86_400_000_000);
+            return self.whole(packed % 86_400_000_000);
+        }
+        self.head(TAG, 55041);
+        self.integer(value.micros());
+    }
+
+    /// A day.
+    ///
+    /// ```
+    /// # use driftd_plugin::{CellWriter, Date};
+    /// # let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).date(Date::from_days(1));
+    /// ```
+    pub fn date(&mut self, value: Date) {
+        let packed = value.days().wrapping_sub(i64::MIN);
+        if (0..100_000_000).contains(&packed) {
+            self.head(TAG, 55043);
+            self.head(ARRAY, 1);
+            return self.integer(packed);
+        }
+        self.head(TAG, 100);
+        self.integer(value.days());
+    }
+
+    /// A time of day.
+    ///
+    /// ```
+    /// # use driftd_plugin::{CellWriter, Time};
+    /// # let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).time(Time::from_micros(1));
+    /// ```
+    pub fn time(&mut self, value: Time) {
+        self.head(TAG, 55042);
+        self.integer(value.micros());
+    }
+
+    /// A list of `len` items, which follow.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// let mut writer = driftd_plugin::CellWriter::new(&mut bytes);
+    /// writer.list(1);
+    /// writer.null();
+    /// ```
+    pub fn list(&mut self, len: usize) {
+        self.head(ARRAY, len as u64);
+    }
+
+    /// A set of `len` members, which follow, each once, in bytewise order of their encodings.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// let mut writer = driftd_plugin::CellWriter::new(&mut bytes);
+    /// writer.set(1);
+    /// writer.text("a");
+    /// ```
+    pub fn set(&mut self, len: usize) {
+        self.head(TAG, 258);
+        self.head(ARRAY, len as u64);
+    }
+
+    /// A map of `len` entries, which follow as key and value.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// let mut writer = driftd_plugin::CellWriter::new(&mut bytes);
+    /// writer.map(1);
+    /// writer.text("a");
+    /// writer.integer(1);
+    /// ```
+    pub fn map(&mut self, len: usize) {
+        self.head(MAP, len as u64);
+    }
+}
+
+/// The half-precision number that a float is exactly.
+fn to_half(value: f32) -> Option<u16> {
+    let bits = value.to_bits();
+    let sign = (bits >> 16) as u16 & 0x8000;
+    let (exponent, mantissa) = ((bits >> 23 & 0xff) as i32, bits & 0x7f_ffff);
+    let half = match exponent {
+        0xff => 0x7c00,
+        0 if mantissa == 0 => 0,
+        113..=142 if mantissa & 0x1fff == 0 => {
+            (((exponent - 112) as u32) << 10 | mantissa >> 13) as u16
+        }
+        103..=112 => {
+            let (full, shift) = (mantissa | 0x80_0000, (126 - exponent) as u32);
+            (full & ((1 << shift) - 1) == 0).then_some((full >> shift) as u16)?
+        }
+        _ => return None,
+    };
+    Some(sign | half)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut CellWriter<'_>)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        write(&mut CellWriter::new(&mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for integer in [0, 23, 24, 255, 256, 65_536, i64::MAX, -1, -25, i64::MIN] {
+            let bytes = written(|cell| cell.integer(integer));
+            assert_eq!(Cell::read(&bytes), Some(Cell::Integer(integer)));
+            assert_eq!(super::integer(&bytes), Ok(Some(integer)));
+        }
+        for decimal in ["0.5", "-12.25", "18446744073709551616", "-18446744073709551617", "1e-30"] {
+            let decimal: Decimal = decimal.parse().unwrap();
+            let bytes = written(|cell| cell.decimal(decimal));
+            assert_eq!(Cell::read(&bytes), Some(Cell::Decimal(decimal)));
+        }
+        for (float, length) in [
+            (1.5, 3),
+            (0.1, 9),
+            (65_504.0, 3),
+            (65_536.0, 5),
+            (f64::INFINITY, 3),
+            (-5.960_464_477_539_063e-8, 3),
+            (6.103_515_625e-5, 3),
+            (2.980_232_238_769_531_3e-8, 5),
+        ] {
+            let bytes = written(|cell| cell.float(float));
+            assert_eq!((bytes.len(), Cell::read(&bytes)), (length, Some(Cell::Float(float))));
+        }
+        for micros in [0, 1, -1, 1_500_000, -1_500_000] {
+            let cell = Cell::Timestamp(Timestamp::from_micros(micros));
+            let bytes = written(|cell| cell.timestamp(Timestamp::from_micros(micros)));
+            assert_eq!(Cell::read(&bytes), Some(cell));
+        }
+        for days in [0, -1, 19_000, i64::MIN, i64::MIN + 2024_01_00] {
+            let bytes = written(|cell| cell.date(Date::from_days(days)));
+            assert_eq!(Cell::read(&bytes), Some(Cell::Date(Date::from_days(days))));
+        }
+        for micros in [0, -1, i64::MIN, i64::MIN + 2024_01_00 * 86_400_000_000 + 5] {
+            let bytes = written(|cell| cell.datetime(DateTime::from_micros(micros)));
+            assert_eq!(Cell::read(&bytes), Some(Cell::DateTime(DateTime::from_micros(micros))));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_no_cell() {
+        let nested = [0x81u8; 100_000];
+        for bytes in [
+            &[][..],
+            &[0x61],
+            &[0x61, 0xff],
+            &[0x01, 0x01],
+            &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            &[0x5f, 0xff],
+            &[0xc5, 0x01],
+            &[0xc4, 0x82, 0x01, 0x60],
+            &nested,
+        ] {
+            assert_eq!(Cell::read(bytes), None);
+        }
+        for bytes in [&[][..], &[0x61], &[0x61, 0x61, 0x61], &[0x41, 0x61], &[0x7f], &nested] {
+            assert_eq!(text(bytes), Err(Wrong));
+        }
+    }
+
+    #[test]
+    fn maps_are_walked_without_reading_what_is_not_asked_for() {
+        let bytes = written(|cell| {
+            cell.map(3);
+            cell.text("a");
+            cell.list(2);
+            cell.null();
+            cell.map(0);
+            cell.text("b");
+            cell.set(1);
+            cell.text("x");
+            cell.text("c");
+            cell.boolean(true);
+        });
+        let map = Cell::read(&bytes).unwrap().map().unwrap();
+        assert_eq!(map.get("c"), Some(Cell::Boolean(true)));
+        assert_eq!(map.iter().map(|(key, _)| key).collect::<String>(), "abc");
+        let Some(Cell::Set(set)) = map.get("b") else { panic!() };
+        assert_eq!(set.iter().next(), Some(Cell::Text("x")));
+    }
+}

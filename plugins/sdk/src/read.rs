@@ -1,0 +1,721 @@
+//! What a field is read from.
+//!
+//! Owns [`Read`], what can be made of a column, and what closures may return. Refuses dispatch within a
+//! loop: a reader is compiled for its field. Invariant: a reader pushes one cell a row, or fails and
+//! pushes none.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use crate::cell::{Cell, CellWriter, Wrong};
+use crate::column::{Bytes, Floats, Ints};
+use crate::decimal::Decimal;
+use crate::kind::{Binary, Boolean, Float, Integer, Kind, Pass, Text, Value};
+use crate::row::{Col, Reject, Result, Row};
+use crate::time::{Date, DateTime, Time, Timestamp};
+
+/// A field's cell, read from a row: a column ([`Col`]), what combinators make of one, or a closure
+/// over the whole row (`read`, `write_text` and `write_value` of a [`Relation`](crate::Relation)).
+///
+/// ```
+/// # fn plan(plan: &driftd_plugin::Plan) {
+/// use driftd_plugin::{Decimal, Read};
+///
+/// let item = plan.target();
+/// let price = item.integer("cents").map(|cents| Decimal::new(cents, -2));
+/// let id = item.text("sk").after("USER#").parse_integer();
+/// # }
+/// # driftd_plugin::fixtures::plan_alone(plan);
+/// ```
+pub trait Read: Sized + 'static {
+    /// What a cell is.
+    type Kind: Kind;
+
+    #[doc(hidden)]
+    fn push(&self, row: Row<'_>, out: &mut <Self::Kind as Kind>::Builder) -> Result<()>;
+
+    /// The column that is the field as it stands.
+    #[doc(hidden)]
+    fn passing(&self) -> Option<Passing> {
+        None
+    }
+
+    /// Why a row cannot be mapped whose cell is of another kind.
+    #[doc(hidden)]
+    fn is_no(&self, row: Row<'_>) -> Reject {
+        Reject::from(format!("{} is no {}", self.label(row), Self::Kind::LOGICAL))
+    }
+
+    /// What a message calls it.
+    #[doc(hidden)]
+    fn label(&self, _: Row<'_>) -> String {
+        "a cell".to_owned()
+    }
+
+    /// What a function makes of a value; null stays null.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let version = plan.target().integer("seconds").map(|seconds| seconds * 1_000);
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn map<T, F>(self, f: F) -> Map<Self, F>
+    where
+        Self: Get,
+        T: IntoCell,
+        F: for<'a> Fn(<Self::Kind as Kind>::Value<'a>) -> T + 'static,
+    {
+        Map { read: self, f }
+    }
+
+    /// What a function makes of a value, or why the row cannot be mapped; null stays null.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// use driftd_plugin::{Read, reject};
+    ///
+    /// let age = plan.target().integer("age").try_map(|age| match age {
+    ///     0..=150 => Ok(age),
+    ///     _ => reject("the age is none"),
+    /// });
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn try_map<T, F>(self, f: F) -> TryMap<Self, F>
+    where
+        Self: Get,
+        T: IntoCell,
+        F: for<'a> Fn(<Self::Kind as Kind>::Value<'a>) -> Result<T> + 'static,
+    {
+        TryMap { read: self, f }
+    }
+
+    /// The text that a function makes of a dynamically typed cell, borrowed where it can be; null
+    /// stays null.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// use std::borrow::Cow;
+    ///
+    /// use driftd_plugin::{Cell, Read, Result, reject};
+    ///
+    /// fn state(cell: Cell<'_>) -> Result<Cow<'_, str>> {
+    ///     match cell {
+    ///         Cell::Text(text) => Ok(text.into()),
+    ///         Cell::Integer(1) => Ok("active".into()),
+    ///         _ => reject("the state is unknown"),
+    ///     }
+    /// }
+    /// let state = plan.target().value("state").text(state);
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn text<F>(self, f: F) -> TextOf<Self, F>
+    where
+        Self: Get<Kind = Value>,
+        F: for<'a> Fn(Cell<'a>) -> Result<Cow<'a, str>> + 'static,
+    {
+        TextOf { read: self, f }
+    }
+
+    /// The text that a function makes of a text, borrowed where it can be; null stays null.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let mail = plan.target().text("mail").rewrite(|mail| Ok(mail.trim_end().into()));
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn rewrite<F>(self, f: F) -> Rewrite<Self, F>
+    where
+        Self: Get<Kind = Text>,
+        F: for<'a> Fn(&'a str) -> Result<Cow<'a, str>> + 'static,
+    {
+        Rewrite { read: self, f }
+    }
+
+    /// What follows a prefix, without which the row cannot be mapped.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let tenant = plan.target().text("pk").after("TENANT#");
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn after(self, prefix: &'static str) -> After<Self>
+    where
+        Self: Get<Kind = Text>,
+    {
+        After { read: self, prefix }
+    }
+
+    /// Whether a text begins like this; null does not.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::{Read, Side};
+    /// let (row, item) = (plan.source(), plan.target());
+    /// let user = plan.entity("user", row, item);
+    /// user.on(Side::Target).only_if(item.text("sk").starts_with("USER#"));
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn starts_with(self, prefix: &'static str) -> StartsWith<Self>
+    where
+        Self: Get<Kind = Text>,
+    {
+        StartsWith { read: self, prefix }
+    }
+
+    /// The whole number that a text is.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let id = plan.target().text("sk").after("USER#").parse_integer();
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn parse_integer(self) -> Parse<Self, i64>
+    where
+        Self: Get<Kind = Text>,
+    {
+        let parse = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+        Parse { read: self, parse, is_no: "is no integer" }
+    }
+
+    /// The exact number that a text is.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let amount = plan.target().text("amount").after("EUR ").parse_decimal();
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn parse_decimal(self) -> Parse<Self, Decimal>
+    where
+        Self: Get<Kind = Text>,
+    {
+        Parse { read: self, parse: Decimal::read, is_no: "is no decimal" }
+    }
+
+    /// Says in other words why a row cannot be mapped.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let id = plan.target().text("sk").after("USER#").or_reject("sk is no user's");
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn or_reject(self, why: &'static str) -> OrReject<Self> {
+        OrReject { read: self, why }
+    }
+}
+
+/// A reader whose cell lies in the batch, so that more can be made of it.
+///
+/// ```
+/// use driftd_plugin::{Get, Read, Text};
+///
+/// fn order_id(sk: impl Get<Kind = Text>) -> impl Read<Kind = Text> {
+///     sk.after("ORDER#")
+/// }
+/// ```
+pub trait Get: Read {
+    /// The cell itself, where it lies in the batch.
+    #[doc(hidden)]
+    fn raw<'a>(&self, row: Row<'a>) -> Result<Option<<Self::Kind as Kind>::Raw<'a>>>;
+}
+
+/// A column that passes as it is.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Passing {
+    pub(crate) relation: u16,
+    pub(crate) index: u16,
+    pub(crate) pass: Pass,
+}
+
+impl<K: Kind> Read for Col<K> {
+    type Kind = K;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut K::Builder) -> Result<()> {
+        K::push(out, Col::raw(*self, row)?);
+        Ok(())
+    }
+
+    fn passing(&self) -> Option<Passing> {
+        let Self { relation, index, form, .. } = *self;
+        Some(Passing { relation, index, pass: K::pass(form) })
+    }
+
+    fn label(&self, row: Row<'_>) -> String {
+        Self::label(*self, row.call)
+    }
+
+    fn is_no(&self, row: Row<'_>) -> Reject {
+        Self::is_no(*self, row.call)
+    }
+}
+
+impl<K: Kind> Get for Col<K> {
+    #[inline]
+    fn raw<'a>(&self, row: Row<'a>) -> Result<Option<K::Raw<'a>>> {
+        Col::raw(*self, row)
+    }
+}
+
+/// What [`Read::map`], [`Read::try_map`] and closures over rows may return: a value of one of the
+/// kinds, or none for null.
+///
+/// ```
+/// # fn plan(plan: &driftd_plugin::Plan) {
+/// # use driftd_plugin::Read;
+/// let positive = plan.target().integer("n").map(|n| (n > 0).then_some(n));
+/// # }
+/// # driftd_plugin::fixtures::plan_alone(plan);
+/// ```
+pub trait IntoCell {
+    /// The kind of the field that it makes.
+    type Kind: Kind;
+    #[doc(hidden)]
+    fn push_into(self, out: &mut <Self::Kind as Kind>::Builder);
+}
+
+impl<T: IntoCell> IntoCell for Option<T> {
+    type Kind = T::Kind;
+
+    #[inline]
+    fn push_into(self, out: &mut <Self::Kind as Kind>::Builder) {
+        match self {
+            Some(value) => value.push_into(out),
+            None => T::Kind::push(out, None),
+        }
+    }
+}
+
+macro_rules! into_cell {
+    ($($type:ty, $kind:ty, $builder:ty, |$value:ident| $raw:expr;)*) => {
+        $(impl IntoCell for $type {
+            type Kind = $kind;
+
+            #[inline]
+            fn push_into(self, out: &mut $builder) {
+                let $value = self;
+                <$kind as Kind>::push(out, Some($raw));
+            }
+        })*
+    };
+}
+into_cell! {
+    bool, Boolean, Ints, |value| value;
+    i64, Integer, Ints, |value| value;
+    f64, Float, Floats, |value| value;
+    Decimal, Decimal, Bytes, |value| value;
+    Date, Date, Ints, |value| value.days();
+    Time, Time, Ints, |value| value.micros();
+    DateTime, DateTime, Ints, |value| value.micros();
+    Timestamp, Timestamp, Ints, |value| value.micros();
+    String, Text, Bytes, |value| value.as_bytes();
+    &str, Text, Bytes, |value| value.as_bytes();
+    Cow<'_, str>, Text, Bytes, |value| value.as_bytes();
+    Vec<u8>, Binary, Bytes, |value| &value;
+    &[u8], Binary, Bytes, |value| value;
+}
+
+fn value<R: Get>(
+    read: &R,
+    row: Row<'_>,
+    then: impl FnOnce(Option<<R::Kind as Kind>::Value<'_>>) -> Result<()>,
+) -> Result<()> {
+    match read.raw(row)? {
+        None => then(None),
+        Some(raw) => match R::Kind::value(raw) {
+            Ok(value) => then(value),
+            Err(Wrong) => Err(read.is_no(row)),
+        },
+    }
+}
+
+/// Made by [`Read::map`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Map<R, F> {
+    read: R,
+    f: F,
+}
+
+impl<R, T, F> Read for Map<R, F>
+where
+    R: Get,
+    T: IntoCell,
+    F: for<'a> Fn(<R::Kind as Kind>::Value<'a>) -> T + 'static,
+{
+    type Kind = T::Kind;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
+        value(&self.read, row, |value| {
+            value.map(&self.f).push_into(out);
+            Ok(())
+        })
+    }
+}
+
+/// Made by [`Read::try_map`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct TryMap<R, F> {
+    read: R,
+    f: F,
+}
+
+impl<R, T, F> Read for TryMap<R, F>
+where
+    R: Get,
+    T: IntoCell,
+    F: for<'a> Fn(<R::Kind as Kind>::Value<'a>) -> Result<T> + 'static,
+{
+    type Kind = T::Kind;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
+        value(&self.read, row, |value| {
+            value.map(&self.f).transpose()?.push_into(out);
+            Ok(())
+        })
+    }
+}
+
+/// Made by [`Read::text`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct TextOf<R, F> {
+    read: R,
+    f: F,
+}
+
+impl<R, F> Read for TextOf<R, F>
+where
+    R: Get<Kind = Value>,
+    F: for<'a> Fn(Cell<'a>) -> Result<Cow<'a, str>> + 'static,
+{
+    type Kind = Text;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
+        value(&self.read, row, |value| {
+            value.map(&self.f).transpose()?.push_into(out);
+            Ok(())
+        })
+    }
+}
+
+/// Made by [`Read::rewrite`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Rewrite<R, F> {
+    read: R,
+    f: F,
+}
+
+impl<R, F> Read for Rewrite<R, F>
+where
+    R: Get<Kind = Text>,
+    F: for<'a> Fn(&'a str) -> Result<Cow<'a, str>> + 'static,
+{
+    type Kind = Text;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
+        value(&self.read, row, |value| {
+            value.map(&self.f).transpose()?.push_into(out);
+            Ok(())
+        })
+    }
+}
+
+/// Made by [`Read::after`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct After<R> {
+    read: R,
+    prefix: &'static str,
+}
+
+impl<R: Get<Kind = Text>> Read for After<R> {
+    type Kind = Text;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
+        out.push(self.raw(row)?);
+        Ok(())
+    }
+
+    fn label(&self, row: Row<'_>) -> String {
+        self.read.label(row)
+    }
+}
+
+impl<R: Get<Kind = Text>> Get for After<R> {
+    #[inline]
+    fn raw<'a>(&self, row: Row<'a>) -> Result<Option<&'a [u8]>> {
+        let Some(text) = self.read.raw(row)? else { return Ok(None) };
+        match text.strip_prefix(self.prefix.as_bytes()) {
+            Some(rest) => Ok(Some(rest)),
+            None => {
+                let (label, prefix) = (self.label(row), self.prefix);
+                Err(Reject::from(format!("{label} does not begin with {prefix}")))
+            }
+        }
+    }
+}
+
+/// Made by [`Read::starts_with`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct StartsWith<R> {
+    read: R,
+    prefix: &'static str,
+}
+
+impl<R: Get<Kind = Text>> Read for StartsWith<R> {
+    type Kind = Boolean;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut Ints) -> Result<()> {
+        let text = self.read.raw(row)?;
+        let starts = text.is_some_and(|text| text.starts_with(self.prefix.as_bytes()));
+        out.push(Some(i64::from(starts)));
+        Ok(())
+    }
+}
+
+/// Made by [`Read::parse_integer`] and [`Read::parse_decimal`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Parse<R, T> {
+    read: R,
+    parse: fn(&[u8]) -> Option<T>,
+    is_no: &'static str,
+}
+
+impl<R, T> Read for Parse<R, T>
+where
+    R: Get<Kind = Text>,
+    T: IntoCell + 'static,
+{
+    type Kind = T::Kind;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
+        let parsed = match self.read.raw(row)? {
+            None => None,
+            Some(text) => match (self.parse)(text) {
+                None => {
+                    let label = self.read.label(row);
+                    return Err(Reject::from(format!("{label} {}", self.is_no)));
+                }
+                parsed => parsed,
+            },
+        };
+        parsed.push_into(out);
+        Ok(())
+    }
+}
+
+/// Made by [`Read::or_reject`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct OrReject<R> {
+    read: R,
+    why: &'static str,
+}
+
+impl<R: Read> Read for OrReject<R> {
+    type Kind = R::Kind;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut <R::Kind as Kind>::Builder) -> Result<()> {
+        self.read.push(row, out).map_err(|_| Reject::from(self.why))
+    }
+}
+
+impl<R: Get> Get for OrReject<R> {
+    #[inline]
+    fn raw<'a>(&self, row: Row<'a>) -> Result<Option<<R::Kind as Kind>::Raw<'a>>> {
+        self.read.raw(row).map_err(|_| Reject::from(self.why))
+    }
+}
+
+/// Made by `read` of a relation.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Compute<F>(pub(crate) F);
+
+impl<T, F> Read for Compute<F>
+where
+    T: IntoCell,
+    F: for<'a> Fn(Row<'a>) -> Result<T> + 'static,
+{
+    type Kind = T::Kind;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
+        (self.0)(row)?.push_into(out);
+        Ok(())
+    }
+}
+
+/// Made by `write_text` of a relation.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct WriteText<F>(pub(crate) F);
+
+impl<F> Read for WriteText<F>
+where
+    F: for<'a> Fn(Row<'a>, &mut TextWriter<'_>) -> Result<()> + 'static,
+{
+    type Kind = Text;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
+        out.write(|out| {
+            let mut writer = TextWriter { out, is_null: false };
+            (self.0)(row, &mut writer)?;
+            Ok(!writer.is_null)
+        })
+    }
+}
+
+/// Made by `write_value` of a relation.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct WriteValue<F>(pub(crate) F);
+
+impl<F> Read for WriteValue<F>
+where
+    F: for<'a> Fn(Row<'a>, &mut CellWriter<'_>) -> Result<()> + 'static,
+{
+    type Kind = Value;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
+        out.write(|out| {
+            let start = out.len();
+            (self.0)(row, &mut CellWriter::new(out))?;
+            // Where nothing was written the cell is absent.
+            Ok(out.len() > start)
+        })
+    }
+}
+
+/// A field that a side does not have: null in every row.
+///
+/// ```
+/// use driftd_plugin::{Integer, Plan, null};
+///
+/// fn plan(plan: &Plan) {
+///     let (row, item) = (plan.source(), plan.target());
+///     let user = plan.entity("user", row, item);
+///     user.key("id", row.integer("id"), item.integer("id"));
+///     user.carried("shard", row.integer("shard"), null::<Integer>());
+/// }
+/// # driftd_plugin::fixtures::plan_alone(plan);
+/// ```
+#[must_use]
+pub fn null<K: Kind>() -> Null<K> {
+    Null(PhantomData)
+}
+
+/// Made by [`null`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Null<K>(PhantomData<fn() -> K>);
+
+impl<K: Kind> Read for Null<K> {
+    type Kind = K;
+
+    #[inline]
+    fn push(&self, _: Row<'_>, out: &mut K::Builder) -> Result<()> {
+        K::push(out, None);
+        Ok(())
+    }
+}
+
+/// Writes a text cell straight into its column, with [`push_str`](Self::push_str) or
+/// [`write!`](std::write).
+///
+/// ```
+/// use driftd_plugin::Plan;
+///
+/// fn plan(plan: &Plan) {
+///     use std::fmt::Write as _;
+///
+///     let (row, item) = (plan.source(), plan.target());
+///     let (street, number) = (row.text("street"), row.integer("number"));
+///     let address = row.write_text(move |row, out| {
+///         match (row.get(street)?, row.get(number)?) {
+///             (Some(street), Some(number)) => _ = write!(out, "{street} {number}"),
+///             _ => out.null(),
+///         }
+///         Ok(())
+///     });
+///     let user = plan.entity("user", row, item);
+///     user.key("id", row.integer("id"), item.integer("id"));
+///     user.compared("address", address, item.text("address"));
+/// }
+/// # driftd_plugin::fixtures::plan_alone(plan);
+/// ```
+#[derive(Debug)]
+pub struct TextWriter<'o> {
+    out: &'o mut Vec<u8>,
+    is_null: bool,
+}
+
+impl TextWriter<'_> {
+    /// Appends text.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// let constant = plan.source().write_text(|_, out| {
+    ///     out.push_str("EUR");
+    ///     Ok(())
+    /// });
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    pub fn push_str(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    /// Makes the cell null, whatever was written.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// let none = plan.source().write_text(|_, out| {
+    ///     out.null();
+    ///     Ok(())
+    /// });
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    pub fn null(&mut self) {
+        self.is_null = true;
+    }
+}
+
+impl fmt::Write for TextWriter<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push_str(text);
+        Ok(())
+    }
+}
