@@ -71,3 +71,11 @@ impl Invariants for Users {
             .holds(move |user| Ok(user.get(status)?.is_some_and(|it| STATUSES.contains(&it))));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn fixtures() {
+        driftd_plugin::fixtures::check::<super::Users>("fixtures");
+    }
+}
