@@ -781,11 +781,11 @@ mod tests {
             let bytes = written(|cell| cell.timestamp(Timestamp::from_micros(micros)));
             assert_eq!(Cell::read(&bytes), Some(cell));
         }
-        for days in [0, -1, 19_000, i64::MIN, i64::MIN + 2024_01_00] {
+        for days in [0, -1, 19_000, i64::MIN, i64::MIN + 20_240_100] {
             let bytes = written(|cell| cell.date(Date::from_days(days)));
             assert_eq!(Cell::read(&bytes), Some(Cell::Date(Date::from_days(days))));
         }
-        for micros in [0, -1, i64::MIN, i64::MIN + 2024_01_00 * 86_400_000_000 + 5] {
+        for micros in [0, -1, i64::MIN, i64::MIN + 20_240_100 * 86_400_000_000 + 5] {
             let bytes = written(|cell| cell.datetime(DateTime::from_micros(micros)));
             assert_eq!(Cell::read(&bytes), Some(Cell::DateTime(DateTime::from_micros(micros))));
         }

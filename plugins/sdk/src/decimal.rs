@@ -207,8 +207,11 @@ impl Decimal {
     }
 }
 
+/// Whether it is negative, its digits, and its exponent if it has one.
+type Written<'a> = (bool, &'a [u8], Option<&'a [u8]>);
+
 /// The sign, the digits with at most one point among them, and the exponent's own text.
-fn split(text: &[u8]) -> Option<(bool, &[u8], Option<&[u8]>)> {
+fn split(text: &[u8]) -> Option<Written<'_>> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),

@@ -28,7 +28,7 @@ mod cells;
 mod run;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value as Json;
 
@@ -59,6 +59,7 @@ type Outcome<T> = Result<T, String>;
 /// # Panics
 ///
 /// With every difference, by case and field, and with every law of the contract that does not hold.
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration but its environment")]
 pub fn check<T: Exported>(directory: impl AsRef<Path>) {
     let update = std::env::var("DRIFTD_UPDATE").is_ok_and(|update| !matches!(&*update, "" | "0"));
     let mut wrong = Vec::new();
@@ -109,7 +110,7 @@ fn text(path: &Path) -> Outcome<String> {
     std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))
 }
 
-fn lines(path: &PathBuf) -> Outcome<Vec<Json>> {
+fn lines(path: &Path) -> Outcome<Vec<Json>> {
     let line = |(at, line): (usize, &str)| {
         serde_json::from_str(line).map_err(|why| format!("line {}: {why}", at + 1))
     };
@@ -122,7 +123,7 @@ fn compare(golden: &Path, lines: &[String], update: bool) -> Outcome<()> {
         let text = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect::<String>();
         return std::fs::write(golden, text).map_err(|why| format!("{}: {why}", golden.display()));
     }
-    let known = if golden.exists() { self::lines(&golden.to_path_buf())? } else { Vec::new() };
+    let known = if golden.exists() { self::lines(golden)? } else { Vec::new() };
     let mut wrong = String::new();
     for at in 0..known.len().max(lines.len()) {
         let given = lines.get(at).and_then(|line| serde_json::from_str(line).ok());

@@ -83,6 +83,35 @@ pub use rules::{Fields, Pair, Rule, Rules, Tally, TallyKey};
 pub use time::{Date, DateTime, Time, Timestamp};
 pub use wire::{Severity, Side};
 
+/// What nearly every mapping uses.
+///
+/// ```
+/// use driftd_plugin::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Users;
+/// driftd_plugin::export!(Users: Mapping);
+///
+/// impl Mapping for Users {
+///     const NAME: &'static str = "users";
+///     const SUMMARY: &'static str = "maps users";
+///
+///     fn plan(&self, plan: &Plan) {
+///         let (row, item) = (plan.source(), plan.target());
+///         plan.entity("user", row, item).key("id", row.integer("id"), item.integer("id"));
+///     }
+/// }
+/// # fn main() {}
+/// ```
+pub mod prelude {
+    pub use std::borrow::Cow;
+
+    pub use crate::{
+        Cell, Date, DateTime, Decimal, Get, Invariants, Locating, Locators, Mapping, Plan, Read,
+        Reject, Result, Row, Rules, Severity, Side, Standing, Time, Timestamp, null, reject,
+    };
+}
+
 /// What [`export!`] needs; nothing here is for authors.
 #[doc(hidden)]
 pub mod glue {

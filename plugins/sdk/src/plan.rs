@@ -353,7 +353,8 @@ impl<'p> Relation<'p> {
         let index = table.position_of(name);
         let is_read = K::ACCEPTS.contains(&logical.as_str()) || logical == "value";
         // A whole number is an exact one.
-        if !is_read && !(logical == "integer" && K::LOGICAL == Decimal::LOGICAL) {
+        let is_exact = logical == "integer" && K::LOGICAL == Decimal::LOGICAL;
+        if !(is_read || is_exact) {
             let (side, accepts) = (table.side, K::ACCEPTS.join(", "));
             inner.issues.push(Issue::new(format!(
                 "column `{name}` of the {side} is of type {logical}; this plugin can read {accepts}"

@@ -218,7 +218,7 @@ pub trait Mapping: Default + 'static {
 ///
 /// ```
 /// # use driftd_plugin::{Mapping, Plan};
-/// use driftd_plugin::{Invariants, Rules, Severity};
+/// use driftd_plugin::{Invariants, Rules};
 ///
 /// # #[derive(Default)]
 /// # struct Users;
@@ -232,7 +232,7 @@ pub trait Mapping: Default + 'static {
 ///         let user = rules.entity("user");
 ///         let balance = user.decimal("balance");
 ///         rules
-///             .rule(user, Severity::Error, "never-negative", "a balance is never negative")
+///             .error(user, "never-negative", "a balance is never negative")
 ///             .holds(move |user| Ok(user.get(balance)?.is_none_or(|it| !it.is_negative())));
 ///     }
 /// }
@@ -243,12 +243,12 @@ pub trait Invariants: Mapping {
     /// Says which rules there are, and how each is checked.
     ///
     /// ```
-    /// # use driftd_plugin::{Rules, Severity};
+    /// # use driftd_plugin::Rules;
     /// fn declare(rules: &Rules) {
     ///     let user = rules.entity("user");
     ///     let email = user.text("email");
     ///     rules
-    ///         .rule(user, Severity::Warning, "has-email", "every user has an email address")
+    ///         .warning(user, "has-email", "every user has an email address")
     ///         .holds(move |user| Ok(user.get(email)?.is_some()));
     /// }
     /// ```

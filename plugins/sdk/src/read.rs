@@ -205,6 +205,72 @@ pub trait Read: Sized + 'static {
         Parse { read: self, parse: Decimal::read, is_no: "is no decimal" }
     }
 
+    /// The exact number that a whole one stands for, ten to the power of `exponent` times it: cents are
+    /// `scaled(-2)`.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let balance = plan.target().integer("balanceCents").scaled(-2);
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn scaled(self, exponent: i32) -> Convert<Self, Decimal>
+    where
+        Self: Get<Kind = Integer>,
+    {
+        let convert = |whole, exponent| Some(Decimal::new(whole, exponent));
+        Convert { read: self, by: exponent, convert }
+    }
+
+    /// The instant that a number of seconds since the Unix epoch is.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let expires = plan.target().integer("ttl").seconds();
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn seconds(self) -> Convert<Self, Timestamp>
+    where
+        Self: Get<Kind = Integer>,
+    {
+        Convert { read: self, by: 1_000_000, convert: instant }
+    }
+
+    /// The instant that a number of milliseconds since the Unix epoch is.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let updated = plan.target().integer("updatedAt").millis();
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn millis(self) -> Convert<Self, Timestamp>
+    where
+        Self: Get<Kind = Integer>,
+    {
+        Convert { read: self, by: 1_000, convert: instant }
+    }
+
+    /// The instant that a number of microseconds since the Unix epoch is.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let updated = plan.target().integer("ver").micros();
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn micros(self) -> Convert<Self, Timestamp>
+    where
+        Self: Get<Kind = Integer>,
+    {
+        Convert { read: self, by: 1, convert: instant }
+    }
+
     /// Says in other words why a row cannot be mapped.
     ///
     /// ```
@@ -528,6 +594,43 @@ where
             },
         };
         parsed.push_into(out);
+        Ok(())
+    }
+}
+
+fn instant(count: i64, micros: i32) -> Option<Timestamp> {
+    count.checked_mul(i64::from(micros)).map(Timestamp::from_micros)
+}
+
+/// Made by [`Read::scaled`], [`Read::seconds`], [`Read::millis`] and [`Read::micros`].
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Convert<R, T> {
+    read: R,
+    by: i32,
+    convert: fn(i64, i32) -> Option<T>,
+}
+
+impl<R, T> Read for Convert<R, T>
+where
+    R: Get<Kind = Integer>,
+    T: IntoCell + 'static,
+{
+    type Kind = T::Kind;
+
+    #[inline]
+    fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
+        let converted = match self.read.raw(row)? {
+            None => None,
+            Some(whole) => match (self.convert)(whole, self.by) {
+                None => {
+                    let label = self.read.label(row);
+                    return Err(Reject::from(format!("{label} is out of range")));
+                }
+                converted => converted,
+            },
+        };
+        converted.push_into(out);
         Ok(())
     }
 }

@@ -20,12 +20,12 @@ use crate::wire::{Context, EntityDef, InvariantDef, Pairs, Severity, Side, Viola
 /// [`Invariants::declare`](crate::Invariants::declare).
 ///
 /// ```
-/// use driftd_plugin::{Rules, Severity};
+/// use driftd_plugin::Rules;
 ///
 /// fn declare(rules: &Rules) {
 ///     let user = rules.entity("user");
 ///     let balance = user.decimal("balance");
-///     rules.rule(user, Severity::Error, "balance-never-negative", "a balance is never negative")
+///     rules.error(user, "balance-never-negative", "a balance is never negative")
 ///         .holds(move |user| Ok(user.get(balance)?.is_none_or(|balance| !balance.is_negative())));
 /// }
 /// ```
@@ -59,6 +59,30 @@ enum Check {
     Partition(Box<dyn Fn() -> Box<dyn Tallying>>),
 }
 
+macro_rules! severities {
+    ($($(#[$about:meta])* $method:ident $severity:ident;)*) => {
+        $(
+            $(#[$about])*
+            /// It has a stable name, and a summary that is shown in events and must hold no values. It
+            /// does nothing until its check is given.
+            ///
+            /// ```
+            /// # use driftd_plugin::Rules;
+            /// # fn declare(rules: &Rules) {
+            /// # let user = rules.entity("user");
+            /// # let email = user.text("email");
+            /// rules
+            #[doc = concat!("    .", stringify!($method), "(user, \"has-email\", \"every user has an email address\")")]
+            ///     .holds(move |user| Ok(user.get(email)?.is_some()));
+            /// # }
+            /// ```
+            pub fn $method(&self, of: Fields<'_>, id: &str, summary: &str) -> Rule<'_> {
+                self.rule(of, Severity::$severity, id, summary)
+            }
+        )*
+    };
+}
+
 impl Rules {
     pub(crate) fn new(entities: Vec<EntityDef>) -> Self {
         Self { entities, ..Self::default() }
@@ -76,21 +100,18 @@ impl Rules {
         Fields::new(&self.entities, &self.issues, name)
     }
 
-    /// A rule about an entity type: how bad it is when it is broken, its stable name, and what it says.
-    /// The summary is shown in events and must hold no values. A rule does nothing until its check is
-    /// given.
-    ///
-    /// ```
-    /// # use driftd_plugin::{Rules, Severity};
-    /// # fn declare(rules: &Rules) {
-    /// # let user = rules.entity("user");
-    /// # let email = user.text("email");
-    /// rules
-    ///     .rule(user, Severity::Warning, "has-email", "every user has an email address")
-    ///     .holds(move |user| Ok(user.get(email)?.is_some()));
-    /// # }
-    /// ```
-    pub fn rule(&self, of: Fields<'_>, severity: Severity, id: &str, summary: &str) -> Rule<'_> {
+    severities! {
+        /// A rule that is worth knowing of when it is broken.
+        info Info;
+        /// A rule that is worth a look when it is broken.
+        warning Warning;
+        /// A rule without which data is wrong.
+        error Error;
+        /// A rule without which data is wrong, and that is reason to stop.
+        critical Critical;
+    }
+
+    fn rule(&self, of: Fields<'_>, severity: Severity, id: &str, summary: &str) -> Rule<'_> {
         let (id, summary) = (id.to_owned(), summary.to_owned());
         let def = InvariantDef { id, summary, severity };
         let mut inner = self.inner.borrow_mut();
@@ -285,11 +306,11 @@ impl<'r> Fields<'r> {
 /// A rule that has yet to be told what it checks.
 ///
 /// ```
-/// # use driftd_plugin::{Rules, Severity};
+/// # use driftd_plugin::Rules;
 /// # fn declare(rules: &Rules) {
 /// # let user = rules.entity("user");
 /// # let email = user.text("email");
-/// let rule = rules.rule(user, Severity::Warning, "has-email", "every user has an email address");
+/// let rule = rules.warning(user, "has-email", "every user has an email address");
 /// rule.holds(move |user| Ok(user.get(email)?.is_some()));
 /// # }
 /// ```
@@ -314,11 +335,11 @@ impl Rule<'_> {
     /// It must be true of the entity on every side that has it.
     ///
     /// ```
-    /// # use driftd_plugin::{Rules, Severity};
+    /// # use driftd_plugin::Rules;
     /// # fn declare(rules: &Rules) {
     /// # let user = rules.entity("user");
     /// # let status = user.text("status");
-    /// rules.rule(user, Severity::Critical, "status-known", "a status is one of three")
+    /// rules.critical(user, "status-known", "a status is one of three")
     ///     .holds(move |user| Ok(matches!(user.get(status)?, Some("new" | "active" | "closed"))));
     /// # }
     /// ```
@@ -329,11 +350,11 @@ impl Rule<'_> {
     /// It is broken where the closure gives a message, which may hold values.
     ///
     /// ```
-    /// # use driftd_plugin::{Rules, Severity};
+    /// # use driftd_plugin::Rules;
     /// # fn declare(rules: &Rules) {
     /// # let user = rules.entity("user");
     /// # let balance = user.decimal("balance");
-    /// rules.rule(user, Severity::Error, "never-more", "the target never holds more than the source")
+    /// rules.error(user, "never-more", "the target never holds more than the source")
     ///     .broken(move |pair| {
     ///         let (Some(source), Some(target)) = (pair.source, pair.target) else { return Ok(None) };
     ///         let (had, has) = (source.need(balance)?, target.need(balance)?);
@@ -350,11 +371,11 @@ impl Rule<'_> {
     ///
     /// ```
     /// # use std::collections::BTreeMap;
-    /// # use driftd_plugin::{Rules, Severity};
+    /// # use driftd_plugin::Rules;
     /// # fn declare(rules: &Rules) {
     /// # let user = rules.entity("user");
     /// # let status = user.text("status");
-    /// rules.rule(user, Severity::Error, "count-per-status", "as many users of each status on both sides")
+    /// rules.error(user, "count-per-status", "as many users of each status on both sides")
     ///     .over_all(
     ///         move |counts: &mut BTreeMap<String, (i64, i64)>, pair| {
     ///             if let Some(user) = pair.source {

@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(Date::from_days(-719_162).to_string(), "0001-01-01");
         assert_eq!(Date::from_days(2_932_896).to_string(), "9999-12-31");
         assert_eq!(Date::from_days(i64::MIN).to_string(), "0000-00-00");
-        assert_eq!(Date::from_days(i64::MIN + 2024_00_00).to_string(), "2024-00-00");
+        assert_eq!(Date::from_days(i64::MIN + 20_240_000).to_string(), "2024-00-00");
         for text in ["1990-02-30", "1900-02-29", "0000-01-01", "2024-13-01", "2024-1-01", ""] {
             assert_eq!(Date::parse(text), None, "{text}");
         }
