@@ -185,6 +185,15 @@ impl Decimal {
     /// Writes it as text.
     #[inline]
     pub(crate) fn write(self, out: &mut Vec<u8>) {
+        match i64::try_from(self.mantissa) {
+            Ok(mantissa) if (-18..=0).contains(&self.exponent) => {
+                write_small(out, mantissa, self.exponent.unsigned_abs() as usize);
+            }
+            _ => self.write_any(out),
+        }
+    }
+
+    fn write_any(self, out: &mut Vec<u8>) {
         if self.mantissa < 0 {
             out.push(b'-');
         }
@@ -229,6 +238,33 @@ fn split(text: &[u8]) -> Option<Written<'_>> {
         !power.is_empty() && power.iter().all(u8::is_ascii_digit)
     });
     (plain && power && points <= 1 && digits.len() > points).then_some((negative, digits, exponent))
+}
+
+/// Writes a number of 64 bits with up to 18 digits behind the point.
+#[inline]
+fn write_small(out: &mut Vec<u8>, mantissa: i64, scale: usize) {
+    // A sign, 19 digits, a point.
+    let mut buffer = [b'0'; 21];
+    let (mut rest, mut at) = (mantissa.unsigned_abs(), buffer.len());
+    let mut digit = |buffer: &mut [u8; 21], at: &mut usize| {
+        *at -= 1;
+        buffer[*at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        rest > 0
+    };
+    if scale > 0 {
+        for _ in 0..scale {
+            digit(&mut buffer, &mut at);
+        }
+        at -= 1;
+        buffer[at] = b'.';
+    }
+    while digit(&mut buffer, &mut at) {}
+    if mantissa < 0 {
+        at -= 1;
+        buffer[at] = b'-';
+    }
+    out.extend_from_slice(&buffer[at..]);
 }
 
 /// Writes a number in at least `width` digits.
@@ -342,6 +378,9 @@ mod tests {
             ("+7", "7"),
             ("1E-7", "0.0000001"),
             ("12e3", "12E3"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            ("-9.223372036854775808", "-9.223372036854775808"),
+            ("-0.000000000000000001", "-0.000000000000000001"),
             ("1e-50", "1E-50"),
             ("99999999999999999999999999999999999999", "99999999999999999999999999999999999999"),
         ] {

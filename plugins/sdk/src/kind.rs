@@ -181,7 +181,7 @@ impl Kind for Boolean {
     const LOGICAL: &'static str = "boolean";
     const ACCEPTS: &'static [&'static str] = &["integer", "boolean"];
 
-    #[inline]
+    #[inline(always)]
     fn raw(column: &Column, form: Form, row: usize) -> Found<bool> {
         match form {
             Form::Value => dynamic(column, row, |bytes| {
@@ -217,7 +217,7 @@ impl Kind for Integer {
     const LOGICAL: &'static str = "integer";
     const ACCEPTS: &'static [&'static str] = &["integer"];
 
-    #[inline]
+    #[inline(always)]
     fn raw(column: &Column, form: Form, row: usize) -> Found<i64> {
         match (form, &column.values) {
             (Form::Value, _) => dynamic(column, row, cell::integer),
@@ -246,7 +246,7 @@ impl Kind for Float {
     const LOGICAL: &'static str = "float";
     const ACCEPTS: &'static [&'static str] = &["float"];
 
-    #[inline]
+    #[inline(always)]
     fn raw(column: &Column, form: Form, row: usize) -> Found<f64> {
         match form {
             Form::Value => dynamic(column, row, |bytes| {
@@ -277,7 +277,7 @@ impl Kind for Decimal {
     const LOGICAL: &'static str = "decimal";
     const ACCEPTS: &'static [&'static str] = &["decimal", "text"];
 
-    #[inline]
+    #[inline(always)]
     fn raw(column: &Column, form: Form, row: usize) -> Found<Self> {
         match (form, &column.values) {
             (Form::Value, _) => dynamic(column, row, |bytes| picked(bytes, |cell| cell.decimal())),
@@ -329,7 +329,7 @@ macro_rules! counted {
             const LOGICAL: &'static str = $logical;
             const ACCEPTS: &'static [&'static str] = $accepts;
 
-            #[inline]
+            #[inline(always)]
             fn raw(column: &Column, form: Form, row: usize) -> Found<i64> {
                 let text = |text| $read(text).map(Some).ok_or(Wrong);
                 match form {
@@ -378,7 +378,7 @@ macro_rules! bytes {
             const LOGICAL: &'static str = $logical;
             const ACCEPTS: &'static [&'static str] = $accepts;
 
-            #[inline]
+            #[inline(always)]
             fn raw(column: &Column, form: Form, row: usize) -> Found<&[u8]> {
                 match form {
                     Form::Value => dynamic(column, row, $dynamic),
@@ -424,13 +424,17 @@ impl Kind for Value {
     const LOGICAL: &'static str = "value";
     const ACCEPTS: &'static [&'static str] = &["value"];
 
-    #[inline]
+    #[inline(always)]
     fn raw(column: &Column, _: Form, row: usize) -> Found<&[u8]> {
         Ok(column.bytes(row))
     }
 
     #[inline]
     fn value<'a>(raw: Self::Raw<'a>) -> Found<Self::Value<'a>> {
+        // Whole numbers are the most common, and the cheapest to tell.
+        if let Ok(Some(integer)) = cell::integer(raw) {
+            return Ok(Some(Cell::Integer(integer)));
+        }
         match Cell::read(raw) {
             Some(Cell::Null) => Ok(None),
             cell => cell.map(Some).ok_or(Wrong),

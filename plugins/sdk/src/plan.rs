@@ -343,24 +343,31 @@ impl<'p> Relation<'p> {
     /// ```
     #[must_use]
     pub fn column<K: Kind>(self, name: &str) -> Col<K> {
+        let (index, logical) = self.found(name, K::LOGICAL, K::ACCEPTS);
+        Col::new(self.index, index, &logical)
+    }
+
+    /// The position and the logical type of a column. Not generic: every kind would have its own.
+    #[inline(never)]
+    fn found(self, name: &str, kind: &str, accepts: &[&str]) -> (u16, String) {
         let mut inner = self.plan.inner.borrow_mut();
         let Some(table) = inner.tables.get_mut(self.index as usize) else {
-            return Col::new(self.index, 0, K::LOGICAL);
+            return (0, kind.to_owned());
         };
         let known = table.schema.columns.iter().find(|column| column.name == name);
         // A column that is missing altogether is told by the host, with the nearest names.
         let logical = known.map_or("value", |column| base(&column.logical)).to_owned();
         let index = table.position_of(name);
-        let is_read = K::ACCEPTS.contains(&logical.as_str()) || logical == "value";
+        let is_read = accepts.contains(&logical.as_str()) || logical == "value";
         // A whole number is an exact one.
-        let is_exact = logical == "integer" && K::LOGICAL == Decimal::LOGICAL;
+        let is_exact = logical == "integer" && kind == Decimal::LOGICAL;
         if !(is_read || is_exact) {
-            let (side, accepts) = (table.side, K::ACCEPTS.join(", "));
+            let (side, accepts) = (table.side, accepts.join(", "));
             inner.issues.push(Issue::new(format!(
                 "column `{name}` of the {side} is of type {logical}; this plugin can read {accepts}"
             )));
         }
-        Col::new(self.index, index, &logical)
+        (index, logical)
     }
 
     /// Attributes that are known and left out on purpose; driftd reports any other.
@@ -550,14 +557,21 @@ impl<'p> Entity<'p> {
         S: Read,
         T: Read<Kind = S::Kind>,
     {
+        let logical = S::Kind::LOGICAL;
+        let index = self.push(role, (name, logical), [Box::new(source), Box::new(target)]);
+        Field { entity: self, field: Col::new(u16::MAX, index, logical) }
+    }
+
+    #[inline(never)]
+    fn push(self, role: Role, named: (&str, &str), readers: [Box<dyn Fill>; 2]) -> u16 {
         let mut inner = self.plan.inner.borrow_mut();
         let entity = &mut inner.entities[self.index];
-        let (name, logical) = (name.to_owned(), S::Kind::LOGICAL.to_owned());
+        let (name, logical) = (named.0.to_owned(), named.1.to_owned());
         entity.def.fields.push(FieldDef { name, logical, role, rules: Vec::new() });
-        entity.sides[0].fields.push(Box::new(source));
-        entity.sides[1].fields.push(Box::new(target));
-        let field = Col::new(u16::MAX, entity.def.fields.len() as u16 - 1, S::Kind::LOGICAL);
-        Field { entity: self, field }
+        for (side, reader) in entity.sides.iter_mut().zip(readers) {
+            side.fields.push(reader);
+        }
+        entity.def.fields.len() as u16 - 1
     }
 
     /// The entity as it comes from one side: which rows are one.

@@ -233,8 +233,12 @@ impl<'a> Row<'a> {
         self,
         column: Col<K>,
     ) -> impl ExactSizeIterator<Item = Row<'a>> + use<'a, K> {
+        self.within(column.relation)
+    }
+
+    fn within(self, relation: u16) -> impl ExactSizeIterator<Item = Row<'a>> + use<'a> {
         let call = self.call;
-        let within = call.within(column.relation, self.rows.group(self.row));
+        let within = call.within(relation, self.rows.group(self.row));
         within.iter().map(move |(_, _, rows, row)| Row {
             call,
             rows: &call.rows[*rows as usize],
@@ -344,49 +348,63 @@ impl<K: Kind> Col<K> {
         Self { relation, index, form, kind: PhantomData }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn raw<'a>(self, row: Row<'a>) -> Result<Option<K::Raw<'a>>> {
         let row = if self.relation == row.rows.relation {
             row
         } else {
-            match self.joined(row)? {
+            match joined(self.relation, self.index, row)? {
                 Some(row) => row,
                 None => return Ok(None),
             }
         };
         let column = &row.rows.columns[self.index as usize];
-        K::raw(column, self.form, row.row).map_err(|Wrong| self.is_no(row.call))
-    }
-
-    /// The one row of this column's relation in the group of `row`.
-    #[cold]
-    fn joined(self, row: Row<'_>) -> Result<Option<Row<'_>>> {
-        let mut rows = row.all(self);
-        match (rows.next(), rows.len()) {
-            (found, 0) => Ok(found),
-            (_, more) => {
-                let label = self.label(row.call);
-                Err(Reject::from(format!("{label} is in {} rows of the group", more + 1)))
-            }
+        match K::raw(column, self.form, row.row) {
+            Ok(raw) => Ok(raw),
+            Err(Wrong) => Err(self.is_no(row.call)),
         }
     }
 
     /// Its name, for people.
     pub(crate) fn label(self, call: &Call<'_>) -> String {
-        let names = call.names.get(self.relation as usize);
-        let name = names.and_then(|names| names.get(self.index as usize));
-        let name = name.map(String::as_str).unwrap_or("a column of another side");
-        name.strip_prefix('/').map_or_else(|| name.to_owned(), |path| path.replace('/', "."))
+        label(self.relation, self.index, call)
     }
 
-    #[cold]
     pub(crate) fn is_no(self, call: &Call<'_>) -> Reject {
-        let what = match K::LOGICAL {
-            "timestamp" => "time",
-            "datetime" => "local time",
-            "float" => "floating-point number",
-            logical => logical,
-        };
-        Reject::from(format!("{} is no {what}", self.label(call)))
+        is_no(self.relation, self.index, K::LOGICAL, call)
     }
+}
+
+/// The one row of a column's relation in the group of `row`.
+#[cold]
+#[inline(never)]
+fn joined(relation: u16, index: u16, row: Row<'_>) -> Result<Option<Row<'_>>> {
+    let mut rows = row.within(relation);
+    match (rows.next(), rows.len()) {
+        (found, 0) => Ok(found),
+        (_, more) => {
+            let label = label(relation, index, row.call);
+            Err(Reject::from(format!("{label} is in {} rows of the group", more + 1)))
+        }
+    }
+}
+
+#[cold]
+fn label(relation: u16, index: u16, call: &Call<'_>) -> String {
+    let names = call.names.get(relation as usize);
+    let name = names.and_then(|names| names.get(index as usize));
+    let name = name.map(String::as_str).unwrap_or("a column of another side");
+    name.strip_prefix('/').map_or_else(|| name.to_owned(), |path| path.replace('/', "."))
+}
+
+#[cold]
+#[inline(never)]
+fn is_no(relation: u16, index: u16, logical: &str, call: &Call<'_>) -> Reject {
+    let what = match logical {
+        "timestamp" => "time",
+        "datetime" => "local time",
+        "float" => "floating-point number",
+        logical => logical,
+    };
+    Reject::from(format!("{} is no {what}", label(relation, index, call)))
 }

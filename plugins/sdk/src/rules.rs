@@ -283,23 +283,24 @@ impl<'r> Fields<'r> {
     /// ```
     #[must_use]
     pub fn field<K: Kind>(self, name: &str) -> Col<K> {
-        let issue = |what: String| self.issues.borrow_mut().push(Issue::new(what));
-        let entity = self.entities.get(self.index);
-        let found = entity.and_then(|entity| {
-            entity.fields.iter().enumerate().find(|(_, field)| field.name == name)
-        });
-        let (index, logical) = match (entity, found) {
-            (_, Some((index, field))) => (index as u16, base(&field.logical)),
-            (Some(entity), None) => {
-                issue(format!("entity type `{}` has no field `{name}`", entity.name));
-                (0, K::LOGICAL)
-            }
-            (None, _) => (0, K::LOGICAL),
-        };
-        if !K::ACCEPTS.contains(&logical) && logical != "value" {
-            issue(format!("field `{name}` is of type {logical}, and is read as {}", K::LOGICAL));
-        }
+        let (index, logical) = self.found(name, K::LOGICAL, K::ACCEPTS);
         Col::new(self.index as u16, index, logical)
+    }
+
+    #[inline(never)]
+    fn found(self, name: &str, kind: &'static str, accepts: &[&str]) -> (u16, &'r str) {
+        let issue = |what: String| self.issues.borrow_mut().push(Issue::new(what));
+        let Some(entity) = self.entities.get(self.index) else { return (0, kind) };
+        let found = entity.fields.iter().enumerate().find(|(_, field)| field.name == name);
+        let Some((index, field)) = found else {
+            issue(format!("entity type `{}` has no field `{name}`", entity.name));
+            return (0, kind);
+        };
+        let logical = base(&field.logical);
+        if !accepts.contains(&logical) && logical != "value" {
+            issue(format!("field `{name}` is of type {logical}, and is read as {kind}"));
+        }
+        (index as u16, logical)
     }
 }
 
