@@ -256,13 +256,19 @@ fn head(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
     if info < 24 {
         return Some((first >> 5, u64::from(info), rest));
     }
-    let width = match info {
-        24..=27 => 1usize << (info - 24),
+    let (argument, rest) = match info {
+        24 => wider(rest, |bytes: [u8; 1]| u64::from(bytes[0]))?,
+        25 => wider(rest, |bytes| u64::from(u16::from_be_bytes(bytes)))?,
+        26 => wider(rest, |bytes| u64::from(u32::from_be_bytes(bytes)))?,
+        27 => wider(rest, u64::from_be_bytes)?,
         _ => return None,
     };
-    let (argument, rest) = rest.split_at_checked(width)?;
-    let argument = argument.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
     Some((first >> 5, argument, rest))
+}
+
+#[inline]
+fn wider<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> u64) -> Option<(u64, &[u8])> {
+    bytes.split_first_chunk().map(|(argument, rest)| (read(*argument), rest))
 }
 
 /// What one of the typed readers finds in a cell of any type.

@@ -361,6 +361,10 @@ fn finish(mut call: Call<'_>, mut made: Vec<Made>, mut rejects: Vec<Rejects>) ->
     for made in made {
         let (rows, rejected) = (&call.rows[made.input], &rejects[made.input].0);
         let entity = made.entity as u32;
+        if made.out.is_none() && rejected.is_empty() && made.gone.is_empty() && rows.ascend() {
+            mapped.outputs.push(made.whole(rows));
+            continue;
+        }
         let (columns, from, standing) = made.parts(rows);
         mapped.outputs.push(output(entity, columns, (from, standing), rows, rejected));
     }
@@ -400,6 +404,25 @@ fn pass(call: &mut Call<'_>, made: &mut [Made]) {
 }
 
 impl Made {
+    /// The entities where each row is one: nothing is left out.
+    fn whole(self, rows: &Rows) -> Output {
+        let standing = |standing: Standing| match standing {
+            Standing::Present => wire::Standing::Present,
+            Standing::Absent => wire::Standing::Absent,
+            Standing::Excluded | Standing::Other => wire::Standing::Excluded,
+        };
+        let columns = self.columns.into_iter().filter_map(|filled| match filled {
+            Filled::Column(column) => Some(column),
+            Filled::Passes(_) => None,
+        });
+        Output {
+            entity: self.entity as u32,
+            items: Batch { rows: rows.count as u32, columns: columns.collect() },
+            from_group: (0..rows.count).map(|row| rows.group(row)).collect(),
+            standing: self.standing.into_iter().map(standing).collect(),
+        }
+    }
+
     /// The columns, the row of each entity, and its standing; none where it is of another type.
     fn parts(self, rows: &Rows) -> (Vec<Column>, Vec<u32>, Vec<Option<wire::Standing>>) {
         if let Some(out) = self.out {

@@ -181,12 +181,11 @@ pub trait Read: Sized + 'static {
     /// # }
     /// # driftd_plugin::fixtures::plan_alone(plan);
     /// ```
-    fn parse_integer(self) -> Parse<Self, i64>
+    fn parse_integer(self) -> impl Read<Kind = Integer>
     where
         Self: Get<Kind = Text>,
     {
-        let parse = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
-        Parse { read: self, parse, is_no: "is no integer" }
+        Parse { read: self, parse: whole, is_no: "is no integer" }
     }
 
     /// The exact number that a text is.
@@ -198,7 +197,7 @@ pub trait Read: Sized + 'static {
     /// # }
     /// # driftd_plugin::fixtures::plan_alone(plan);
     /// ```
-    fn parse_decimal(self) -> Parse<Self, Decimal>
+    fn parse_decimal(self) -> impl Read<Kind = Decimal>
     where
         Self: Get<Kind = Text>,
     {
@@ -215,12 +214,11 @@ pub trait Read: Sized + 'static {
     /// # }
     /// # driftd_plugin::fixtures::plan_alone(plan);
     /// ```
-    fn scaled(self, exponent: i32) -> Convert<Self, Decimal>
+    fn scaled(self, exponent: i32) -> impl Read<Kind = Decimal>
     where
         Self: Get<Kind = Integer>,
     {
-        let convert = |whole, exponent| Some(Decimal::new(whole, exponent));
-        Convert { read: self, by: exponent, convert }
+        Convert { read: self, convert: move |whole: i64| Some(Decimal::new(whole, exponent)) }
     }
 
     /// The instant that a number of seconds since the Unix epoch is.
@@ -232,11 +230,14 @@ pub trait Read: Sized + 'static {
     /// # }
     /// # driftd_plugin::fixtures::plan_alone(plan);
     /// ```
-    fn seconds(self) -> Convert<Self, Timestamp>
+    fn seconds(self) -> impl Read<Kind = Timestamp>
     where
         Self: Get<Kind = Integer>,
     {
-        Convert { read: self, by: 1_000_000, convert: instant }
+        Convert {
+            read: self,
+            convert: |count: i64| count.checked_mul(1_000_000).map(Timestamp::from_micros),
+        }
     }
 
     /// The instant that a number of milliseconds since the Unix epoch is.
@@ -248,11 +249,14 @@ pub trait Read: Sized + 'static {
     /// # }
     /// # driftd_plugin::fixtures::plan_alone(plan);
     /// ```
-    fn millis(self) -> Convert<Self, Timestamp>
+    fn millis(self) -> impl Read<Kind = Timestamp>
     where
         Self: Get<Kind = Integer>,
     {
-        Convert { read: self, by: 1_000, convert: instant }
+        Convert {
+            read: self,
+            convert: |count: i64| count.checked_mul(1_000).map(Timestamp::from_micros),
+        }
     }
 
     /// The instant that a number of microseconds since the Unix epoch is.
@@ -264,11 +268,11 @@ pub trait Read: Sized + 'static {
     /// # }
     /// # driftd_plugin::fixtures::plan_alone(plan);
     /// ```
-    fn micros(self) -> Convert<Self, Timestamp>
+    fn micros(self) -> impl Read<Kind = Timestamp>
     where
         Self: Get<Kind = Integer>,
     {
-        Convert { read: self, by: 1, convert: instant }
+        Convert { read: self, convert: |count| Some(Timestamp::from_micros(count)) }
     }
 
     /// Says in other words why a row cannot be mapped.
@@ -509,6 +513,12 @@ where
     }
 }
 
+/// Whether a text begins like this. A prefix is short: a call to compare it costs more than it does.
+#[inline]
+fn begins(text: &[u8], prefix: &str) -> bool {
+    text.len() >= prefix.len() && text.iter().zip(prefix.as_bytes()).all(|(one, two)| one == two)
+}
+
 /// Made by [`Read::after`].
 #[doc(hidden)]
 #[derive(Clone, Copy)]
@@ -535,13 +545,11 @@ impl<R: Get<Kind = Text>> Get for After<R> {
     #[inline]
     fn raw<'a>(&self, row: Row<'a>) -> Result<Option<&'a [u8]>> {
         let Some(text) = self.read.raw(row)? else { return Ok(None) };
-        match text.strip_prefix(self.prefix.as_bytes()) {
-            Some(rest) => Ok(Some(rest)),
-            None => {
-                let (label, prefix) = (self.label(row), self.prefix);
-                Err(Reject::from(format!("{label} does not begin with {prefix}")))
-            }
+        if begins(text, self.prefix) {
+            return Ok(Some(&text[self.prefix.len()..]));
         }
+        let (label, prefix) = (self.label(row), self.prefix);
+        Err(Reject::from(format!("{label} does not begin with {prefix}")))
     }
 }
 
@@ -559,25 +567,46 @@ impl<R: Get<Kind = Text>> Read for StartsWith<R> {
     #[inline]
     fn push(&self, row: Row<'_>, out: &mut Ints) -> Result<()> {
         let text = self.read.raw(row)?;
-        let starts = text.is_some_and(|text| text.starts_with(self.prefix.as_bytes()));
+        let starts = text.is_some_and(|text| begins(text, self.prefix));
         out.push(Some(i64::from(starts)));
         Ok(())
     }
 }
 
 /// Made by [`Read::parse_integer`] and [`Read::parse_decimal`].
-#[doc(hidden)]
-#[derive(Clone, Copy)]
-pub struct Parse<R, T> {
+struct Parse<R, F> {
     read: R,
-    parse: fn(&[u8]) -> Option<T>,
+    parse: F,
     is_no: &'static str,
 }
 
-impl<R, T> Read for Parse<R, T>
+/// Reads a whole number in decimal digits.
+#[inline]
+fn whole(text: &[u8]) -> Option<i64> {
+    let (digits, negative) = match text {
+        [b'-', digits @ ..] => (digits, true),
+        [b'+', digits @ ..] => (digits, false),
+        digits => (digits, false),
+    };
+    if digits.is_empty() || digits.len() > 18 {
+        return std::str::from_utf8(text).ok()?.parse().ok();
+    }
+    let mut number = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    Some(if negative { -number } else { number })
+}
+
+impl<R, T, F> Read for Parse<R, F>
 where
     R: Get<Kind = Text>,
-    T: IntoCell + 'static,
+    T: IntoCell,
+    F: Fn(&[u8]) -> Option<T> + 'static,
 {
     type Kind = T::Kind;
 
@@ -598,23 +627,17 @@ where
     }
 }
 
-fn instant(count: i64, micros: i32) -> Option<Timestamp> {
-    count.checked_mul(i64::from(micros)).map(Timestamp::from_micros)
-}
-
 /// Made by [`Read::scaled`], [`Read::seconds`], [`Read::millis`] and [`Read::micros`].
-#[doc(hidden)]
-#[derive(Clone, Copy)]
-pub struct Convert<R, T> {
+struct Convert<R, F> {
     read: R,
-    by: i32,
-    convert: fn(i64, i32) -> Option<T>,
+    convert: F,
 }
 
-impl<R, T> Read for Convert<R, T>
+impl<R, T, F> Read for Convert<R, F>
 where
     R: Get<Kind = Integer>,
-    T: IntoCell + 'static,
+    T: IntoCell,
+    F: Fn(i64) -> Option<T> + 'static,
 {
     type Kind = T::Kind;
 
@@ -622,7 +645,7 @@ where
     fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
         let converted = match self.read.raw(row)? {
             None => None,
-            Some(whole) => match (self.convert)(whole, self.by) {
+            Some(whole) => match (self.convert)(whole) {
                 None => {
                     let label = self.read.label(row);
                     return Err(Reject::from(format!("{label} is out of range")));

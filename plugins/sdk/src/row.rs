@@ -89,6 +89,11 @@ impl Rows {
         Self { input: 0, relation, origin: String::new(), count, columns, group: Vec::new() }
     }
 
+    /// Whether the groups of its rows ascend.
+    pub(crate) fn ascend(&self) -> bool {
+        self.group.is_sorted()
+    }
+
     /// The group of a row.
     pub(crate) fn group(&self, row: usize) -> u32 {
         self.group.get(row).copied().unwrap_or(row as u32)

@@ -89,19 +89,35 @@ time!(
 /// Reads `2024-01-02` as days since 1970-01-01.
 #[inline]
 pub(crate) fn date(text: &[u8]) -> Option<i64> {
-    if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
-        return None;
-    }
-    let (year, month, day) = (digits(&text[..4])?, digits(&text[5..7])?, digits(&text[8..])?);
+    day(text.try_into().ok()?)
+}
+
+#[inline]
+fn day(text: &[u8; 10]) -> Option<i64> {
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *text else { return None };
+    let (year, month, day) = (two(y1, y2)? * 100 + two(y3, y4)?, two(m1, m2)?, two(d1, d2)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days_of = [31, 28 + i64::from(leap), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    if year == 0 || !(1..=12).contains(&month) || day < 1 || day > days_of[month as usize - 1] {
+    let most = match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year == 0 || day == 0 || day > most {
         return None;
     }
     // Years begin in March, so that the leap day comes last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let of_year = (153 * month + 2) / 5 + day - 1;
-    Some(year * 365 + year / 4 - year / 100 + year / 400 + of_year - 719_468)
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + of_year;
+    Some(i64::from(days) - 719_468)
+}
+
+/// Two digits.
+#[inline]
+fn two(one: u8, two: u8) -> Option<u32> {
+    let (one, two) = (one.wrapping_sub(b'0'), two.wrapping_sub(b'0'));
+    (one <= 9 && two <= 9).then(|| u32::from(one) * 10 + u32::from(two))
 }
 
 /// Reads `2024-01-02T03:04:05.123456Z` as microseconds; without an offset it is UTC.
@@ -128,34 +144,48 @@ pub(crate) fn datetime(text: &[u8]) -> Option<i64> {
 /// A date and a time of day, and what follows them.
 #[inline]
 fn stamp(text: &[u8]) -> Option<(i64, &[u8])> {
-    if text.len() < 19 || !matches!(text[10], b'T' | b't' | b' ') {
-        return None;
-    }
-    let days = date(&text[..10])?;
-    let (hour, rest) = (digits(&text[11..13])?, &text[13..]);
+    let (date, rest) = text.split_first_chunk::<10>()?;
+    let ([b'T' | b't' | b' ', h1, h2], rest) = rest.split_first_chunk::<3>()? else { return None };
+    let (days, hour) = (day(date)?, two(*h1, *h2)?);
     let (of_hour, rest) = of_hour(rest)?;
-    (hour < 24).then_some((days * DAY + hour * 3_600_000_000 + of_hour, rest))
+    (hour < 24).then_some((days * DAY + i64::from(hour) * 3_600_000_000 + of_hour, rest))
 }
 
 /// Reads `:04:05.123456` as microseconds, and what follows.
 #[inline]
 fn of_hour(text: &[u8]) -> Option<(i64, &[u8])> {
-    if text.len() < 6 || text[0] != b':' || text[3] != b':' {
-        return None;
-    }
-    let (minute, second) = (digits(&text[1..3])?, digits(&text[4..6])?);
-    let (micros, rest) = match &text[6..] {
-        [b'.', rest @ ..] => {
-            let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let (fraction, rest) = rest.split_at(length);
-            if !(1..=6).contains(&length) {
-                return None;
-            }
-            (digits(fraction)? * 10i64.pow(6 - length as u32), rest)
-        }
+    let ([b':', m1, m2, b':', s1, s2], rest) = text.split_first_chunk::<6>()? else { return None };
+    let (minute, second) = (two(*m1, *m2)?, two(*s1, *s2)?);
+    let (micros, rest) = match rest {
+        [b'.', rest @ ..] => fraction(rest)?,
         rest => (0, rest),
     };
-    (minute < 60 && second < 60).then_some(((minute * 60 + second) * 1_000_000 + micros, rest))
+    let seconds = (minute < 60 && second < 60).then_some(minute * 60 + second)?;
+    Some((i64::from(seconds) * 1_000_000 + i64::from(micros), rest))
+}
+
+/// Reads one to six digits behind a point as microseconds, and what follows.
+#[inline]
+fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
+    let (mut micros, mut length) = (0, 0);
+    while let Some(byte) = text.get(length) {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        if length == 6 {
+            return None;
+        }
+        micros = micros * 10 + u32::from(digit);
+        length += 1;
+    }
+    if length == 0 {
+        return None;
+    }
+    for _ in length..6 {
+        micros *= 10;
+    }
+    Some((micros, &text[length..]))
 }
 
 /// Reads `-12:04:05.5` as microseconds.
