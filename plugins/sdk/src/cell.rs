@@ -266,7 +266,7 @@ fn head(bytes: &[u8]) -> Option<(u8, u64, &[u8])> {
     Some((first >> 5, argument, rest))
 }
 
-#[inline]
+#[inline(always)]
 fn wider<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> u64) -> Option<(u64, &[u8])> {
     bytes.split_first_chunk().map(|(argument, rest)| (read(*argument), rest))
 }
@@ -279,7 +279,7 @@ pub(crate) type Found<T> = std::result::Result<Option<T>, Wrong>;
 pub struct Wrong;
 
 /// The bytes of a text cell.
-#[inline]
+#[inline(always)]
 pub(crate) fn text(bytes: &[u8]) -> Found<&[u8]> {
     match head(bytes) {
         Some((TEXT, length, rest)) => match usize::try_from(length) {
@@ -292,7 +292,7 @@ pub(crate) fn text(bytes: &[u8]) -> Found<&[u8]> {
 }
 
 /// A cell that is a whole number of 64 bits.
-#[inline]
+#[inline(always)]
 pub(crate) fn integer(bytes: &[u8]) -> Found<i64> {
     match head(bytes) {
         Some((major @ 0..=1, argument, [])) => match i64::try_from(argument) {

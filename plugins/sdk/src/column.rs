@@ -6,13 +6,13 @@
 use crate::wire::{Batch, Buffer, Column, VarBytes};
 
 /// One bit a row, least significant first; empty means that all are ones.
-#[inline]
+#[inline(always)]
 pub(crate) fn bit(bits: &[u8], row: usize) -> bool {
     bits.is_empty() || bits[row / 8] >> (row % 8) & 1 == 1
 }
 
 impl Column {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn int(&self, row: usize) -> Option<i64> {
         match &self.values {
             Buffer::Int64(values) if bit(&self.validity, row) => Some(values[row]),
@@ -20,7 +20,7 @@ impl Column {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn float(&self, row: usize) -> Option<f64> {
         match &self.values {
             Buffer::Float64(values) if bit(&self.validity, row) => Some(values[row]),
@@ -29,7 +29,7 @@ impl Column {
     }
 
     /// The bytes of a row, unless it is null (or, in a column of CBOR cells, absent).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bytes(&self, row: usize) -> Option<&[u8]> {
         match &self.values {
             Buffer::Bytes(VarBytes { offsets, data }) if bit(&self.validity, row) => {
@@ -87,14 +87,17 @@ pub struct Validity {
 }
 
 impl Validity {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, valid: bool) {
-        let row = self.rows;
         self.rows += 1;
+        if !(valid && self.bits.is_empty()) {
+            self.mark(self.rows - 1, valid);
+        }
+    }
+
+    #[inline(never)]
+    fn mark(&mut self, row: usize, valid: bool) {
         if self.bits.is_empty() {
-            if valid {
-                return;
-            }
             self.bits = vec![u8::MAX; row / 8];
         }
         if self.bits.len() * 8 <= row {
@@ -177,7 +180,7 @@ pub struct Ints {
 }
 
 impl Ints {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: Option<i64>) {
         self.values.push(value.unwrap_or(0));
         self.validity.push(value.is_some());
@@ -217,7 +220,7 @@ pub struct Floats {
 }
 
 impl Floats {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: Option<f64>) {
         self.values.push(value.unwrap_or(0.0));
         self.validity.push(value.is_some());
@@ -257,7 +260,7 @@ pub struct Bytes {
 }
 
 impl Bytes {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: Option<&[u8]>) {
         if let Some(value) = value {
             self.values.data.extend_from_slice(value);
@@ -267,7 +270,7 @@ impl Bytes {
     }
 
     /// A cell that `write` appends to the arena; none: it is null, and what was written is gone.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write<E>(
         &mut self,
         write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,

@@ -157,7 +157,7 @@ kind! {
 }
 
 /// The bytes of a cell in a dynamically typed column; none where it is absent.
-#[inline]
+#[inline(always)]
 fn dynamic<'a, T>(
     column: &'a Column,
     row: usize,
@@ -199,7 +199,7 @@ impl Kind for Boolean {
         Ok(Some(raw))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(out: &mut Ints, raw: Option<bool>) {
         out.push(raw.map(i64::from));
     }
@@ -233,7 +233,7 @@ impl Kind for Integer {
         Ok(Some(raw))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(out: &mut Ints, raw: Option<i64>) {
         out.push(raw);
     }
@@ -264,7 +264,7 @@ impl Kind for Float {
         Ok(Some(raw))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(out: &mut Floats, raw: Option<f64>) {
         out.push(raw);
     }
@@ -297,7 +297,7 @@ impl Kind for Decimal {
         Ok(Some(raw))
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(out: &mut Bytes, raw: Option<Self>) {
         match raw {
             Some(decimal) => {
@@ -350,7 +350,7 @@ macro_rules! counted {
                 Ok(Some(Self::$from(raw)))
             }
 
-            #[inline]
+            #[inline(always)]
             fn push(out: &mut Ints, raw: Option<i64>) {
                 out.push(raw);
             }
@@ -391,7 +391,7 @@ macro_rules! bytes {
                 $value_of(raw)
             }
 
-            #[inline]
+            #[inline(always)]
             fn push(out: &mut Bytes, raw: Option<&[u8]>) {
                 out.push(raw);
             }
@@ -441,7 +441,7 @@ impl Kind for Value {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(out: &mut Bytes, raw: Option<&[u8]>) {
         out.push(raw);
     }

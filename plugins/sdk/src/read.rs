@@ -316,7 +316,7 @@ pub struct Passing {
 impl<K: Kind> Read for Col<K> {
     type Kind = K;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut K::Builder) -> Result<()> {
         K::push(out, Col::raw(*self, row)?);
         Ok(())
@@ -337,7 +337,7 @@ impl<K: Kind> Read for Col<K> {
 }
 
 impl<K: Kind> Get for Col<K> {
-    #[inline]
+    #[inline(always)]
     fn raw<'a>(&self, row: Row<'a>) -> Result<Option<K::Raw<'a>>> {
         Col::raw(*self, row)
     }
@@ -363,7 +363,7 @@ pub trait IntoCell {
 impl<T: IntoCell> IntoCell for Option<T> {
     type Kind = T::Kind;
 
-    #[inline]
+    #[inline(always)]
     fn push_into(self, out: &mut <Self::Kind as Kind>::Builder) {
         match self {
             Some(value) => value.push_into(out),
@@ -377,7 +377,7 @@ macro_rules! into_cell {
         $(impl IntoCell for $type {
             type Kind = $kind;
 
-            #[inline]
+            #[inline(always)]
             fn push_into(self, out: &mut $builder) {
                 let $value = self;
                 <$kind as Kind>::push(out, Some($raw));
@@ -431,7 +431,7 @@ where
 {
     type Kind = T::Kind;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
         value(&self.read, row, |value| {
             value.map(&self.f).push_into(out);
@@ -456,7 +456,7 @@ where
 {
     type Kind = T::Kind;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
         value(&self.read, row, |value| {
             value.map(&self.f).transpose()?.push_into(out);
@@ -480,7 +480,7 @@ where
 {
     type Kind = Text;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
         value(&self.read, row, |value| {
             value.map(&self.f).transpose()?.push_into(out);
@@ -504,7 +504,7 @@ where
 {
     type Kind = Text;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
         value(&self.read, row, |value| {
             value.map(&self.f).transpose()?.push_into(out);
@@ -530,7 +530,7 @@ pub struct After<R> {
 impl<R: Get<Kind = Text>> Read for After<R> {
     type Kind = Text;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
         out.push(self.raw(row)?);
         Ok(())
@@ -542,15 +542,20 @@ impl<R: Get<Kind = Text>> Read for After<R> {
 }
 
 impl<R: Get<Kind = Text>> Get for After<R> {
-    #[inline]
+    #[inline(always)]
     fn raw<'a>(&self, row: Row<'a>) -> Result<Option<&'a [u8]>> {
         let Some(text) = self.read.raw(row)? else { return Ok(None) };
         if begins(text, self.prefix) {
             return Ok(Some(&text[self.prefix.len()..]));
         }
-        let (label, prefix) = (self.label(row), self.prefix);
-        Err(Reject::from(format!("{label} does not begin with {prefix}")))
+        Err(refused(&self.label(row), "does not begin with", self.prefix))
     }
+}
+
+#[cold]
+#[inline(never)]
+fn refused(label: &str, why: &str, what: &str) -> Reject {
+    Reject::from(format!("{label} {why} {what}").trim_end().to_owned())
 }
 
 /// Made by [`Read::starts_with`].
@@ -564,7 +569,7 @@ pub struct StartsWith<R> {
 impl<R: Get<Kind = Text>> Read for StartsWith<R> {
     type Kind = Boolean;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut Ints) -> Result<()> {
         let text = self.read.raw(row)?;
         let starts = text.is_some_and(|text| begins(text, self.prefix));
@@ -610,14 +615,13 @@ where
 {
     type Kind = T::Kind;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
         let parsed = match self.read.raw(row)? {
             None => None,
             Some(text) => match (self.parse)(text) {
                 None => {
-                    let label = self.read.label(row);
-                    return Err(Reject::from(format!("{label} {}", self.is_no)));
+                    return Err(refused(&self.read.label(row), self.is_no, ""));
                 }
                 parsed => parsed,
             },
@@ -641,14 +645,13 @@ where
 {
     type Kind = T::Kind;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
         let converted = match self.read.raw(row)? {
             None => None,
             Some(whole) => match (self.convert)(whole) {
                 None => {
-                    let label = self.read.label(row);
-                    return Err(Reject::from(format!("{label} is out of range")));
+                    return Err(refused(&self.read.label(row), "is out of range", ""));
                 }
                 converted => converted,
             },
@@ -669,14 +672,14 @@ pub struct OrReject<R> {
 impl<R: Read> Read for OrReject<R> {
     type Kind = R::Kind;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut <R::Kind as Kind>::Builder) -> Result<()> {
         self.read.push(row, out).map_err(|_| Reject::from(self.why))
     }
 }
 
 impl<R: Get> Get for OrReject<R> {
-    #[inline]
+    #[inline(always)]
     fn raw<'a>(&self, row: Row<'a>) -> Result<Option<<R::Kind as Kind>::Raw<'a>>> {
         self.read.raw(row).map_err(|_| Reject::from(self.why))
     }
@@ -694,7 +697,7 @@ where
 {
     type Kind = T::Kind;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut <T::Kind as Kind>::Builder) -> Result<()> {
         (self.0)(row)?.push_into(out);
         Ok(())
@@ -712,7 +715,7 @@ where
 {
     type Kind = Text;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
         out.write(|out| {
             let mut writer = TextWriter { out, is_null: false };
@@ -733,7 +736,7 @@ where
 {
     type Kind = Value;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
         out.write(|out| {
             let start = out.len();
@@ -770,7 +773,7 @@ pub struct Null<K>(PhantomData<fn() -> K>);
 impl<K: Kind> Read for Null<K> {
     type Kind = K;
 
-    #[inline]
+    #[inline(always)]
     fn push(&self, _: Row<'_>, out: &mut K::Builder) -> Result<()> {
         K::push(out, None);
         Ok(())
