@@ -178,3 +178,21 @@ pub fn plan_alone(plan: impl FnOnce(&Plan)) {
     plan(&alone);
     assert_eq!(alone.inner.borrow().issues, []);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_by_case_and_field() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compare.golden.jsonl");
+        let line = |name: &str, id: &str| {
+            format!(r#"{{"case": "{name}", "entities": [{{"fields": {{"id": {id}}}}}]}}"#)
+        };
+        assert_eq!(compare(&golden, &[line("one", "1"), line("two", "2")], false), Ok(()));
+        let told = compare(&golden, &[line("one", "1"), line("two", "3")], false).unwrap_err();
+        assert!(told.ends_with("\n  two: /entities/0/fields/id: is 3, and was 2"), "{told}");
+        let told = compare(&golden, &[line("one", "1")], false).unwrap_err();
+        assert!(told.contains("\n  two: : is null, and was {"), "{told}");
+    }
+}

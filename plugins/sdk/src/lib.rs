@@ -49,6 +49,8 @@
 //! The same crate runs natively, under `cargo test`, and in WebAssembly, under driftd; [`fixtures`] are
 //! tests that both run.
 
+#![warn(missing_docs)]
+
 mod bindings;
 mod cell;
 mod column;
@@ -120,3 +122,8 @@ pub mod glue {
     #[cfg(target_family = "wasm")]
     pub use wit_bindgen;
 }
+
+/// The examples of the page that introduces the crate.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
