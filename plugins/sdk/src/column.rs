@@ -39,6 +39,22 @@ impl Column {
         }
     }
 
+    /// The column, with nulls where rows are not live.
+    pub(crate) fn only(&self, live: &[bool]) -> Self {
+        let rows = || live.iter().enumerate();
+        let values = match &self.values {
+            Buffer::Bytes(_) => {
+                let mut kept = Bytes::new(live.len());
+                rows().for_each(|(row, live)| kept.push(self.bytes(row).filter(|_| *live)));
+                return kept.finish();
+            }
+            counted => counted.clone(),
+        };
+        let mut validity = Validity::default();
+        rows().for_each(|(row, live)| validity.push(*live && bit(&self.validity, row)));
+        Self { validity: validity.bits, values }
+    }
+
     /// The rows at `indices` only.
     pub(crate) fn take(self, indices: &[u32]) -> Self {
         let rows = || indices.iter().map(|row| *row as usize);

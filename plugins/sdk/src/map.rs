@@ -6,7 +6,7 @@
 use crate::column::{AnyColumn, Build, Ints, sorted, take};
 use crate::kind::{Boolean, Kind, Pass};
 use crate::plan::{EntityPlan, Standing};
-use crate::read::{IntoCell, Read};
+use crate::read::{IntoCell, Passing, Read};
 use crate::row::{Call, Col, Reject, Result, Row, Rows};
 use crate::wire::{self, Batch, Column, Mapped, Note, Output, Side};
 
@@ -43,22 +43,12 @@ pub struct Live(pub(crate) Option<Vec<bool>>);
 impl<R: Read> Fill for R {
     fn fill(&self, call: &Call<'_>, rows: &Rows, live: &Live, rejects: &mut Rejects) -> Filled {
         if let Some(passing) = self.passing()
-            && live.0.is_none()
             && passing.relation == rows.relation
+            && let Some(passed) = pass_column(passing, rows, live, |row| {
+                rejects.push(row, self.is_no(Row { call, rows, row }));
+            })
         {
-            let index = passing.index as usize;
-            match passing.pass {
-                Pass::Move => return Filled::Passes(index),
-                Pass::Check(is_one) => {
-                    for row in 0..rows.count {
-                        if rows.columns[index].bytes(row).is_some_and(|text| !is_one(text)) {
-                            rejects.push(row, self.is_no(Row { call, rows, row }));
-                        }
-                    }
-                    return Filled::Passes(index);
-                }
-                Pass::Build => {}
-            }
+            return passed;
         }
         let mut out = <R::Kind as Kind>::Builder::new(rows.count);
         for row in 0..rows.count {
@@ -71,6 +61,34 @@ impl<R: Read> Fill for R {
         }
         Filled::Column(out.finish())
     }
+}
+
+/// A column that is the field as it stands, whichever rows are live: what becomes of a row must not
+/// depend on the others of its batch. None where every cell has to be built.
+fn pass_column(
+    passing: Passing,
+    rows: &Rows,
+    live: &Live,
+    mut refuse: impl FnMut(usize),
+) -> Option<Filled> {
+    let index = passing.index as usize;
+    let column = &rows.columns[index];
+    let is_live = |row: &usize| live.0.as_ref().is_none_or(|live| live[*row]);
+    match passing.pass {
+        Pass::Build => return None,
+        Pass::Move => {}
+        Pass::Check(is_one) => {
+            for row in (0..rows.count).filter(is_live) {
+                if column.bytes(row).is_some_and(|text| !is_one(text)) {
+                    refuse(row);
+                }
+            }
+        }
+    }
+    Some(match &live.0 {
+        None => Filled::Passes(index),
+        Some(live) => Filled::Column(column.only(live)),
+    })
 }
 
 /// The standing of every row.

@@ -252,6 +252,53 @@ fn one_table_holds_several_entities_and_rows_that_are_none() {
     );
 }
 
+#[test]
+fn what_becomes_of_a_row_does_not_depend_on_the_others() {
+    #[derive(Default)]
+    struct Things;
+    impl Mapping for Things {
+        const NAME: &'static str = "things";
+        const SUMMARY: &'static str = "maps things";
+
+        fn plan(&self, plan: &Plan) {
+            let row = plan.source();
+            let thing = plan.entity("thing", row, plan.target());
+            thing.key("id", row.integer("id"), null::<Integer>());
+            thing.compared("price", row.decimal("price"), null::<Decimal>());
+            thing.compared("name", row.text("name"), null::<Text>());
+            thing.on(Side::Source).only_if(row.text("name").starts_with("T"));
+        }
+    }
+    driftd_plugin::export!(Things: Mapping);
+    let mut plugin = Plugin::<Things>::default();
+    let columns = [("id", "integer"), ("price", "text"), ("name", "text")];
+    let source = vec![table("things", &columns, &[0])];
+    plugin.plan("p".to_owned(), source, vec![table("things", &[], &[])]).unwrap();
+    // More than 63 bits, and more than 38 digits: the plugin reads neither, and passes both.
+    let (id, price) = (u64::MAX, "9".repeat(50));
+    let map = |names: &[&str]| {
+        let ids = Column { validity: Vec::new(), values: Buffer::Uint64(vec![id; names.len()]) };
+        let prices = texts(&vec![price.as_str(); names.len()]);
+        let group: Vec<u32> = (0..names.len() as u32).collect();
+        let input = input(0, vec![ids, prices, texts(names)], &group);
+        let mapped = plugin.map_batch(context(Side::Source), vec![input]).unwrap();
+        assert_eq!(mapped.notes, []);
+        mapped.outputs.into_iter().next().unwrap().items
+    };
+    let alone = map(&["T1"]);
+    let among = map(&["T1", "other"]);
+    assert_eq!((alone.rows, among.rows), (1, 2));
+    for (one, two) in alone.columns.iter().zip(&among.columns) {
+        assert!(one.validity.first().is_none_or(|bits| *bits == 1));
+        assert_eq!(two.validity, [0b01]);
+        match (&one.values, &two.values) {
+            (Buffer::Uint64(one), Buffer::Uint64(two)) => assert_eq!(one[0], two[0]),
+            (Buffer::Bytes(one), Buffer::Bytes(two)) => assert_eq!(one.data, two.data),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 fn pairs(source: &[(i64, &str)], target: &[(i64, &str)]) -> Pairs {
     let side = |orders: &[(i64, &str)]| {
         let totals: Vec<i64> = orders.iter().map(|(total, _)| *total).collect();
