@@ -1,0 +1,501 @@
+//! Where a store keeps an entity.
+//!
+//! Owns [`Locators`]: entities to store keys, and store keys to entity keys. Refuses to guess: what no
+//! locator is given for is located nowhere. Invariant: every key names the entity that it is of.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use crate::Issue;
+use crate::column::{AnyColumn, Build, base, take};
+use crate::kind::{Boolean, Kind, Text};
+use crate::map::{Condition, Fill, Filled, Live, Rejects, Stand};
+use crate::plan::{Inner, Standing};
+use crate::read::{IntoCell, Read};
+use crate::row::{Call, Col, Result, Row, Rows};
+use crate::rules::Fields;
+use crate::wire::{
+    self, Batch, Column, Context, EntityDef, Error, Located, Output, Side, TableSchema,
+};
+
+/// The locators of a plugin in the making: given to [`Locating::locate`](crate::Locating::locate).
+///
+/// ```
+/// use driftd_plugin::{Locators, Side};
+///
+/// fn locate(locators: &Locators) {
+///     let order = locators.entity("order");
+///     let id = order.integer("id");
+///     locators.get(order, Side::Source, "orders", move |order, key| {
+///         key.push(order.need(id)?);
+///         key.end();
+///         Ok(())
+///     });
+/// }
+/// ```
+pub struct Locators {
+    entities: Vec<EntityDef>,
+    tables: Vec<(Side, u32, TableSchema)>,
+    /// The key columns of each table, by name.
+    keys: Vec<Vec<String>>,
+    pub(crate) issues: RefCell<Vec<Issue>>,
+    locators: RefCell<Vec<Locator>>,
+    identities: RefCell<Vec<Identity>>,
+}
+
+impl fmt::Debug for Locators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locators").field("entities", &self.entities).finish_non_exhaustive()
+    }
+}
+
+struct Locator {
+    entity: usize,
+    table: usize,
+    /// How many columns of the store's key its keys have.
+    width: usize,
+    access: &'static str,
+    keys: Box<dyn Keys>,
+}
+
+struct Identity {
+    entity: usize,
+    table: usize,
+    fields: Vec<Option<Box<dyn Fill>>>,
+    standing: Option<Box<dyn Stand>>,
+}
+
+trait Keys {
+    fn keys(&self, call: &Call<'_>, out: &mut KeyWriter) -> Result<()>;
+}
+
+impl<F: for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()>> Keys for F {
+    fn keys(&self, call: &Call<'_>, out: &mut KeyWriter) -> Result<()> {
+        let rows = &call.rows[0];
+        (0..rows.count).try_for_each(|row| {
+            out.entity = row as u32;
+            self(Row { call, rows, row }, out)
+        })
+    }
+}
+
+impl Locators {
+    pub(crate) fn new(plan: &Inner) -> Self {
+        let tables = plan.tables.iter();
+        let tables: Vec<_> =
+            tables.map(|table| (table.side, table.position, table.schema.clone())).collect();
+        let names = |schema: &TableSchema| {
+            let column = |index: &u32| schema.columns.get(*index as usize);
+            schema.key.iter().filter_map(column).map(|column| column.name.clone()).collect()
+        };
+        Self {
+            entities: plan.entities.iter().map(|entity| entity.def.clone()).collect(),
+            keys: tables.iter().map(|(_, _, schema)| names(schema)).collect(),
+            tables,
+            issues: RefCell::default(),
+            locators: RefCell::default(),
+            identities: RefCell::default(),
+        }
+    }
+
+    /// The entity type of a name, as the plan has it.
+    ///
+    /// ```
+    /// # fn locate(locators: &driftd_plugin::Locators) {
+    /// let id = locators.entity("order").integer("id");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn entity(&self, name: &str) -> Fields<'_> {
+        Fields::new(&self.entities, &self.issues, name)
+    }
+
+    fn table(&self, side: Side, name: &str) -> usize {
+        let found = self.tables.iter().position(|(of, _, table)| *of == side && table.name == name);
+        found.unwrap_or_else(|| {
+            let issue = Issue::new(format!("the {side} has no relation `{name}`"));
+            self.issues.borrow_mut().push(issue);
+            0
+        })
+    }
+
+    /// Entities are got by their full keys, which a closure writes: none, one or several.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Locators, Side};
+    /// # fn locate(locators: &Locators) {
+    /// let user = locators.entity("user");
+    /// let (tenant, id) = (user.text("tenant"), user.integer("id"));
+    /// locators.get(user, Side::Target, "shop", move |user, key| {
+    ///     key.write(format_args!("TENANT#{}", user.need(tenant)?));
+    ///     key.write(format_args!("USER#{}", user.need(id)?));
+    ///     key.end();
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
+    pub fn get(
+        &self,
+        of: Fields<'_>,
+        side: Side,
+        relation: &str,
+        keys: impl for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()> + 'static,
+    ) {
+        let table = self.table(side, relation);
+        let width = self.keys.get(table).map_or(0, Vec::len);
+        let keys = Box::new(keys);
+        let locator = Locator { entity: of.index, table, width, access: "get", keys };
+        self.locators.borrow_mut().push(locator);
+    }
+
+    /// Entities are all rows under the first columns of a key, which a closure writes.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Locators, Side};
+    /// # fn locate(locators: &Locators) {
+    /// let order = locators.entity("order");
+    /// let id = order.integer("id");
+    /// locators.query(order, (Side::Target, "shop"), 1, move |order, key| {
+    ///     key.write(format_args!("ORDER#{}", order.need(id)?));
+    ///     key.end();
+    ///     Ok(())
+    /// });
+    /// # }
+    /// ```
+    pub fn query(
+        &self,
+        of: Fields<'_>,
+        (side, relation): (Side, &str),
+        columns: usize,
+        keys: impl for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()> + 'static,
+    ) {
+        let table = self.table(side, relation);
+        let width = self.keys.get(table).map_or(0, Vec::len).min(columns);
+        let keys = Box::new(keys);
+        let locator = Locator { entity: of.index, table, width, access: "query", keys };
+        self.locators.borrow_mut().push(locator);
+    }
+
+    /// The key of a relation, of which entity keys can be read.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Locators, Read, Side};
+    /// # fn locate(locators: &Locators) {
+    /// let (user, key) = (locators.entity("user"), locators.key(Side::Target, "shop"));
+    /// key.identifies(user)
+    ///     .field("tenant", key.text("pk").after("TENANT#"))
+    ///     .field("id", key.text("sk").after("USER#").parse_integer())
+    ///     .only_if(key.text("sk").starts_with("USER#"));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn key(&self, side: Side, relation: &str) -> StoreKey<'_> {
+        StoreKey { locators: self, table: self.table(side, relation) }
+    }
+
+    pub(crate) fn locate(
+        &self,
+        names: &[Vec<String>],
+        context: Context,
+        entity: u32,
+        items: Batch,
+    ) -> Result<Vec<Located>, Error> {
+        let side = context.side;
+        let rows = Rows::of_batch(entity as u16, items);
+        let call = Call::new(names, context, vec![rows]);
+        let mut located = Vec::new();
+        for locator in self.locators.borrow().iter() {
+            let (of, position, schema) = &self.tables[locator.table];
+            if locator.entity != entity as usize || *of != side {
+                continue;
+            }
+            let mut out = KeyWriter::new(schema, locator.width);
+            let refused =
+                |why: crate::Reject| Error { code: "no-key".to_owned(), message: why.to_string() };
+            locator.keys.keys(&call, &mut out).map_err(refused)?;
+            let columns = out.columns.into_iter().map(AnyColumn::finish).collect();
+            located.push(Located {
+                relation: *position,
+                access: locator.access.to_owned(),
+                keys: Batch { rows: out.from.len() as u32, columns },
+                from_entity: out.from,
+            });
+        }
+        Ok(located)
+    }
+
+    pub(crate) fn keys_of(
+        &self,
+        context: Context,
+        relation: u32,
+        keys: Batch,
+    ) -> Result<Vec<Output>, Error> {
+        let side = context.side;
+        let found =
+            self.tables.iter().position(|(of, position, _)| *of == side && *position == relation);
+        let Some(table) = found else { return Ok(Vec::new()) };
+        let call = Call::new(&self.keys, context, vec![Rows::of_batch(table as u16, keys)]);
+        let identities = self.identities.borrow();
+        let here = identities.iter().filter(|identity| identity.table == table);
+        Ok(here.map(|identity| identity.output(&self.entities, &call)).collect())
+    }
+}
+
+impl Identity {
+    /// The entity keys; a store key that is no such entity's is left out.
+    fn output(&self, entities: &[EntityDef], call: &Call<'_>) -> Output {
+        let rows = &call.rows[0];
+        let mut rejects = Rejects::default();
+        let standing = self.standing.as_ref().map(|it| it.stand(call, rows, &mut rejects));
+        let live = standing.map(|standing| {
+            standing.iter().map(|standing| *standing != Standing::Other).collect::<Vec<_>>()
+        });
+        let live = Live(live);
+        let column = |(field, read): (&wire::FieldDef, &Option<Box<dyn Fill>>)| -> Column {
+            let Some(read) = read else {
+                let mut nulls = AnyColumn::new(&field.logical);
+                nulls.pad(rows.count);
+                return nulls.finish();
+            };
+            match read.fill(call, rows, &live, &mut rejects) {
+                Filled::Column(column) => column,
+                Filled::Passes(index) => rows.columns[index].clone(),
+            }
+        };
+        let fields = &entities[self.entity].fields;
+        let columns: Vec<_> = fields.iter().zip(&self.fields).map(column).collect();
+        let is_live = |row: &u32| live.0.as_ref().is_none_or(|live| live[*row as usize]);
+        let kept: Vec<u32> = (0..rows.count as u32)
+            .filter(|row| is_live(row) && !rejects.0.iter().any(|(rejected, _)| rejected == row))
+            .collect();
+        Output {
+            entity: self.entity as u32,
+            standing: vec![wire::Standing::Present; kept.len()],
+            items: take(columns, &kept),
+            from_group: kept,
+        }
+    }
+}
+
+/// The key of a relation, as a store has it.
+///
+/// ```
+/// # use driftd_plugin::{Locators, Read, Side};
+/// # fn locate(locators: &Locators) {
+/// let key = locators.key(Side::Target, "shop");
+/// let id = key.text("sk").after("USER#").parse_integer();
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct StoreKey<'l> {
+    locators: &'l Locators,
+    table: usize,
+}
+
+impl<'l> StoreKey<'l> {
+    /// A text column of the key.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Locators, Side};
+    /// # fn locate(locators: &Locators) {
+    /// let sk = locators.key(Side::Target, "shop").text("sk");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn text(self, name: &str) -> Col<Text> {
+        self.column(name)
+    }
+
+    /// A column of the key, read as the kind that is asked for.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Integer, Locators, Side};
+    /// # fn locate(locators: &Locators) {
+    /// let id = locators.key(Side::Source, "users").column::<Integer>("id");
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn column<K: Kind>(self, name: &str) -> Col<K> {
+        let Some((side, _, schema)) = self.locators.tables.get(self.table) else {
+            return Col::new(0, 0, K::LOGICAL);
+        };
+        let names = &self.locators.keys[self.table];
+        let index = names.iter().position(|column| column == name);
+        if index.is_none() {
+            let (table, names) = (&schema.name, names.join(", "));
+            let issue = Issue::new(format!("the key of `{table}` has no column `{name}`"));
+            let issue = issue.help(format!("at the {side} it has {names}"));
+            self.locators.issues.borrow_mut().push(issue);
+        }
+        let known = schema.columns.iter().find(|column| column.name == name);
+        let logical = known.map_or("value", |column| base(&column.logical));
+        Col::new(self.table as u16, index.unwrap_or(0) as u16, logical)
+    }
+
+    /// Says that the key tells the key of an entity.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Integer, Locators, Side};
+    /// # fn locate(locators: &Locators) {
+    /// let (user, key) = (locators.entity("user"), locators.key(Side::Source, "users"));
+    /// key.identifies(user).field("id", key.column::<Integer>("id"));
+    /// # }
+    /// ```
+    pub fn identifies(self, of: Fields<'_>) -> KeyOf<'l> {
+        let entity = self.locators.entities.get(of.index);
+        let fields = entity.map_or(0, |entity| entity.fields.len());
+        let fields = std::iter::repeat_with(|| None).take(fields).collect();
+        let mut identities = self.locators.identities.borrow_mut();
+        identities.push(Identity { entity: of.index, table: self.table, fields, standing: None });
+        KeyOf { locators: self.locators, index: identities.len() - 1 }
+    }
+}
+
+/// How a store key tells the key of an entity.
+///
+/// ```
+/// # use driftd_plugin::{Integer, Locators, Side};
+/// # fn locate(locators: &Locators) {
+/// # let (user, key) = (locators.entity("user"), locators.key(Side::Source, "users"));
+/// key.identifies(user).field("id", key.column::<Integer>("id"));
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct KeyOf<'l> {
+    locators: &'l Locators,
+    index: usize,
+}
+
+impl KeyOf<'_> {
+    /// A field of the entity's key.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Locators, Read, Side};
+    /// # fn locate(locators: &Locators) {
+    /// # let (user, key) = (locators.entity("user"), locators.key(Side::Target, "shop"));
+    /// key.identifies(user).field("id", key.text("sk").after("USER#").parse_integer());
+    /// # }
+    /// ```
+    pub fn field(self, name: &str, read: impl Read) -> Self {
+        let mut identities = self.locators.identities.borrow_mut();
+        let identity = &mut identities[self.index];
+        let fields = self.locators.entities.get(identity.entity).map(|entity| &entity.fields);
+        let at = fields.and_then(|fields| fields.iter().position(|field| field.name == name));
+        match at {
+            Some(at) => identity.fields[at] = Some(Box::new(read)),
+            None => {
+                let issue = Issue::new(format!("the entity has no field `{name}`"));
+                self.locators.issues.borrow_mut().push(issue);
+            }
+        }
+        self
+    }
+
+    /// Keys for which this is not true are of something else.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Locators, Read, Side};
+    /// # fn locate(locators: &Locators) {
+    /// # let (user, key) = (locators.entity("user"), locators.key(Side::Target, "shop"));
+    /// key.identifies(user).only_if(key.text("sk").starts_with("USER#"));
+    /// # }
+    /// ```
+    pub fn only_if(self, condition: impl Read<Kind = Boolean>) -> Self {
+        let condition = Condition { condition, otherwise: Standing::Other };
+        let mut identities = self.locators.identities.borrow_mut();
+        identities[self.index].standing = Some(Box::new(condition));
+        drop(identities);
+        self
+    }
+}
+
+/// Writes store keys, a column at a time.
+///
+/// ```
+/// use driftd_plugin::KeyWriter;
+///
+/// fn user(key: &mut KeyWriter, tenant: &str, id: i64) {
+///     key.push(tenant);
+///     key.write(format_args!("USER#{id}"));
+///     key.end();
+/// }
+/// ```
+#[derive(Debug)]
+pub struct KeyWriter {
+    columns: Vec<AnyColumn>,
+    from: Vec<u32>,
+    /// The columns of the key that is being written.
+    written: usize,
+    entity: u32,
+}
+
+impl KeyWriter {
+    fn new(schema: &TableSchema, width: usize) -> Self {
+        let logical = |index: &u32| {
+            let column = schema.columns.get(*index as usize);
+            column.map_or("value", |column| column.logical.as_str())
+        };
+        let columns = schema.key.iter().take(width).map(|index| AnyColumn::new(logical(index)));
+        Self { columns: columns.collect(), from: Vec::new(), written: 0, entity: 0 }
+    }
+
+    /// The next column of the key.
+    ///
+    /// ```
+    /// # fn key(key: &mut driftd_plugin::KeyWriter) {
+    /// key.push(7);
+    /// key.end();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where the store's key has no such column.
+    pub fn push<T: IntoCell>(&mut self, value: T) {
+        let column = self.columns.get_mut(self.written);
+        let column = column.and_then(<T::Kind as Kind>::Builder::of);
+        value.push_into(column.expect("the key has a further column, of this kind"));
+        self.written += 1;
+    }
+
+    /// The next column of the key, a text.
+    ///
+    /// ```
+    /// # fn key(key: &mut driftd_plugin::KeyWriter) {
+    /// key.write(format_args!("USER#{}", 7));
+    /// key.end();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where the store's key has no such column.
+    pub fn write(&mut self, text: fmt::Arguments<'_>) {
+        use std::io::Write as _;
+
+        let column = self.columns.get_mut(self.written);
+        let column = column.and_then(crate::column::Bytes::of);
+        let column = column.expect("the key has a further column, of text");
+        let written: std::io::Result<()> = column.write(|out| out.write_fmt(text).map(|()| true));
+        written.expect("memory takes every byte");
+        self.written += 1;
+    }
+
+    /// The key is whole.
+    ///
+    /// ```
+    /// # fn key(key: &mut driftd_plugin::KeyWriter) {
+    /// key.push(7);
+    /// key.end();
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Where a column of the key is missing.
+    pub fn end(&mut self) {
+        assert_eq!(self.written, self.columns.len(), "a key has all its columns");
+        self.from.push(self.entity);
+        self.written = 0;
+    }
+}
