@@ -64,27 +64,6 @@ fn a_cell_holds_so_many_values_and_no_more() {
 
 proptest! {
     #[test]
-    fn the_short_form_reads_as_any_form(
-        text in prop::collection::vec(prop::sample::select(b"00123456789.-+e".to_vec()), 0..24),
-    ) {
-        if let Some(short) = Number::parse_short(&text) {
-            let text = String::from_utf8(text).unwrap();
-            prop_assert_eq!(Ok(short), Number::parse_any(&text));
-        }
-    }
-
-    #[test]
-    fn plain_numbers_read_as_any_form(
-        mantissa in -999_999_999_999_999_999i64..=999_999_999_999_999_999,
-        scale in 0usize..=18,
-    ) {
-        let (sign, digits) = (if mantissa < 0 { "-" } else { "" }, mantissa.unsigned_abs());
-        let digits = format!("{digits:018}");
-        let text = format!("{sign}{}.{}", &digits[..18 - scale], &digits[18 - scale..]);
-        prop_assert_eq!(Number::parse(&text), Number::parse_any(&text));
-    }
-
-    #[test]
     fn decoding_undoes_encoding(value in value()) {
         let bytes = value.to_cbor();
         let back = Value::decode(&bytes).expect("what was encoded");
