@@ -188,62 +188,55 @@ pub(crate) fn base(logical: &str) -> &str {
     logical.split('(').next().unwrap_or_default()
 }
 
+/// A column of cells of a fixed size.
+#[derive(Debug)]
+pub struct Fixed<T> {
+    values: Vec<T>,
+    validity: Validity,
+}
+
 /// A column of integers.
-#[derive(Debug)]
-pub struct Ints {
-    values: Vec<i64>,
-    validity: Validity,
-}
-
-impl Ints {
-    #[inline(always)]
-    pub(crate) fn push(&mut self, value: Option<i64>) {
-        self.values.push(value.unwrap_or(0));
-        self.validity.push(value.is_some());
-    }
-}
-
-impl Build for Ints {
-    fn new(rows: usize) -> Self {
-        Self { values: Vec::with_capacity(rows), validity: Validity::default() }
-    }
-
-    fn push_null(&mut self) {
-        self.push(None);
-    }
-
-    fn rows(&self) -> usize {
-        self.validity.rows
-    }
-
-    fn finish(self) -> Column {
-        Column { validity: self.validity.bits, values: Buffer::Int64(self.values) }
-    }
-
-    fn of(any: &mut AnyColumn) -> Option<&mut Self> {
-        match any {
-            AnyColumn::Ints(column) => Some(column),
-            _ => None,
-        }
-    }
-}
-
+pub type Ints = Fixed<i64>;
 /// A column of floats.
-#[derive(Debug)]
-pub struct Floats {
-    values: Vec<f64>,
-    validity: Validity,
+pub type Floats = Fixed<f64>;
+
+/// What has a layout of fixed size.
+pub trait Plain: Copy + Default + 'static {
+    /// The layout.
+    fn buffer(values: Vec<Self>) -> Buffer;
+    /// The column of this layout; none if it is of another.
+    fn of(any: &mut AnyColumn) -> Option<&mut Fixed<Self>>;
 }
 
-impl Floats {
+impl Plain for i64 {
+    fn buffer(values: Vec<Self>) -> Buffer {
+        Buffer::Int64(values)
+    }
+
+    fn of(any: &mut AnyColumn) -> Option<&mut Ints> {
+        if let AnyColumn::Ints(column) = any { Some(column) } else { None }
+    }
+}
+
+impl Plain for f64 {
+    fn buffer(values: Vec<Self>) -> Buffer {
+        Buffer::Float64(values)
+    }
+
+    fn of(any: &mut AnyColumn) -> Option<&mut Floats> {
+        if let AnyColumn::Floats(column) = any { Some(column) } else { None }
+    }
+}
+
+impl<T: Plain> Fixed<T> {
     #[inline(always)]
-    pub(crate) fn push(&mut self, value: Option<f64>) {
-        self.values.push(value.unwrap_or(0.0));
+    pub(crate) fn push(&mut self, value: Option<T>) {
+        self.values.push(value.unwrap_or_default());
         self.validity.push(value.is_some());
     }
 }
 
-impl Build for Floats {
+impl<T: Plain> Build for Fixed<T> {
     fn new(rows: usize) -> Self {
         Self { values: Vec::with_capacity(rows), validity: Validity::default() }
     }
@@ -257,14 +250,11 @@ impl Build for Floats {
     }
 
     fn finish(self) -> Column {
-        Column { validity: self.validity.bits, values: Buffer::Float64(self.values) }
+        Column { validity: self.validity.bits, values: T::buffer(self.values) }
     }
 
     fn of(any: &mut AnyColumn) -> Option<&mut Self> {
-        match any {
-            AnyColumn::Floats(column) => Some(column),
-            _ => None,
-        }
+        T::of(any)
     }
 }
 
