@@ -56,18 +56,21 @@ fn without_a_pause_a_pipeline_that_stops_is_a_flood() {
     }
 }
 
+/// The pipeline stops, and the follower loses an entity.
+fn stop_and_lose(sim: &Sim) {
+    let mut world = sim.world();
+    world.stop_pipeline();
+    let follower = world.follower();
+    world.remove(follower, 4);
+}
+
 #[test]
 fn a_pause_ends_so_that_real_loss_cannot_hide_for_ever() {
     for mut setting in stopping() {
         setting.pairing.settle.pause_max = seconds(60);
         let mut sim = Sim::new(setting.clone());
         sim.run_for(seconds(20));
-        {
-            let mut world = sim.world();
-            world.stop_pipeline();
-            let follower = world.follower();
-            world.remove(follower, 4);
-        }
+        stop_and_lose(&sim);
         sim.run_for(seconds(50));
         expect(&sim, &setting, judge::silent(&sim.record));
         sim.run_for(seconds(90));
@@ -84,12 +87,7 @@ fn what_is_lost_while_the_pipeline_stands_is_found_when_it_goes_on() {
     for setting in stopping() {
         let mut sim = Sim::new(setting.clone());
         sim.run_for(seconds(20));
-        {
-            let mut world = sim.world();
-            world.stop_pipeline();
-            let follower = world.follower();
-            world.remove(follower, 4);
-        }
+        stop_and_lose(&sim);
         sim.run_for(seconds(60));
         sim.world().resume_pipeline();
         sim.run_for(seconds(150));

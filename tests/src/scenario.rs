@@ -11,6 +11,7 @@ mod disk;
 mod events;
 pub mod users;
 
+use std::cell::RefCell;
 use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -94,16 +95,15 @@ impl Scenario {
     /// # Panics
     /// If they are not within [`PATIENCE`].
     pub async fn found(&self, expected: &[&str]) {
-        let begun = Instant::now();
-        loop {
+        let open = RefCell::new(Vec::new());
+        let what = || format!("{expected:?} are found; open are {:?}", open.borrow());
+        until_told(what, async || {
             let found = names(&self.findings(false).await);
-            if expected.iter().all(|fault| found.iter().any(|name| name == fault)) {
-                return;
-            }
-            let waits = begun.elapsed() < PATIENCE;
-            assert!(waits, "waited in vain for {expected:?}; open are {found:?}");
-            tokio::time::sleep(ASK_EVERY).await;
-        }
+            let all = expected.iter().all(|fault| found.iter().any(|name| name == fault));
+            *open.borrow_mut() = found;
+            all.then_some(())
+        })
+        .await;
     }
 
     /// Waits until nothing is open any more.
@@ -260,8 +260,14 @@ pub fn names(findings: &[Finding]) -> Vec<String> {
 ///
 /// # Panics
 /// If there is none within [`PATIENCE`].
-pub async fn until_some<T, F: Future<Output = Option<T>>>(
-    what: &str,
+pub async fn until_some<T, F: Future<Output = Option<T>>>(what: &str, ask: impl FnMut() -> F) -> T {
+    until_told(|| what.to_owned(), ask).await
+}
+
+/// Asks another process until there is an answer, at short intervals: it has no other way to say so.
+/// `what` is said if there is none in time.
+async fn until_told<T, F: Future<Output = Option<T>>>(
+    what: impl Fn() -> String,
     mut ask: impl FnMut() -> F,
 ) -> T {
     let begun = Instant::now();
@@ -269,7 +275,7 @@ pub async fn until_some<T, F: Future<Output = Option<T>>>(
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(begun.elapsed() < PATIENCE, "waited in vain until {}", what());
         tokio::time::sleep(ASK_EVERY).await;
     }
 }

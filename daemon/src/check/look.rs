@@ -273,7 +273,8 @@ fn violated(window: &mut Window<'_>, entries: &[Entries], sound: &[usize]) -> Vi
     match window.check_pairs(&pairs) {
         Ok(found) => {
             for (pair, violation) in found {
-                let position = positions[pairs.iter().position(|each| *each == pair).unwrap_or(0)];
+                let asked = pairs.iter().position(|each| *each == pair);
+                let position = positions[asked.expect("only pairs that were asked of are told of")];
                 if let Ok(list) = violated.entry(position).or_insert_with(|| Ok(Vec::new())) {
                     list.push(violation);
                 }
