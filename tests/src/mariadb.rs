@@ -17,7 +17,7 @@ use driftd::model::Secret;
 use driftd::store::{self, MysqlSettings, Tls};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder};
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, kill_process, waitid};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -164,9 +164,12 @@ impl Server {
         self.process.as_ref().unwrap().pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Stops the process where it is: connections stand, nothing answers.
+    /// Stops the process where it is: connections stand, nothing answers. Returns once its last
+    /// thread stands still.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        let pid = self.process.as_ref().unwrap().pid;
+        waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).unwrap();
     }
 
     /// Lets a paused process go on.
