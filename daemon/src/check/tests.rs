@@ -221,3 +221,29 @@ fn integers_of_every_size_are_compared_whatever_page_they_are_in() {
         assert!(states.into_iter().all(both), "{direction:?}");
     }
 }
+
+#[test]
+fn a_copy_is_told_from_the_row_that_belongs_there_whatever_page_it_is_in() {
+    let fields = [("k", Role::Key, None), ("n", Role::Compared, None)];
+    let source = [("k", Logical::Integer), ("n", Logical::Integer)];
+    let target = [("n", Logical::Integer), ("k", Logical::Integer)];
+    let given = |columns, key| Given { columns, key: Some(key) };
+    let pair = pair(&given(&source, "{k}"), &given(&target, "{n}"), &fields);
+    let both = |k, n| row(&[("k", int(k)), ("n", int(n))]);
+    for at in 1..=9 {
+        pair.source.put("things", both(at, at));
+        pair.target.put("things", both(at, at));
+    }
+    // Each lies where its own fields lead to. Pages are of two rows.
+    pair.target.put("things", both(1, 100));
+    pair.target.put("things", both(2, 101));
+    let outcome = checked(&pair, Direction::FromTarget);
+    assert_eq!((outcome.unread.as_slice(), outcome.same), ([].as_slice(), 9));
+    let places = |seen: &Sighting| (seen.key.clone(), seen.target_at.clone());
+    let [one, two] = outcome.suspects.as_slice() else { panic!("{:?}", outcome.suspects) };
+    for (seen, copy) in [(one, 100), (two, 101)] {
+        let copy = StoreKey(Value::List(vec![int(copy)]).to_cbor().into());
+        assert!(seen.target_at.contains(&copy), "{:?}", places(seen));
+    }
+    assert!(outcome.crowd.is_none());
+}
