@@ -119,7 +119,8 @@ async fn read(
     window.span(SpanKind::Read(side), began, due.len() as u64);
 }
 
-/// Adds to the places of the other side where the entities of `side` are kept there by now.
+/// Adds to the places of the other side where the entities of `side` are kept there by now. Rows whose
+/// entities could lie nowhere there are rejected, as checks do.
 fn locate(
     window: &mut Window<'_>,
     side: Side,
@@ -133,29 +134,33 @@ fn locate(
     }
     let by_key: BTreeMap<&[u8], usize> =
         asked.iter().enumerate().map(|(at, asked)| (&*asked.key.0, at)).collect();
-    let set = window.sets.of(side);
-    let mut wanted: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-    for (at, entry) in set.entries().iter().enumerate() {
-        if let Some(&position) = by_key.get(set.key(at)) {
-            wanted.entry(entry.page).or_default().push((position, entry.row));
-        }
-    }
-    for (page, rows) in wanted {
+    for page in 0..window.sets.of(side).page_count() {
         let set = window.sets.of(side);
-        let indices: Vec<usize> = rows.iter().map(|(_, row)| *row).collect();
-        let entities = set.page(page).0.take(&indices);
+        let present: BTreeSet<usize> = set.present_rows(page).collect();
+        let (rows, positions): (Vec<usize>, Vec<Option<usize>>) = set
+            .page_entries(page)
+            .map(|at| (set.entries()[at].row, by_key.get(set.key(at)).copied()))
+            .filter(|(row, position)| position.is_some() || present.contains(row))
+            .unzip();
+        let entities = set.page(page).0.take(&rows);
         match located(window, other, &entities) {
             Ok(found) => {
+                let mut lost = present;
                 for (entity, at) in found {
-                    places.at[rows[entity].0].of_mut(other).insert(at);
+                    lost.remove(&rows[entity]);
+                    if let Some(position) = positions[entity] {
+                        places.at[position].of_mut(other).insert(at);
+                    }
                 }
+                let lost: Vec<usize> = lost.into_iter().collect();
+                window.reject_unlocated(side, page, &lost);
             }
             Err(error) => {
                 let fault = plugin_fault(Some(other), &error);
-                for (position, _) in rows {
-                    let known = places.at[position].of(side).clone();
-                    faults.of_mut(side).extend(known.into_iter().map(|at| (at, fault.clone())));
-                }
+                let schema = &window.context.side(side).read.schema;
+                let store_keys = window.sets.of(side).page(page).1;
+                let lost = rows.iter().map(|row| keys::encode(schema, store_keys, *row));
+                faults.of_mut(side).extend(lost.map(|at| (at, fault.clone())));
             }
         }
     }

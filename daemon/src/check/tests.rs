@@ -247,3 +247,25 @@ fn a_copy_is_told_from_the_row_that_belongs_there_whatever_page_it_is_in() {
     }
     assert!(outcome.crowd.is_none());
 }
+
+#[test]
+fn a_row_that_can_lie_nowhere_on_the_other_side_stays_unmappable_until_it_can() {
+    let fields = [("k", Role::Key, None), ("n", Role::Compared, None)];
+    let source = [("k", Logical::Integer), ("n", Logical::Integer)];
+    let target = [("n", Logical::Integer), ("k", Logical::Integer)];
+    let given = |columns, key| Given { columns, key: Some(key) };
+    let pair = pair(&given(&source, "{k}"), &given(&target, "{n}"), &fields);
+    pair.source.put("things", row(&[("k", int(1)), ("n", Value::Null)]));
+    let outcome = checked(&pair, Direction::FromSource);
+    let [seen] = outcome.suspects.as_slice() else { panic!("{:?}", outcome.suspects) };
+    assert!(matches!(seen.source, State::Unmappable(_)), "{:?}", seen.source);
+
+    let asked = [asked(seen)];
+    let look = looked(&pair, &asked);
+    assert_eq!(look.unread, []);
+    assert!(look.sightings[0].source.is_like(&seen.source), "{:?}", look.sightings[0]);
+    assert!(!look.sightings[0].agrees());
+
+    pair.source.put("things", row(&[("k", int(1)), ("n", int(5))]));
+    assert!(looked(&pair, &asked).sightings[0].agrees());
+}

@@ -275,15 +275,23 @@ impl<'a> Window<'a> {
         let rows: Vec<usize> = located.from_entity.iter().map(|&at| present[at]).collect();
         let placed: BTreeSet<usize> = rows.iter().copied().collect();
         let lost: Vec<usize> = present.into_iter().filter(|row| !placed.contains(row)).collect();
-        if !lost.is_empty() {
-            let keys = self.sets.of(side).page(page).1.clone();
-            for row in &lost {
-                let reason = format!("a field of its key in the {other} is null or absent");
-                self.reject(side, &keys, *row, reason);
-            }
-            self.drop_rows(side, page, &lost);
-        }
+        self.reject_unlocated(side, page, &lost);
+        self.drop_rows(side, page, &lost);
         Ok((located.keys, rows))
+    }
+
+    /// Rejects rows of a page whose entities could lie nowhere on the other side.
+    pub(super) fn reject_unlocated(&mut self, side: Side, page: usize, rows: &[usize]) {
+        if rows.is_empty() {
+            return;
+        }
+        let keys = self.sets.of(side).page(page).1.clone();
+        let other = side.other();
+        for row in rows {
+            let reason =
+                format!("has no place in the {other}: a field of its key there is null or absent");
+            self.reject(side, &keys, *row, reason);
+        }
     }
 
     /// Finds rows of the follower that lie where the mapping would not look for them, going by the
