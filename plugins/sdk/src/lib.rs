@@ -75,7 +75,7 @@ pub use cell::{Cell, CellWriter, List, Map};
 pub use decimal::{Decimal, NoDecimal};
 pub use host::{Level, count, log};
 pub use kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Value};
-pub use locating::{KeyOf, KeyWriter, Locators, StoreKey};
+pub use locating::{At, KeyOf, KeyWriter, Locators, StoreKey};
 pub use map::Out;
 pub use plan::{Entity, EntitySide, Field, Plan, Relation, Standing};
 pub use plugin::{Config, Invariants, Issue, Locating, Mapping};

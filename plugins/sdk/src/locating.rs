@@ -26,7 +26,7 @@ use crate::wire::{
 /// fn locate(locators: &Locators) {
 ///     let order = locators.entity("order");
 ///     let id = order.integer("id");
-///     locators.get(order, Side::Source, "orders", move |order, key| {
+///     locators.get(order, Side::Source, move |order, key| {
 ///         key.push(order.need(id)?);
 ///         key.end();
 ///         Ok(())
@@ -49,6 +49,33 @@ impl fmt::Debug for Locators {
     }
 }
 
+/// A relation: the only one of a side, or one of several by its name.
+///
+/// ```
+/// use driftd_plugin::{Locators, Side};
+///
+/// fn locate(locators: &Locators) {
+///     let (shop, lines) = (locators.key(Side::Target), locators.key((Side::Source, "lines")));
+/// }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct At<'n> {
+    side: Side,
+    relation: Option<&'n str>,
+}
+
+impl From<Side> for At<'_> {
+    fn from(side: Side) -> Self {
+        Self { side, relation: None }
+    }
+}
+
+impl<'n> From<(Side, &'n str)> for At<'n> {
+    fn from((side, relation): (Side, &'n str)) -> Self {
+        Self { side, relation: Some(relation) }
+    }
+}
+
 struct Locator {
     entity: usize,
     table: usize,
@@ -66,16 +93,18 @@ struct Identity {
 }
 
 trait Keys {
-    fn keys(&self, call: &Call<'_>, out: &mut KeyWriter) -> Result<()>;
+    fn keys(&self, call: &Call<'_>, out: &mut KeyWriter);
 }
 
 impl<F: for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()>> Keys for F {
-    fn keys(&self, call: &Call<'_>, out: &mut KeyWriter) -> Result<()> {
+    fn keys(&self, call: &Call<'_>, out: &mut KeyWriter) {
         let rows = &call.rows[0];
-        (0..rows.count).try_for_each(|row| {
+        for row in 0..rows.count {
             out.entity = row as u32;
-            self(Row { call, rows, row }, out)
-        })
+            if self(Row { call, rows, row }, out).is_err() {
+                out.abandon();
+            }
+        }
     }
 }
 
@@ -110,23 +139,38 @@ impl Locators {
         Fields::new(&self.entities, &self.issues, name)
     }
 
-    fn table(&self, side: Side, name: &str) -> usize {
-        let found = self.tables.iter().position(|(of, _, table)| *of == side && table.name == name);
-        found.unwrap_or_else(|| {
-            let issue = Issue::new(format!("the {side} has no relation `{name}`"));
-            self.issues.borrow_mut().push(issue);
-            0
-        })
+    fn table(&self, At { side, relation }: At<'_>) -> usize {
+        let of_side = || {
+            let tables = self.tables.iter().enumerate();
+            tables.filter(move |(_, (of, _, _))| *of == side)
+        };
+        let found = match relation {
+            Some(name) => of_side().find(|(_, (_, _, table))| table.name == name),
+            None => of_side().next().filter(|_| of_side().count() == 1),
+        };
+        found.map_or_else(
+            || {
+                let issue = match relation {
+                    Some(name) => Issue::new(format!("the {side} has no relation `{name}`")),
+                    None => Issue::new(format!("the {side} has several relations"))
+                        .help("name the one that is meant: `(side, \"name\")`"),
+                };
+                self.issues.borrow_mut().push(issue);
+                0
+            },
+            |(table, _)| table,
+        )
     }
 
-    /// Entities are got by their full keys, which a closure writes: none, one or several.
+    /// Entities are got by their full keys, which a closure writes: none, one or several. One that
+    /// it rejects is located nowhere.
     ///
     /// ```
     /// # use driftd_plugin::{Locators, Side};
     /// # fn locate(locators: &Locators) {
     /// let user = locators.entity("user");
     /// let (tenant, id) = (user.text("tenant"), user.integer("id"));
-    /// locators.get(user, Side::Target, "shop", move |user, key| {
+    /// locators.get(user, Side::Target, move |user, key| {
     ///     key.write(format_args!("TENANT#{}", user.need(tenant)?));
     ///     key.write(format_args!("USER#{}", user.need(id)?));
     ///     key.end();
@@ -134,42 +178,42 @@ impl Locators {
     /// });
     /// # }
     /// ```
-    pub fn get(
+    pub fn get<'n>(
         &self,
         of: Fields<'_>,
-        side: Side,
-        relation: &str,
+        at: impl Into<At<'n>>,
         keys: impl for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()> + 'static,
     ) {
-        let table = self.table(side, relation);
+        let table = self.table(at.into());
         let width = self.keys.get(table).map_or(0, Vec::len);
         let keys = Box::new(keys);
         let locator = Locator { entity: of.index, table, width, access: "get", keys };
         self.locators.borrow_mut().push(locator);
     }
 
-    /// Entities are all rows under the first columns of a key, which a closure writes.
+    /// Entities are all rows under the first columns of a key, which a closure writes. One that it
+    /// rejects is located nowhere.
     ///
     /// ```
     /// # use driftd_plugin::{Locators, Side};
     /// # fn locate(locators: &Locators) {
     /// let order = locators.entity("order");
     /// let id = order.integer("id");
-    /// locators.query(order, (Side::Target, "shop"), 1, move |order, key| {
+    /// locators.query(order, Side::Target, 1, move |order, key| {
     ///     key.write(format_args!("ORDER#{}", order.need(id)?));
     ///     key.end();
     ///     Ok(())
     /// });
     /// # }
     /// ```
-    pub fn query(
+    pub fn query<'n>(
         &self,
         of: Fields<'_>,
-        (side, relation): (Side, &str),
+        at: impl Into<At<'n>>,
         columns: usize,
         keys: impl for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()> + 'static,
     ) {
-        let table = self.table(side, relation);
+        let table = self.table(at.into());
         let width = self.keys.get(table).map_or(0, Vec::len).min(columns);
         let keys = Box::new(keys);
         let locator = Locator { entity: of.index, table, width, access: "query", keys };
@@ -181,7 +225,7 @@ impl Locators {
     /// ```
     /// # use driftd_plugin::{Locators, Read, Side};
     /// # fn locate(locators: &Locators) {
-    /// let (user, key) = (locators.entity("user"), locators.key(Side::Target, "shop"));
+    /// let (user, key) = (locators.entity("user"), locators.key(Side::Target));
     /// key.identifies(user)
     ///     .field("tenant", key.text("pk").after("TENANT#"))
     ///     .field("id", key.text("sk").after("USER#").parse_integer())
@@ -189,8 +233,8 @@ impl Locators {
     /// # }
     /// ```
     #[must_use]
-    pub fn key(&self, side: Side, relation: &str) -> StoreKey<'_> {
-        StoreKey { locators: self, table: self.table(side, relation) }
+    pub fn key<'n>(&self, at: impl Into<At<'n>>) -> StoreKey<'_> {
+        StoreKey { locators: self, table: self.table(at.into()) }
     }
 
     pub(crate) fn locate(
@@ -210,16 +254,10 @@ impl Locators {
                 continue;
             }
             let mut out = KeyWriter::new(schema, locator.width);
-            let refused =
-                |why: crate::Reject| Error { code: "no-key".to_owned(), message: why.to_string() };
-            locator.keys.keys(&call, &mut out).map_err(refused)?;
-            let columns = out.columns.into_iter().map(AnyColumn::finish).collect();
-            located.push(Located {
-                relation: *position,
-                access: locator.access.to_owned(),
-                keys: Batch { rows: out.from.len() as u32, columns },
-                from_entity: out.from,
-            });
+            locator.keys.keys(&call, &mut out);
+            let (keys, from_entity) = out.finish();
+            let access = locator.access.to_owned();
+            located.push(Located { relation: *position, access, keys, from_entity });
         }
         Ok(located)
     }
@@ -282,7 +320,7 @@ impl Identity {
 /// ```
 /// # use driftd_plugin::{Locators, Read, Side};
 /// # fn locate(locators: &Locators) {
-/// let key = locators.key(Side::Target, "shop");
+/// let key = locators.key(Side::Target);
 /// let id = key.text("sk").after("USER#").parse_integer();
 /// # }
 /// ```
@@ -298,7 +336,7 @@ impl<'l> StoreKey<'l> {
     /// ```
     /// # use driftd_plugin::{Locators, Side};
     /// # fn locate(locators: &Locators) {
-    /// let sk = locators.key(Side::Target, "shop").text("sk");
+    /// let sk = locators.key(Side::Target).text("sk");
     /// # }
     /// ```
     #[must_use]
@@ -311,7 +349,7 @@ impl<'l> StoreKey<'l> {
     /// ```
     /// # use driftd_plugin::{Integer, Locators, Side};
     /// # fn locate(locators: &Locators) {
-    /// let id = locators.key(Side::Source, "users").column::<Integer>("id");
+    /// let id = locators.key(Side::Source).column::<Integer>("id");
     /// # }
     /// ```
     #[must_use]
@@ -337,7 +375,7 @@ impl<'l> StoreKey<'l> {
     /// ```
     /// # use driftd_plugin::{Integer, Locators, Side};
     /// # fn locate(locators: &Locators) {
-    /// let (user, key) = (locators.entity("user"), locators.key(Side::Source, "users"));
+    /// let (user, key) = (locators.entity("user"), locators.key(Side::Source));
     /// key.identifies(user).field("id", key.column::<Integer>("id"));
     /// # }
     /// ```
@@ -356,7 +394,7 @@ impl<'l> StoreKey<'l> {
 /// ```
 /// # use driftd_plugin::{Integer, Locators, Side};
 /// # fn locate(locators: &Locators) {
-/// # let (user, key) = (locators.entity("user"), locators.key(Side::Source, "users"));
+/// # let (user, key) = (locators.entity("user"), locators.key(Side::Source));
 /// key.identifies(user).field("id", key.column::<Integer>("id"));
 /// # }
 /// ```
@@ -372,7 +410,7 @@ impl KeyOf<'_> {
     /// ```
     /// # use driftd_plugin::{Locators, Read, Side};
     /// # fn locate(locators: &Locators) {
-    /// # let (user, key) = (locators.entity("user"), locators.key(Side::Target, "shop"));
+    /// # let (user, key) = (locators.entity("user"), locators.key(Side::Target));
     /// key.identifies(user).field("id", key.text("sk").after("USER#").parse_integer());
     /// # }
     /// ```
@@ -396,7 +434,7 @@ impl KeyOf<'_> {
     /// ```
     /// # use driftd_plugin::{Locators, Read, Side};
     /// # fn locate(locators: &Locators) {
-    /// # let (user, key) = (locators.entity("user"), locators.key(Side::Target, "shop"));
+    /// # let (user, key) = (locators.entity("user"), locators.key(Side::Target));
     /// key.identifies(user).only_if(key.text("sk").starts_with("USER#"));
     /// # }
     /// ```
@@ -427,6 +465,8 @@ pub struct KeyWriter {
     /// The columns of the key that is being written.
     written: usize,
     entity: u32,
+    /// Entities whose keys could not be written, ascending.
+    abandoned: Vec<u32>,
 }
 
 impl KeyWriter {
@@ -436,7 +476,37 @@ impl KeyWriter {
             column.map_or("value", |column| column.logical.as_str())
         };
         let columns = schema.key.iter().take(width).map(|index| AnyColumn::new(logical(index)));
-        Self { columns: columns.collect(), from: Vec::new(), written: 0, entity: 0 }
+        Self {
+            columns: columns.collect(),
+            from: Vec::new(),
+            written: 0,
+            entity: 0,
+            abandoned: Vec::new(),
+        }
+    }
+
+    /// The entity is located nowhere, whatever was written of its keys.
+    fn abandon(&mut self) {
+        if self.written > 0 {
+            let keys = self.from.len() + 1;
+            self.columns.iter_mut().for_each(|column| column.pad(keys));
+            self.from.push(self.entity);
+            self.written = 0;
+        }
+        self.abandoned.push(self.entity);
+    }
+
+    fn finish(self) -> (Batch, Vec<u32>) {
+        let Self { columns, from, abandoned, .. } = self;
+        let columns: Vec<_> = columns.into_iter().map(AnyColumn::finish).collect();
+        if abandoned.is_empty() {
+            return (Batch { rows: from.len() as u32, columns }, from);
+        }
+        let kept: Vec<u32> = (0..from.len() as u32)
+            .filter(|key| abandoned.binary_search(&from[*key as usize]).is_err())
+            .collect();
+        let from = kept.iter().map(|key| from[*key as usize]).collect();
+        (take(columns, &kept), from)
     }
 
     /// The next column of the key.

@@ -272,7 +272,7 @@ pub trait Invariants: Mapping {
 ///     fn locate(&self, locators: &Locators) {
 ///         let user = locators.entity("user");
 ///         let (tenant, id) = (user.text("tenant"), user.integer("id"));
-///         locators.get(user, Side::Target, "shop", move |user, key| {
+///         locators.get(user, Side::Target, move |user, key| {
 ///             key.write(format_args!("TENANT#{}", user.need(tenant)?));
 ///             key.write(format_args!("USER#{}", user.need(id)?));
 ///             key.end();
@@ -291,7 +291,7 @@ pub trait Locating: Mapping {
     /// fn locate(locators: &Locators) {
     ///     let user = locators.entity("user");
     ///     let id = user.integer("id");
-    ///     locators.get(user, Side::Source, "users", move |user, key| {
+    ///     locators.get(user, Side::Source, move |user, key| {
     ///         key.push(user.need(id)?);
     ///         key.end();
     ///         Ok(())

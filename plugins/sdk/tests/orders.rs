@@ -86,7 +86,7 @@ impl Locating for Orders {
     fn locate(&self, locators: &Locators) {
         let order = locators.entity("order");
         let id = order.integer("id");
-        locators.get(order, Side::Target, "shop", move |order, key| {
+        locators.get(order, Side::Target, move |order, key| {
             key.push("SHOP");
             key.write(format_args!("ORDER#{}", order.need(id)?));
             key.end();
@@ -97,7 +97,7 @@ impl Locating for Orders {
             key.end();
             Ok(())
         });
-        let key = locators.key(Side::Target, "shop");
+        let key = locators.key(Side::Target);
         key.identifies(order)
             .field("id", key.text("sk").after("ORDER#").parse_integer())
             .only_if(key.text("sk").starts_with("ORDER#"));
@@ -361,6 +361,15 @@ fn entities_are_located_and_keys_identified() {
         (&keys.data[..], &located[0].from_entity[..]),
         (&b"ORDER#7ORDER#8"[..], &[0, 1][..])
     );
+
+    // The first one has no id: its key was begun, and it is located nowhere.
+    let ids = Column { validity: vec![0b10], ..ints(&[0, 8]) };
+    let mut unnamed = orders();
+    unnamed.columns[0] = ids;
+    let located = plugin.locate(context(Side::Target), 0, unnamed).unwrap();
+    assert_eq!((located[0].keys.rows, &located[0].from_entity[..]), (1, &[1][..]));
+    let Buffer::Bytes(keys) = &located[0].keys.columns[1].values else { panic!() };
+    assert_eq!(&keys.data[..], b"ORDER#8");
 
     let located = plugin.locate(context(Side::Source), 0, orders()).unwrap();
     assert_eq!((located[0].relation, &*located[0].access), (1, "query"));
