@@ -81,7 +81,7 @@ pub struct Reading {
 /// Neither side's entities can be located on the other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the two sides cannot be brought together: give `key` templates for the source, the target, or both"
+    "the two sides cannot be brought together: give `key` templates for the source, the target, or both, or let the plugin locate entities"
 )]
 pub struct NoReading;
 
@@ -109,7 +109,8 @@ pub fn reading(
         directions.push(Direction::FromSource);
     } else {
         lacking.push(
-            "what is missing in the target: its entities cannot be located, give `target.key`",
+            "what is missing in the target: its entities cannot be located, give `target.key`, or \
+             let the plugin locate them",
         );
     }
     if source.locatable {
@@ -117,7 +118,7 @@ pub fn reading(
     } else {
         lacking.push(
             "what is only in the target (`unexpected`): its entities cannot be located in the \
-             source, give `source.key`",
+             source, give `source.key`, or let the plugin locate them",
         );
     }
     if directions.is_empty() {

@@ -38,6 +38,9 @@ pub trait Mapper: Send + Sync + fmt::Debug {
     /// The rules it checks on pairs.
     fn invariants(&self) -> &[InvariantDef];
 
+    /// Whether it can say where the store of `side` keeps an entity.
+    fn locates(&self, side: Side) -> bool;
+
     /// Begins a check: a fresh instance, nothing remembered. `as_of` is when the check began; it is
     /// the same for both sides.
     ///
@@ -57,7 +60,7 @@ pub trait Session: Send {
     fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError>;
 
     /// Where the store of `side` keeps these entities (columns in the order of the entity's
-    /// fields): full primary keys in key order.
+    /// fields): full primary keys in key order. Only for a side that the mapping locates.
     ///
     /// # Errors
     /// If the plugin fails.
@@ -161,15 +164,20 @@ impl Locators {
         }
     }
 
-    /// Where the store of `side` keeps the entities.
-    fn locate(&self, side: Side, entities: &Batch) -> Result<Located, PluginErrorKind> {
-        let locator = match side {
+    const fn of(&self, side: Side) -> Option<&Locator> {
+        match side {
             Side::Source => self.source.as_ref(),
             Side::Target => self.target.as_ref(),
-        };
-        locator.map(|locator| locator.locate(entities)).ok_or_else(|| PluginErrorKind::Own {
+        }
+    }
+
+    /// Where the store of `side` keeps the entities.
+    fn locate(&self, side: Side, entities: &Batch) -> Result<Located, PluginErrorKind> {
+        self.of(side).map(|locator| locator.locate(entities)).ok_or_else(|| PluginErrorKind::Own {
             code: "not-locatable".to_owned(),
-            message: format!("the pairing has no key template for its {side}"),
+            message: format!(
+                "neither the mapping nor a key template locates entities in the {side}"
+            ),
         })
     }
 }

@@ -6,6 +6,7 @@ mod disk;
 mod faults;
 mod kill;
 mod lag;
+mod orders;
 mod plugins;
 mod servers;
 mod telemetry;

@@ -53,7 +53,7 @@ static SIDE: Table = Table {
         Key::optional(
             "key",
             Shape::Map { of: &Shape::AnyText, name: "column", own: false },
-            "where the store keeps an entity: for each column of the primary key a template over the entity's fields, such as `USER#{id}`; left out: with the built-in mapping, the fields that are kept in the key's columns; with a plugin, entities of the other side cannot be looked up here, and what is missing here may not be verifiable",
+            "where the store keeps an entity: for each column of the primary key a template over the entity's fields, such as `USER#{id}`; left out: with the built-in mapping, the fields that are kept in the key's columns; with a plugin, where it says itself; where it does not, entities of the other side cannot be looked up here, and what is missing here may not be verifiable",
         ),
     ],
     elsewhere: &[("table", "driftd says `relation`")],
@@ -91,14 +91,6 @@ pub(super) fn read(
         else {
             continue;
         };
-        let by_plugin = matches!(mapping, MappingSettings::Plugin(_));
-        if by_plugin && source.key.is_none() && target.key.is_none() {
-            section.fault(
-                &["source"],
-                "neither side has a `key`, so that no entity can be looked up on either",
-                "write at least one, such as `key = { id = \"{id}\" }`; both, to verify everything",
-            );
-        }
         if source.store == target.store && source.relation == target.relation {
             section.warn(
                 &["target"],

@@ -105,9 +105,9 @@ fn plugin(settings: &plugin::Settings) -> (String, String) {
 fn pairing(settings: &PairingSettings) -> (String, String) {
     let builtin = matches!(settings.mapping, MappingSettings::BuiltIn(_));
     let side = |side: &SideSettings| {
-        // The built-in mapping finds entities by its key fields.
+        // The built-in mapping finds entities by its key fields; a plugin is not asked here.
         let located = side.key.is_some() || builtin;
-        let located = if located { "" } else { " (cannot be looked up by key)" };
+        let located = if located { "" } else { " (looked up by key if the plugin locates it)" };
         format!("{}/{}{located}", side.store, side.relation)
     };
     let mapping = match &settings.mapping {

@@ -207,6 +207,10 @@ impl Mapper for BuiltIn {
         &[]
     }
 
+    fn locates(&self, side: Side) -> bool {
+        self.0.locators.of(side).is_some()
+    }
+
     fn begin(&self, _as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         Ok(Box::new(BuiltInSession(Arc::clone(&self.0))))
     }

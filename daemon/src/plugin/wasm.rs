@@ -6,6 +6,7 @@
 //! in fuel, time, memory and output.
 
 mod lift;
+mod locating;
 mod machine;
 mod planning;
 mod session;
@@ -25,6 +26,7 @@ use self::session::{Bound, Program, WasmMapper};
 use self::v0_1::{Contract, VERSION};
 use super::identity::{Origin, identity};
 use super::{Binding, Code, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings};
+use crate::model::Side;
 
 /// A larger file is refused: guests of the largest languages have about 20 MB.
 const FILE_BYTES: usize = 128 << 20;
@@ -38,8 +40,6 @@ pub struct Host {
 /// A plugin that was read, checked and compiled.
 pub struct Loaded {
     program: Arc<Program>,
-    /// Whether it exports what this version does not use.
-    locates: bool,
 }
 
 impl fmt::Debug for Loaded {
@@ -201,7 +201,7 @@ impl Host {
         };
         let component = Component::from_binary(&self.machine.engine, component)
             .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
-        let locates = self.check_names(&component)?;
+        self.check_names(&component)?;
         let contract = Contract::new(&self.machine, &component)
             .map_err(|error| LoadErrorKind::Misfit(format!("{error:#}")))?;
         let mut digest = String::with_capacity(64);
@@ -224,11 +224,11 @@ impl Host {
                 return Err(LoadErrorKind::Misfit(format!("it cannot be started: it {kind}")));
             }
         }
-        Ok(Loaded { program: Arc::new(program), locates })
+        Ok(Loaded { program: Arc::new(program) })
     }
 
     /// Looks at the names of imports and exports; says whether it exports `locating`.
-    fn check_names(&self, component: &Component) -> Result<bool, LoadErrorKind> {
+    fn check_names(&self, component: &Component) -> Result<(), LoadErrorKind> {
         let component = component.component_type();
         let ours = |interface: &str| format!("driftd:plugin/{interface}@{VERSION}");
         let engine = &self.machine.engine;
@@ -261,7 +261,7 @@ impl Host {
         if !missing.is_empty() {
             return Err(LoadErrorKind::Exports(missing));
         }
-        Ok(exports.contains(&ours("locating")))
+        Ok(())
     }
 }
 
@@ -310,9 +310,12 @@ impl Loaded {
             .map_err(refused("declare"))?;
         let mut issues = planning::check_invariants(&invariants);
         let locators = Locators::new(&plan.entities[0], binding, &mut issues);
+        let located = locating::sides(&mut instance, binding, &plan, &mut issues)
+            .map_err(failed("locate"))?;
         if !issues.is_empty() {
             return Err(unfit(issues));
         }
+        let notes = self.notes(located, &locators);
         let origin = Origin { code: &program.digest, config: &program.config, contract: VERSION };
         let bound = Bound {
             program: Arc::clone(program),
@@ -324,23 +327,26 @@ impl Loaded {
             plan,
             invariants,
             locators,
+            located,
         };
         Ok(Attached {
             mapper: Arc::new(WasmMapper(Arc::new(bound))),
             about: About { name: info.name, version: info.version, summary: info.summary },
-            notes: self.notes(),
+            notes,
         })
     }
 
-    fn notes(&self) -> Vec<String> {
-        if !self.locates {
-            return Vec::new();
-        }
-        vec![format!(
-            "plugin `{}` exports driftd:plugin/locating, which this version does not use: entities \
-             are located by the pairing's key templates",
-            self.program.plugin
-        )]
+    /// What a person should know of how entities are located.
+    fn notes(&self, located: locating::Sides, locators: &Locators) -> Vec<String> {
+        let both = |side: &Side| located.of(*side) && locators.of(*side).is_some();
+        let note = |side| {
+            format!(
+                "plugin `{}` locates entities in the {side}, and so does the pairing's `{side}.key`, \
+                 which is used",
+                self.program.plugin
+            )
+        };
+        [Side::Source, Side::Target].into_iter().filter(both).map(note).collect()
     }
 }
 

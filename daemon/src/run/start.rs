@@ -395,7 +395,11 @@ impl Binder<'_> {
             .map_err(|error: CanonError| self.unreadable(pairing, "mapping", error.to_string()))?;
         let entity_key = entity.fields.iter().filter(|field| field.role == Role::Key);
         let entity_key: Vec<&str> = entity_key.map(|field| field.name.as_str()).collect();
-        let facts = (facts(&source, source_key.as_ref()), facts(&target, target_key.as_ref()));
+        let locates = [Side::Source, Side::Target].map(|side| mapper.locates(side));
+        let facts = (
+            facts(&source, source_key.as_ref(), locates[0]),
+            facts(&target, target_key.as_ref(), locates[1]),
+        );
         let reading = plan::reading(&facts.0, &facts.1, &entity_key)
             .map_err(|error| self.unreadable(pairing, "", error.to_string()))?;
         self.scannable(pairing, (&source, &facts.0), (&target, &facts.1), &reading)?;
@@ -418,8 +422,8 @@ impl Binder<'_> {
         let context = Context {
             pairing: pairing.name.clone(),
             leads: Leads(pairing.leader),
-            source: side_context(source, &plan.source.relations[0], source_key.is_some(), page),
-            target: side_context(target, &plan.target.relations[0], target_key.is_some(), page),
+            source: side_context(source, &plan.source.relations[0], locates[0], page),
+            target: side_context(target, &plan.target.relations[0], locates[1], page),
             mapper,
             canon,
             partition_rows: rows,
@@ -602,7 +606,7 @@ fn key_template(
     columns.collect::<Option<Vec<_>>>().map(|columns| KeyTemplate { columns })
 }
 
-fn facts(described: &Described<'_>, key: Option<&KeyTemplate>) -> SideFacts {
+fn facts(described: &Described<'_>, key: Option<&KeyTemplate>, locatable: bool) -> SideFacts {
     let schema = &described.schema;
     let first = schema.key_columns().next();
     let integer = first.is_some_and(|column| column.logical == Logical::Integer);
@@ -610,11 +614,7 @@ fn facts(described: &Described<'_>, key: Option<&KeyTemplate>) -> SideFacts {
         .filter(|key| key.columns.len() == 1 && schema.key.len() == 1)
         .and_then(|key| key.columns[0].1.lone_field())
         .map(str::to_owned);
-    SideFacts {
-        ranges: described.store.abilities().ranges && integer,
-        locatable: key.is_some(),
-        key_field,
-    }
+    SideFacts { ranges: described.store.abilities().ranges && integer, locatable, key_field }
 }
 
 fn side_context(

@@ -180,6 +180,10 @@ impl Mapper for Judging {
         &self.invariants
     }
 
+    fn locates(&self, side: Side) -> bool {
+        self.inner.locates(side)
+    }
+
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         Ok(Box::new(JudgingSession(self.inner.begin(as_of)?)))
     }

@@ -421,7 +421,10 @@ fn entities_are_located_by_templates() {
     let located = session.locate(Side::Target, &entities).unwrap();
     assert_eq!(located.keys.columns, [bytes(&[b"USER#0", b"USER#1"])]);
     let error = session.locate(Side::Source, &entities).unwrap_err();
-    assert!(error.to_string().contains("no key template for its source"), "{error}");
+    assert!(
+        error.to_string().contains("nor a key template locates entities in the source"),
+        "{error}"
+    );
     let issues = bind("USER#{ide}").unwrap_err();
     assert_eq!(issues[0].to_string(), "/target/key/pk: `ide` is no field of `user`; nearest: `id`");
 }

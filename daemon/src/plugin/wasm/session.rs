@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::lift;
+use super::locating;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
 use super::v0_1::{Context, Contract, Instance, RawMapped, RawOutput, RawViolation};
@@ -55,7 +56,10 @@ pub(super) struct Bound {
     pub(super) proposal: Proposal,
     pub(super) plan: MappingPlan,
     pub(super) invariants: Vec<InvariantDef>,
+    /// Where key templates say that entities are.
     pub(super) locators: Locators,
+    /// Where the plugin says it.
+    pub(super) located: locating::Sides,
     pub(super) identity: MappingIdentity,
 }
 
@@ -84,6 +88,10 @@ impl Mapper for WasmMapper {
 
     fn invariants(&self) -> &[InvariantDef] {
         &self.0.invariants
+    }
+
+    fn locates(&self, side: Side) -> bool {
+        self.0.locators.of(side).is_some() || self.0.located.of(side)
     }
 
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
@@ -120,8 +128,21 @@ impl Session for WasmSession {
     }
 
     fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
-        let located = self.bound.locators.locate(side, entities);
-        located.map_err(|kind| self.bound.program.error("locate", kind))
+        let bound = Arc::clone(&self.bound);
+        if bound.locators.of(side).is_some() || !bound.located.of(side) {
+            let located = bound.locators.locate(side, entities);
+            return located.map_err(|kind| bound.program.error("locate", kind));
+        }
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        let schema = match side {
+            Side::Source => &bound.source,
+            Side::Target => &bound.target,
+        };
+        self.call("locate", |instance| {
+            let raw = instance.locate(context, side, entities)?.unwrap_or_default();
+            locating::located(raw, entities.rows, &locating::key_fields(schema))
+                .map_err(PluginErrorKind::Malformed)
+        })
     }
 
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {

@@ -9,7 +9,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use self::bindings::driftd::plugin::host::{self, Level};
 use self::bindings::driftd::plugin::types;
-use self::bindings::exports::driftd::plugin::{invariants, lifecycle, mapping};
+use self::bindings::exports::driftd::plugin::{invariants, lifecycle, locating, mapping};
 use super::machine::{Allowance, Guest, Machine, shortened};
 use super::planning::{Proposal, ProposedEntity, ProposedField};
 use crate::model::{
@@ -21,7 +21,7 @@ use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind};
 mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
-        world: "mapper-with-invariants",
+        world: "complete",
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
@@ -37,6 +37,7 @@ pub(super) struct Contract {
     lifecycle: lifecycle::GuestIndices,
     mapping: mapping::GuestIndices,
     invariants: Option<invariants::GuestIndices>,
+    locating: Option<locating::GuestIndices>,
 }
 
 /// What a plugin says of itself.
@@ -60,6 +61,15 @@ pub(super) struct RawOutput {
     pub(super) standing: Vec<Standing>,
 }
 
+/// Store keys as a guest returned them.
+#[derive(Clone, Debug)]
+pub(super) struct RawLocated {
+    pub(super) relation: u32,
+    pub(super) access: String,
+    pub(super) keys: Batch,
+    pub(super) from_entity: Vec<u32>,
+}
+
 /// A violation as a guest returned it.
 pub(super) struct RawViolation {
     pub(super) invariant: u32,
@@ -80,14 +90,17 @@ impl Contract {
         let mut linker = Linker::new(&machine.engine);
         host::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let pre = linker.instantiate_pre(component)?;
-        let has_invariants = component
-            .component_type()
-            .exports(&machine.engine)
-            .any(|(name, _)| name == format!("driftd:plugin/invariants@{VERSION}"));
+        let exported = |interface: &str| {
+            let name = format!("driftd:plugin/{interface}@{VERSION}");
+            component.component_type().exports(&machine.engine).any(|(export, _)| export == name)
+        };
+        let invariants = exported("invariants").then(|| invariants::GuestIndices::new(&pre));
+        let locating = exported("locating").then(|| locating::GuestIndices::new(&pre));
         Ok(Self {
             lifecycle: lifecycle::GuestIndices::new(&pre)?,
             mapping: mapping::GuestIndices::new(&pre)?,
-            invariants: has_invariants.then(|| invariants::GuestIndices::new(&pre)).transpose()?,
+            invariants: invariants.transpose()?,
+            locating: locating.transpose()?,
             pre,
         })
     }
@@ -103,23 +116,29 @@ impl Contract {
         let allowance = Allowance::new(limits, 0);
         allowance.grant(&mut store);
         let started = self.load(&mut store);
-        let (lifecycle, mapping, invariants) =
-            started.map_err(|error| allowance.name(&error, store.data_mut()))?;
-        Ok(Instance { store, limits, lifecycle, mapping, invariants, groups: Vec::new() })
+        let exports = started.map_err(|error| allowance.name(&error, store.data_mut()))?;
+        Ok(Instance { store, limits, exports, groups: Vec::new() })
     }
 
-    fn load(
-        &self,
-        store: &mut Store<Guest>,
-    ) -> wasmtime::Result<(lifecycle::Guest, mapping::Guest, Option<invariants::Guest>)> {
+    fn load(&self, store: &mut Store<Guest>) -> wasmtime::Result<Exports> {
         let instance = self.pre.instantiate(&mut *store)?;
-        let lifecycle = self.lifecycle.load(&mut *store, &instance)?;
-        let mapping = self.mapping.load(&mut *store, &instance)?;
         let invariants = self.invariants.as_ref();
-        let invariants =
-            invariants.map(|indices| indices.load(&mut *store, &instance)).transpose()?;
-        Ok((lifecycle, mapping, invariants))
+        let locating = self.locating.as_ref();
+        Ok(Exports {
+            lifecycle: self.lifecycle.load(&mut *store, &instance)?,
+            mapping: self.mapping.load(&mut *store, &instance)?,
+            invariants: invariants.map(|it| it.load(&mut *store, &instance)).transpose()?,
+            locating: locating.map(|it| it.load(&mut *store, &instance)).transpose()?,
+        })
     }
+}
+
+/// What a guest exports.
+struct Exports {
+    lifecycle: lifecycle::Guest,
+    mapping: mapping::Guest,
+    invariants: Option<invariants::Guest>,
+    locating: Option<locating::Guest>,
 }
 
 /// A guest that runs. After an error it must be dropped: a guest that trapped cannot be entered
@@ -127,9 +146,7 @@ impl Contract {
 pub(super) struct Instance {
     store: Store<Guest>,
     limits: Limits,
-    lifecycle: lifecycle::Guest,
-    mapping: mapping::Guest,
-    invariants: Option<invariants::Guest>,
+    exports: Exports,
     /// Numbers from 0, as many as the largest batch had rows: a row is a group.
     groups: Vec<u32>,
 }
@@ -141,7 +158,7 @@ impl Instance {
     }
 
     pub(super) fn describe(&mut self) -> Result<Info, PluginErrorKind> {
-        let Self { store, lifecycle, limits, .. } = self;
+        let Self { store, exports: Exports { lifecycle, .. }, limits, .. } = self;
         let info = call(store, Allowance::new(*limits, 0), |store| lifecycle.call_describe(store))?;
         let word = |text: &str| shortened(text, MESSAGE_BYTES).to_owned();
         Ok(Info {
@@ -155,7 +172,7 @@ impl Instance {
         &mut self,
         config: &str,
     ) -> Result<Result<(), Vec<PlanIssue>>, PluginErrorKind> {
-        let Self { store, lifecycle, limits, .. } = self;
+        let Self { store, exports: Exports { lifecycle, .. }, limits, .. } = self;
         let allowance = Allowance::new(*limits, 0);
         let done = call(store, allowance, |store| lifecycle.call_init(store, config))?;
         Ok(done.map_err(issues))
@@ -167,7 +184,7 @@ impl Instance {
         source: &RelationSchema,
         target: &RelationSchema,
     ) -> Result<Result<Proposal, Vec<PlanIssue>>, PluginErrorKind> {
-        let Self { store, mapping, limits, .. } = self;
+        let Self { store, exports: Exports { mapping, .. }, limits, .. } = self;
         let allowance = Allowance::new(*limits, source.columns.len() + target.columns.len());
         let names = (type_names(source), type_names(target));
         let columns = (columns(source, &names.0), columns(target, &names.1));
@@ -187,8 +204,8 @@ impl Instance {
         &mut self,
         pairing: &str,
     ) -> Result<Result<Vec<InvariantDef>, Vec<PlanIssue>>, PluginErrorKind> {
-        let Self { store, invariants, limits, .. } = self;
-        let Some(invariants) = invariants else { return Ok(Ok(Vec::new())) };
+        let Self { store, exports, limits, .. } = self;
+        let Some(invariants) = &exports.invariants else { return Ok(Ok(Vec::new())) };
         let allowance = Allowance::new(*limits, 0);
         let declared = call(store, allowance, |store| invariants.call_declare(store, pairing))?;
         let definition = |def: invariants::InvariantDef| InvariantDef {
@@ -210,7 +227,7 @@ impl Instance {
         side: Side,
         rows: &Batch,
     ) -> Result<RawMapped, PluginErrorKind> {
-        let Self { store, mapping, limits, groups, .. } = self;
+        let Self { store, exports: Exports { mapping, .. }, limits, groups, .. } = self;
         for row in groups.len()..rows.rows {
             groups.push(u32::try_from(row).map_err(|_wide| too_large(rows.rows))?);
         }
@@ -227,13 +244,36 @@ impl Instance {
         raised(mapped.map_err(own)?, rows.rows)
     }
 
+    /// Where the store of `side` keeps these entities. None: the plugin leaves that to others.
+    pub(super) fn locate(
+        &mut self,
+        context: Context<'_>,
+        side: Side,
+        entities: &Batch,
+    ) -> Result<Option<Vec<RawLocated>>, PluginErrorKind> {
+        let Self { store, exports, limits, .. } = self;
+        let Some(locating) = &exports.locating else { return Ok(None) };
+        let columns = lower(&entities.columns);
+        let items = lowered(entities.rows, &columns)?;
+        let located = call(store, Allowance::new(*limits, entities.rows), |store| {
+            locating.call_locate(store, context.on(side), 0, items)
+        })?;
+        let located = located.map_err(own)?.into_iter().map(|located| RawLocated {
+            relation: located.relation,
+            access: shortened(&located.access, MESSAGE_BYTES).to_owned(),
+            keys: batch(located.keys),
+            from_entity: located.from_entity,
+        });
+        Ok(Some(located.collect()))
+    }
+
     pub(super) fn check_pairs(
         &mut self,
         context: Context<'_>,
         pairs: &Pairs<'_>,
     ) -> Result<Vec<RawViolation>, PluginErrorKind> {
-        let Self { store, invariants, limits, .. } = self;
-        let Some(invariants) = invariants else { return Ok(Vec::new()) };
+        let Self { store, exports, limits, .. } = self;
+        let Some(invariants) = &exports.invariants else { return Ok(Vec::new()) };
         let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
         let present = (bits(pairs.source_present), bits(pairs.target_present));
         let lowered = invariants::Pairs {
