@@ -5,6 +5,7 @@
 //! plugin has no file, network, clock, randomness or environment, and every call into it is bounded
 //! in fuel, time, memory and output.
 
+mod configured;
 mod lift;
 mod locating;
 mod machine;
@@ -130,9 +131,11 @@ pub enum AttachError {
     Refused {
         /// Its name in the configuration.
         plugin: String,
-        /// The contract's function that refused.
+        /// The contract's function that refused; `config-schema` where the configuration does not fit
+        /// the schema that the plugin declares.
         function: &'static str,
-        /// Why; paths point into the plugin's own configuration.
+        /// Why; paths point into the plugin's own configuration, and for `plan` and `declare` where
+        /// the plugin says.
         issues: Vec<PlanIssue>,
     },
     /// The plan is malformed, or wider than this version supports.
@@ -297,6 +300,13 @@ impl Loaded {
 
         let mut instance = program.start(program.limits.log).map_err(failed("instantiate"))?;
         let info = instance.describe().map_err(failed("describe"))?;
+        let config = serde_json::from_str(&program.config).expect("it was written as JSON");
+        let wrong = configured::issues(&info.config_schema, &config)
+            .map_err(PluginErrorKind::Malformed)
+            .map_err(failed("describe"))?;
+        if !wrong.is_empty() {
+            return Err(refused("config-schema")(wrong));
+        }
         instance.init(&program.config).map_err(failed("init"))?.map_err(refused("init"))?;
         let (source, target) = (binding.source.schema, binding.target.schema);
         let proposal = instance

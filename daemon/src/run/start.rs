@@ -101,6 +101,14 @@ pub enum StartError {
         #[source]
         error: Box<AttachError>,
     },
+    /// A plugin refuses what it is configured with.
+    #[error("plugin `{plugin}` refuses its configuration:\n  {}", issues.join("\n  "))]
+    Configured {
+        /// The plugin.
+        plugin: String,
+        /// Everything that it refuses, each with its place in the file.
+        issues: Vec<String>,
+    },
     /// The built-in mapping does not fit the relations.
     #[error("pairing `{pairing}`, its mapping:\n  {}", issues.join("\n  "))]
     Mapping {
@@ -138,6 +146,7 @@ impl StartError {
             Self::Wrong { .. }
             | Self::Load { .. }
             | Self::Attach { .. }
+            | Self::Configured { .. }
             | Self::Mapping { .. }
             | Self::Unreadable { .. } => true,
             Self::Unanswered { .. } | Self::Stopped => false,
@@ -484,15 +493,33 @@ impl Binder<'_> {
         binding: &Binding<'_>,
     ) -> Result<Option<Arc<dyn Mapper>>, StartError> {
         let Some(loaded) = self.plugins.get(plugin) else { return Ok(None) };
-        let attached = loaded.bind(binding).map_err(|error| StartError::Attach {
-            at: self.place(pairing, "plugin"),
-            pairing: pairing.name.clone(),
-            error: Box::new(error),
+        let attached = loaded.bind(binding).map_err(|error| {
+            if let AttachError::Refused { plugin, function: "config-schema" | "init", issues } =
+                &error
+            {
+                let issues = issues.iter().map(|issue| self.configured(plugin, issue)).collect();
+                return StartError::Configured { plugin: plugin.clone(), issues };
+            }
+            StartError::Attach {
+                at: self.place(pairing, "plugin"),
+                pairing: pairing.name.clone(),
+                error: Box::new(error),
+            }
         })?;
         for note in attached.notes {
             tracing::info!(target: "driftd", pairing = pairing.name, plugin, "{note}");
         }
         Ok(Some(attached.mapper))
+    }
+
+    /// An issue with a plugin's own configuration, where the file has it.
+    fn configured(&self, plugin: &str, issue: &PlanIssue) -> String {
+        let path = issue.path.trim_start_matches('/').replace('/', ".");
+        let path = path.replace("~1", "/").replace("~0", "~");
+        let path = if path.is_empty() { "config".to_owned() } else { format!("config.{path}") };
+        let at = self.settings.lines.place(&format!("plugins.{plugin}.{path}"));
+        let help = issue.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+        format!("{at}{path}: {}{help}", issue.message)
     }
 
     /// Where the file says it of the pairing.

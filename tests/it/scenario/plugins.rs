@@ -62,3 +62,21 @@ async fn a_plugin_that_misbehaves_costs_its_own_rows_only() {
     assert_eq!(daemon.page("/readyz").await.unwrap().code, 200);
     assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
 }
+
+#[tokio::test]
+async fn what_a_plugin_refuses_of_its_configuration_is_told_with_its_line() {
+    let shop = Shop::new(1).await;
+    let config = shop.config("").replace(
+        "[pairings.users]",
+        "[plugins.users.config]\nregion = \"a secret\"\n[pairings.users]",
+    );
+    let line = config.lines().position(|line| line.starts_with("region")).unwrap() + 1;
+    let scenario = scenario(&config);
+    for command in ["verify", "run"] {
+        let said = scenario.run(&[command]).await;
+        assert_eq!(said.code, Some(2), "{said:?}");
+        let told = format!("driftd.toml:{line}: config.region: is not known to the plugin");
+        assert!(said.err.contains("plugin `users` refuses its configuration"), "{said:?}");
+        assert!(said.err.contains(&told) && !said.err.contains("a secret"), "{told}: {said:?}");
+    }
+}

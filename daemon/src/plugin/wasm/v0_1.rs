@@ -45,6 +45,8 @@ pub(super) struct Info {
     pub(super) name: String,
     pub(super) version: String,
     pub(super) summary: String,
+    /// JSON Schema of its own configuration, as a text.
+    pub(super) config_schema: String,
 }
 
 /// What a batch gave, before its batch is checked.
@@ -165,6 +167,7 @@ impl Instance {
             name: word(&info.name),
             version: word(&info.version),
             summary: word(&info.summary),
+            config_schema: info.config_schema,
         })
     }
 
