@@ -233,3 +233,95 @@ pub(super) fn told(moment: Moment) -> String {
     }
     String::from_utf8_lossy(&text).into_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Row = (PluginErrorKind, &'static str, &'static str, &'static str);
+
+    /// Every kind, its code, what happened, and the remedy.
+    fn every_kind() -> Vec<Row> {
+        use PluginErrorKind as K;
+        let words = format!("out of bounds; in map{LAST_WORDS}panicked at lib.rs:3:1:\nsecret");
+        let own = K::Own { code: "mood".to_owned(), message: "secret".to_owned() };
+        let pause = K::Paused {
+            since: Moment(1_700_000_000_999_999),
+            failures: 5,
+            cause: "plugin-trap",
+            next: Moment(1_700_000_005_000_000),
+        };
+        vec![
+            (
+                K::Trap(words),
+                "plugin-trap",
+                "trapped: out of bounds; in map; panicked at lib.rs:3:1:",
+                "it is a fault of the plugin: mend what the message names, with a test of such rows",
+            ),
+            (
+                K::Fuel { allowed: 7 },
+                "plugin-fuel",
+                "used up its fuel of 7",
+                "look for an endless loop in the plugin, or raise [plugins.orders.limits] fuel_per_row (or fuel_per_call)",
+            ),
+            (
+                K::Deadline { millis: 7 },
+                "plugin-deadline",
+                "ran longer than 7 ms",
+                "look for an endless loop in the plugin, or raise [plugins.orders.limits] deadline",
+            ),
+            (
+                K::Memory { allowed: 7, detail: "it wanted 9 bytes".to_owned() },
+                "plugin-memory",
+                "wanted more memory than 7 bytes: it wanted 9 bytes",
+                "look for a leak in the plugin, or raise [plugins.orders.limits] memory",
+            ),
+            (
+                K::Output { allowed: 7 },
+                "plugin-output",
+                "returned more than 7 bytes of output",
+                "let the plugin return less for each row, or raise [plugins.orders.limits] output",
+            ),
+            (
+                K::Malformed("offsets fall at row 1".to_owned()),
+                "plugin-malformed",
+                "returned malformed output: offsets fall at row 1",
+                "it is a fault of the plugin: its output breaks the contract",
+            ),
+            (
+                own,
+                "plugin-error",
+                "failed with `mood`",
+                "see the plugin's documentation of this error code",
+            ),
+            (
+                pause,
+                "plugin-paused",
+                "is not called since 2023-11-14T22:13:20Z because 5 checks in a row failed, the last with `plugin-trap`; the next try is at 2023-11-14T22:13:25Z",
+                "mend what the earlier lines about this plugin say; driftd tries it by itself",
+            ),
+        ]
+    }
+
+    #[test]
+    fn every_failure_says_what_and_where_and_what_to_do_and_no_values() {
+        for (kind, code, what, remedy) in every_kind() {
+            let mut error =
+                PluginError::new("orders".to_owned(), "0a1b".to_owned(), "map-batch", kind);
+            let bare = format!("plugin `orders` (0a1b), map-batch: {what}");
+            assert_eq!(error.blame(), bare);
+            *error.call = Call {
+                pairing: Some("shop".to_owned()),
+                side: Some(Side::Target),
+                batch: Some(17),
+                rows: Some(1_024),
+                search: Some("17 rows fail by themselves".to_owned()),
+            };
+            let place =
+                "plugin `orders` (0a1b), map-batch, pairing `shop`, target, batch 17, 1024 rows";
+            assert_eq!(error.blame(), format!("{place}: {what}; 17 rows fail by themselves"));
+            assert_eq!(error.remedy(), remedy);
+            assert_eq!(error.kind.code(), code);
+        }
+    }
+}

@@ -28,6 +28,8 @@ use super::{Binding, Code, Locators, Mapper, PlanIssue, PluginError, PluginError
 
 /// A larger file is refused: guests of the largest languages have about 20 MB.
 const FILE_BYTES: usize = 128 << 20;
+/// Issues of a plan that are told; a plan may be wrong thousands of times.
+const ISSUES_TOLD: usize = 50;
 
 /// What runs plugins. One is enough for a process; what was loaded keeps it running.
 #[derive(Clone, Debug)]
@@ -146,7 +148,11 @@ pub enum AttachError {
 }
 
 fn list(issues: &[PlanIssue]) -> String {
-    issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+    let mut told: Vec<_> = issues.iter().take(ISSUES_TOLD).map(ToString::to_string).collect();
+    if let Some(more) = issues.len().checked_sub(ISSUES_TOLD).filter(|more| *more > 0) {
+        told.push(format!("and {more} more"));
+    }
+    told.join("\n  ")
 }
 
 impl Default for Host {
@@ -346,5 +352,7 @@ impl Loaded {
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod sabotage_tests;
 #[cfg(test)]
 mod users_tests;
