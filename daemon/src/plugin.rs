@@ -176,7 +176,12 @@ impl Locators {
             Side::Source => self.source.as_ref(),
             Side::Target => self.target.as_ref(),
         };
-        locator.map(|locator| locator.locate(entities)).ok_or_else(|| PluginErrorKind::Own {
+        // Where no row became an entity there are not even columns to take a key from.
+        let locate = |locator: &Locator| match entities.rows {
+            0 => Located::default(),
+            _ => locator.locate(entities),
+        };
+        locator.map(locate).ok_or_else(|| PluginErrorKind::Own {
             code: "not-locatable".to_owned(),
             message: format!("the pairing has no key template for its {side}"),
         })

@@ -8,6 +8,7 @@ mod kill;
 mod lag;
 mod plugins;
 mod servers;
+mod siege;
 mod telemetry;
 mod verify;
 

@@ -203,6 +203,7 @@ impl mapping::Guest for Hostile {
                 let twice = whole_empty();
                 mapped.outputs.push(twice);
             }
+            "nothing" => mapped.outputs.clear(),
             "same-key" => output.items.columns[0].values = Buffer::Int64(vec![1; rows as usize]),
             "huge-length" => text(output).data = unsafe { claimed(1) },
             "huge-list" => output.from_group = unsafe { claimed(4) },
@@ -312,6 +313,8 @@ impl invariants::Guest for Hostile {
             severity: Severity::Error,
         };
         Ok(match mode().as_str() {
+            // These are to be told by what they do to rows alone.
+            mode if mode.starts_with("row:") => vec![],
             "long-invariant" => vec![InvariantDef { summary: long(), ..rule(&long()) }],
             "twin-rules" => vec![rule("one"), rule("one"), rule("")],
             _ => vec![rule("one")],

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
+use crate::plugin::template::KeyTemplate;
 use crate::plugin::{Limits, Pairs, Place};
 
 const HOSTILE: &[u8] = include_bytes!("../../../../plugins/hostile/hostile.wasm");
@@ -219,6 +220,21 @@ fn a_flood_of_messages_is_dropped_and_does_no_harm() {
     let mapper = attach("log-flood", limits());
     let mapped = mapper.begin(Moment(0)).unwrap().map(Side::Source, &things(2, "any")).unwrap();
     assert_eq!(mapped.entities.rows, 2);
+}
+
+#[test]
+fn where_no_row_became_an_entity_there_is_nothing_to_locate() {
+    let schema = schema();
+    let template = crate::plugin::template::Template::parse("{id}").unwrap();
+    let key = KeyTemplate { columns: vec![("id".to_owned(), template)] };
+    let place = Place { schema: &schema, key: Some(&key) };
+    let binding = Binding { pairing: "things", source: place, target: place };
+    let loaded = Host::new().load(&settings(HOSTILE, "nothing", limits())).unwrap();
+    let mapper = loaded.bind(&binding).unwrap().mapper;
+    let mut session = mapper.begin(Moment(0)).unwrap();
+    let mapped = session.map(Side::Source, &things(3, "any")).unwrap();
+    assert_eq!((mapped.entities.rows, mapped.entities.columns.len()), (0, 0));
+    assert_eq!(session.locate(Side::Target, &mapped.entities).unwrap().keys.rows, 0);
 }
 
 #[test]
