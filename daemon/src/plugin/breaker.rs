@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::fault::PluginErrorKind;
 use crate::model::Moment;
 
-/// Checks and looks in a row with a failed call, after which the plugin is left alone. Few enough
+/// Checks and looks in a row in which a function failed and never succeeded, after which the plugin is left alone. Few enough
 /// that a plugin that cannot work costs little, and more than are in flight of one pairing when one
 /// part of its rows is bad.
 pub(super) const FAILURES_MAX: u32 = 5;
@@ -21,9 +21,9 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 /// How a check or look went, as far as the plugin is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Went {
-    /// It was called, and no call failed.
+    /// It was called, and each function succeeded at least once.
     Well,
-    /// A call failed; the code of the last failure.
+    /// A function failed and never succeeded; the code of the failure.
     Badly(&'static str),
     /// It was not called.
     Uncalled,

@@ -178,7 +178,10 @@ struct GuardedSession {
     shared: Arc<Shared>,
     /// Whether this check tries a plugin that was left alone.
     tried: bool,
-    called: bool,
+    /// Functions of which a call succeeded.
+    sound: Vec<&'static str>,
+    /// Functions of which a call failed, and the code of the failure.
+    unsound: Vec<(&'static str, &'static str)>,
     /// Whether the plugin has not been called since it was started.
     fresh: bool,
     batch: u64,
@@ -193,10 +196,12 @@ struct GuardedSession {
 
 impl Drop for GuardedSession {
     fn drop(&mut self) {
-        let went = match &self.last {
-            Some(error) => Went::Badly(error.kind.code()),
-            None if self.called => Went::Well,
-            None => Went::Uncalled,
+        // A function that succeeds on some rows is worth calling; what it fails on is unread.
+        let lost = self.unsound.iter().rfind(|(function, _)| !self.sound.contains(function));
+        let went = match lost {
+            Some((_, code)) => Went::Badly(code),
+            None if self.sound.is_empty() => Went::Uncalled,
+            None => Went::Well,
         };
         self.shared.note(self.tried, went, self.last.take());
     }
@@ -207,12 +212,18 @@ impl Session for GuardedSession {
         self.refused()?;
         self.batch += 1;
         let error = match self.attempt(side, rows) {
-            Ok(mapped) => return Ok(mapped),
+            Ok(mapped) => {
+                self.succeeded("map-batch");
+                return Ok(mapped);
+            }
             Err(error) => error,
         };
         let searched = Search { session: self, side, rows, parts: Vec::new(), guilty: Vec::new() };
         match searched.run(&error) {
-            Ok(mapped) => Ok(mapped),
+            Ok(mapped) => {
+                self.succeeded("map-batch");
+                Ok(mapped)
+            }
             Err(search) => {
                 let call = Call {
                     side: Some(side),
@@ -230,13 +241,17 @@ impl Session for GuardedSession {
         self.refused()?;
         let located = self.inner.locate(side, entities);
         let call = Call { side: Some(side), rows: Some(entities.rows), ..Call::default() };
-        self.ended(located, call)
+        self.ended("locate", located, call)
     }
 
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
         self.refused()?;
         let checked = self.inner.check_pairs(pairs);
-        self.ended(checked, Call { rows: Some(pairs.source.rows), ..Call::default() })
+        self.ended(
+            "check-pairs",
+            checked,
+            Call { rows: Some(pairs.source.rows), ..Call::default() },
+        )
     }
 
     fn allow_guilty(&mut self, rows: usize) {
@@ -252,7 +267,8 @@ impl GuardedSession {
             inner,
             shared,
             tried,
-            called: false,
+            sound: Vec::new(),
+            unsound: Vec::new(),
             fresh: true,
             batch: 0,
             guilty_max: GUILTY_MAX,
@@ -272,10 +288,26 @@ impl GuardedSession {
         }
     }
 
-    fn ended<R>(&mut self, result: Result<R, PluginError>, call: Call) -> Result<R, PluginError> {
-        self.called = true;
+    fn ended<R>(
+        &mut self,
+        function: &'static str,
+        result: Result<R, PluginError>,
+        call: Call,
+    ) -> Result<R, PluginError> {
         self.fresh = result.is_err();
-        result.map_err(|error| self.failed(error, call))
+        match result {
+            Ok(result) => {
+                self.succeeded(function);
+                Ok(result)
+            }
+            Err(error) => Err(self.failed(error, call)),
+        }
+    }
+
+    fn succeeded(&mut self, function: &'static str) {
+        if !self.sound.contains(&function) {
+            self.sound.push(function);
+        }
     }
 
     /// A call that failed, after all.
@@ -283,6 +315,7 @@ impl GuardedSession {
         let pairing = Some(self.shared.pairing.clone());
         error.call = Box::new(Call { pairing, ..call });
         self.faults += 1;
+        self.unsound.push((error.function, error.kind.code()));
         self.last = Some(error.clone());
         error
     }
@@ -308,7 +341,6 @@ impl GuardedSession {
     }
 
     fn call(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
-        self.called = true;
         let mapped = self.inner.map(side, rows);
         if matches!(&mapped, Err(PluginError { kind: PluginErrorKind::Deadline { .. }, .. })) {
             self.deadlines_left = self.deadlines_left.saturating_sub(1);

@@ -326,6 +326,17 @@ fn too_many_failures_in_a_row_leave_the_plugin_alone_until_a_try_goes_well() {
 }
 
 #[test]
+fn a_check_in_which_the_function_succeeds_elsewhere_does_not_count() {
+    let world = World::new(Manner { guilty: (0..100).collect(), ..Manner::default() });
+    for _ in 0..9 {
+        let mut session = world.session();
+        session.map(Side::Source, &rows(0..200)).unwrap_err();
+        session.map(Side::Source, &rows(500..600)).unwrap();
+    }
+    assert!(world.mapper.begin(Moment(0)).is_ok());
+}
+
+#[test]
 fn a_failure_of_any_function_counts() {
     let world = World::new(Manner::default());
     for _ in 0..5 {
