@@ -96,10 +96,20 @@ pub async fn check(
     crowd: usize,
     as_of: Moment,
 ) -> Outcome {
-    let mut window = match window::Window::begin(context, as_of) {
-        Ok(window) => window,
-        Err(error) => return unstarted(&partition.extent, &error),
+    let mut outcome = match window::Window::begin(context, as_of) {
+        Ok(window) => compared(window, partition, crowd).await,
+        Err(error) => unstarted(&partition.extent, &error),
     };
+    for unread in outcome.unread.iter_mut().filter(|unread| unread.fault.is_of_plugin()) {
+        let Partition { number, direction, .. } = partition;
+        // Its bounds are keys; with its number `status` and traces tell of it, too.
+        unread.fault.what = format!("{}; partition {number}, {direction}", unread.fault.what);
+    }
+    outcome
+}
+
+async fn compared(mut window: window::Window<'_>, partition: &Partition, crowd: usize) -> Outcome {
+    let context = window.context;
     window.crowd = crowd;
     window.tells = match partition.direction {
         Direction::FromSource if context.is_read_both_ways() => window::Tells::OfSource,
@@ -153,10 +163,5 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// A mapping's failure, in words for people. Its own message may hold values, so it is left out.
 fn plugin_fault(side: Option<Side>, error: &PluginError) -> Fault {
-    Fault {
-        side,
-        what: error.blame(),
-        remedy: error.kind.remedy().to_owned(),
-        code: error.kind.code(),
-    }
+    Fault { side, what: error.blame(), remedy: error.remedy(), code: error.kind.code() }
 }

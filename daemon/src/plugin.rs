@@ -7,15 +7,21 @@
 pub mod builtin;
 pub mod template;
 pub mod wasm;
+mod breaker;
 mod calendar;
+mod fault;
 mod identity;
 mod issue;
+mod quarantine;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fault::LAST_WORDS;
+pub use fault::{Call, PluginError, PluginErrorKind};
 pub use issue::PlanIssue;
+pub use quarantine::guarded;
 use template::{KeyTemplate, Locator};
 
 use crate::model::{
@@ -50,8 +56,7 @@ pub trait Mapper: Send + Sync + fmt::Debug {
 }
 
 /// A mapping in use by one check. Calls run on the calling thread and may take as long as the
-/// plugin's limits allow. After an error the next call starts on a fresh instance; after several
-/// errors, every call answers with the last one.
+/// plugin's limits allow. After an error the next call starts on a fresh instance.
 pub trait Session: Send {
     /// Maps rows of a side: the columns that the plan asks for, in its order.
     ///
@@ -71,6 +76,10 @@ pub trait Session: Send {
     /// # Errors
     /// If the plugin fails.
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError>;
+
+    /// Says that up to `rows` rows of those to come may well fail by themselves: they are looked at
+    /// because they are suspected.
+    fn allow_guilty(&mut self, _rows: usize) {}
 }
 
 /// What mapping some rows gave. One entity type; a row yields none or one entity.
@@ -173,7 +182,12 @@ impl Locators {
 
     /// Where the store of `side` keeps the entities.
     fn locate(&self, side: Side, entities: &Batch) -> Result<Located, PluginErrorKind> {
-        self.of(side).map(|locator| locator.locate(entities)).ok_or_else(|| PluginErrorKind::Own {
+        // Where no row became an entity there are not even columns to take a key from.
+        let locate = |locator: &Locator| match entities.rows {
+            0 => Located::default(),
+            _ => locator.locate(entities),
+        };
+        self.of(side).map(locate).ok_or_else(|| PluginErrorKind::Own {
             code: "not-locatable".to_owned(),
             message: format!(
                 "neither the mapping nor a key template locates entities in the {side}"
@@ -186,121 +200,6 @@ impl Locators {
 #[must_use]
 pub const fn may_be_version(logical: Logical) -> bool {
     matches!(logical, Logical::Integer | Logical::Decimal | Logical::Timestamp | Logical::DateTime)
-}
-
-/// A mapping failed as a whole; trouble with one row is in [`Mapped::rejected`].
-#[derive(Debug, thiserror::Error)]
-#[error("plugin `{plugin}` ({digest}), {function}: {kind}")]
-pub struct PluginError {
-    /// The plugin's name in the configuration; `built-in` for the built-in mapping.
-    pub plugin: String,
-    /// The first characters of its SHA-256 digest.
-    pub digest: String,
-    /// The contract's function: `map-batch`, `check-pairs`, ...
-    pub function: &'static str,
-    /// What happened.
-    pub kind: PluginErrorKind,
-}
-
-impl PluginError {
-    /// What happened, where, without the plugin's own words, which may hold values.
-    #[must_use]
-    pub fn blame(&self) -> String {
-        let Self { plugin, digest, function, kind } = self;
-        match kind {
-            PluginErrorKind::Own { code, .. } => {
-                format!("plugin `{plugin}` ({digest}), {function}: failed with `{code}`")
-            }
-            PluginErrorKind::Trap(what) => {
-                let (trap, words) = what.split_once(LAST_WORDS).unwrap_or((what, ""));
-                // Where a panic happened holds no values; what it says may.
-                let place = words.lines().next().filter(|line| line.starts_with("panicked at "));
-                let place = place.map(|place| format!("; {place}")).unwrap_or_default();
-                format!("plugin `{plugin}` ({digest}), {function}: trapped: {trap}{place}")
-            }
-            PluginErrorKind::Fuel { .. }
-            | PluginErrorKind::Deadline { .. }
-            | PluginErrorKind::Memory { .. }
-            | PluginErrorKind::Malformed(_) => {
-                format!("plugin `{plugin}` ({digest}), {function}: {kind}")
-            }
-        }
-    }
-}
-
-/// Stands in a trap's message between what trapped and what the guest said just before.
-const LAST_WORDS: &str = "; the plugin's last words: ";
-
-/// How a mapping failed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PluginErrorKind {
-    /// A trap: panic, out-of-bounds access, stack overflow. Where, and the plugin's last words, which
-    /// may hold values.
-    #[error("trapped: {0}")]
-    Trap(String),
-    /// Out of fuel: an endless loop, or too little fuel for the rows.
-    #[error("used up its fuel of {allowed}")]
-    Fuel {
-        /// Fuel that the call was given.
-        allowed: u64,
-    },
-    /// Ran beyond its deadline.
-    #[error("ran longer than {millis} ms")]
-    Deadline {
-        /// The deadline.
-        millis: u64,
-    },
-    /// Wanted more memory than it may have.
-    #[error("wanted more memory than {allowed} bytes: {detail}")]
-    Memory {
-        /// The limit, in bytes.
-        allowed: u64,
-        /// What wanted it.
-        detail: String,
-    },
-    /// Returned something that the contract forbids.
-    #[error("returned malformed output: {0}")]
-    Malformed(String),
-    /// Returned an error of its own.
-    #[error("failed with `{code}`: {message}")]
-    Own {
-        /// The plugin's code for it.
-        code: String,
-        /// The plugin's words; may hold values.
-        message: String,
-    },
-}
-
-impl PluginErrorKind {
-    /// A short stable name for counting.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Trap(_) => "plugin-trap",
-            Self::Fuel { .. } => "plugin-fuel",
-            Self::Deadline { .. } => "plugin-deadline",
-            Self::Memory { .. } => "plugin-memory",
-            Self::Malformed(_) => "plugin-malformed",
-            Self::Own { .. } => "plugin-error",
-        }
-    }
-
-    /// What a person can do about it.
-    #[must_use]
-    pub const fn remedy(&self) -> &'static str {
-        match self {
-            Self::Trap(_) => "see the trap's message and backtrace; it is a fault of the plugin",
-            Self::Fuel { .. } => {
-                "look for an endless loop, or raise the plugin's limits.fuel_per_row"
-            }
-            Self::Deadline { .. } => {
-                "look for an endless loop, or raise the plugin's limits.deadline"
-            }
-            Self::Memory { .. } => "look for a leak, or raise the plugin's limits.memory",
-            Self::Malformed(_) => "it is a fault of the plugin: its output breaks the contract",
-            Self::Own { .. } => "see the plugin's documentation of this error code",
-        }
-    }
 }
 
 /// A plugin of the configuration.

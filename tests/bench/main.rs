@@ -13,6 +13,7 @@ mod bare;
 mod child;
 mod data;
 mod files;
+mod siege;
 
 use std::path::Path;
 
@@ -24,7 +25,8 @@ const USAGE: &str = "\
 cases: mapping ROWS [RUNS]   MariaDB to MariaDB, built-in mapping
        plugin ROWS [RUNS]    MariaDB to MariaDB, `users` plugin
        lookup ROWS [RUNS]    MariaDB to DynamoDB, `users` plugin
-       memory [SMALL LARGE]  peak memory of all three at two sizes";
+       memory [SMALL LARGE]  peak memory of all three at two sizes
+       hostile MINUTES       every hostile plugin at once, beside a healthy pairing";
 
 fn main() {
     // Cargo adds `--bench`.
@@ -36,6 +38,7 @@ fn main() {
         match words.as_slice() {
             ["bare", rest @ ..] => bare::run(rest).await,
             ["serve", rows] => data::serve(number(rows)).await,
+            ["hostile", minutes] => siege::run(number(minutes)).await,
             ["memory"] => memory(200_000, 2_000_000).await,
             ["memory", small, large] => memory(number(small), number(large)).await,
             [case, rows] => compare(Case::of(case), number(rows), 5).await,

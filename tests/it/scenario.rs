@@ -9,6 +9,7 @@ mod lag;
 mod orders;
 mod plugins;
 mod servers;
+mod siege;
 mod telemetry;
 mod verify;
 

@@ -9,6 +9,7 @@
 mod daemon;
 mod disk;
 mod events;
+pub mod siege;
 pub mod users;
 
 use std::cell::RefCell;

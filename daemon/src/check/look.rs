@@ -26,6 +26,7 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
             return look;
         }
     };
+    window.suspect(asked.len());
     let mut places = Places::new(asked);
     let mut faults = Sides::<BTreeMap<StoreKey, Fault>>::default();
     let leads = context.leads;
@@ -351,6 +352,7 @@ async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting,
         }
         return;
     };
+    window.suspect(again.len());
     let mut places = Places::new(&again);
     let mut faults = Sides::<BTreeMap<StoreKey, Fault>>::default();
     read(&mut window, leader, &mut places, &mut faults).await;

@@ -98,6 +98,12 @@ impl<'a> Window<'a> {
         })
     }
 
+    /// Says that `keys` keys are looked at because they are suspected: every row of both sides may be
+    /// one that the mapping cannot take.
+    pub(super) fn suspect(&mut self, keys: usize) {
+        self.session.allow_guilty(keys.saturating_mul(4));
+    }
+
     /// Whether it holds as much of `sides` as it may, after `rows` rows of one of them.
     pub(super) fn is_full(&self, sides: &[Side], rows: u64) -> bool {
         rows >= u64::from(self.context.window_rows.get())

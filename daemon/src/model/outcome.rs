@@ -238,6 +238,12 @@ impl Fault {
     /// The code of a key that is no longer where it was, on a side that cannot be searched for it:
     /// whether it is there at all, only a pass can tell.
     pub const GONE: &'static str = "place-gone";
+
+    /// Whether a plugin, or the built-in mapping, failed.
+    #[must_use]
+    pub fn is_of_plugin(&self) -> bool {
+        self.code.starts_with("plugin-")
+    }
 }
 
 /// A part that was not compared.

@@ -236,7 +236,7 @@ impl BuiltInSession {
     fn error(&self, function: &'static str, kind: PluginErrorKind) -> PluginError {
         let mut digest = self.0.identity.to_string();
         digest.truncate(12);
-        PluginError { plugin: "built-in".to_owned(), digest, function, kind }
+        PluginError::new("built-in".to_owned(), digest, function, kind)
     }
 }
 

@@ -6,6 +6,11 @@
 
 use std::fmt;
 
+/// Bytes of a text that are shown: a plugin may choose names of megabytes.
+const TEXT_BYTES: usize = 1_000;
+/// Longer names are near to none, and looking for one would take long.
+const NAME_BYTES: usize = 200;
+
 /// Something that is wrong with a mapping's configuration or plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlanIssue {
@@ -20,7 +25,14 @@ pub struct PlanIssue {
 impl PlanIssue {
     /// An issue at `path`.
     pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { path: path.into(), message: message.into(), help: None }
+        let bounded = |mut text: String| {
+            if text.len() > TEXT_BYTES {
+                text.truncate(text.floor_char_boundary(TEXT_BYTES));
+                text.push_str(" ...");
+            }
+            text
+        };
+        Self { path: bounded(path.into()), message: bounded(message.into()), help: None }
     }
 
     /// The issue, with what to do about it.
@@ -40,6 +52,9 @@ impl PlanIssue {
     /// The issue, with the names of `known` that are nearest to `given`, if any is near.
     #[must_use]
     pub(super) fn nearest<'a>(mut self, given: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        if given.len() > NAME_BYTES {
+            return self;
+        }
         let mut near: Vec<(usize, &str)> = known
             .map(|name| {
                 (strsim::damerau_levenshtein(&given.to_lowercase(), &name.to_lowercase()), name)

@@ -31,6 +31,8 @@ use crate::model::Side;
 
 /// A larger file is refused: guests of the largest languages have about 20 MB.
 const FILE_BYTES: usize = 128 << 20;
+/// Issues of a plan that are told; a plan may be wrong thousands of times.
+const ISSUES_TOLD: usize = 50;
 
 /// What runs plugins. One is enough for a process; what was loaded keeps it running.
 #[derive(Clone, Debug)]
@@ -149,7 +151,11 @@ pub enum AttachError {
 }
 
 fn list(issues: &[PlanIssue]) -> String {
-    issues.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+    let mut told: Vec<_> = issues.iter().take(ISSUES_TOLD).map(ToString::to_string).collect();
+    if let Some(more) = issues.len().checked_sub(ISSUES_TOLD).filter(|more| *more > 0) {
+        told.push(format!("and {more} more"));
+    }
+    told.join("\n  ")
 }
 
 impl Default for Host {
@@ -362,5 +368,7 @@ impl Loaded {
 
 #[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod sabotage_tests;
 #[cfg(test)]
 mod users_tests;

@@ -24,7 +24,7 @@ use crate::plan::{self, SideFacts};
 use crate::plugin::builtin::{self, BuiltIn};
 use crate::plugin::template::{KeyTemplate, Part, Template};
 use crate::plugin::wasm::{AttachError, Host, LoadError, Loaded};
-use crate::plugin::{Binding, Mapper, Place, PlanIssue};
+use crate::plugin::{Binding, Mapper, Place, PlanIssue, guarded};
 use crate::run::{Clock, Contexts, Purpose, Signals};
 use crate::store::{self, Read, Store, StoreError};
 
@@ -509,7 +509,8 @@ impl Binder<'_> {
         for note in attached.notes {
             tracing::info!(target: "driftd", pairing = pairing.name, plugin, "{note}");
         }
-        Ok(Some(attached.mapper))
+        let clock = Arc::from(self.clock.shared());
+        Ok(Some(guarded(attached.mapper, &pairing.name, clock)))
     }
 
     /// An issue with a plugin's own configuration, where the file has it.

@@ -26,6 +26,11 @@ fn mode() -> String {
 /// More values than any cell may hold.
 const WIDE: u32 = 300_000;
 
+/// Ten megabytes of a name.
+fn long() -> String {
+    "n".repeat(10 << 20)
+}
+
 struct Hostile;
 
 /// Misbehaves, if the mode is for `function`. Ways that need no output of the function.
@@ -54,6 +59,10 @@ fn misbehave(function: &str) {
         "out-of-bounds" => unsafe {
             std::ptr::write_volatile(0xffff_0000 as *mut u8, 1);
         },
+        "long-log" => {
+            host::log(Level::Error, &long());
+            host::count(&long(), 1);
+        }
         "log-flood" => {
             for line in 0..2_000 {
                 host::log(Level::Info, &format!("line {line} {}", "x".repeat(1_000)));
@@ -90,6 +99,8 @@ impl lifecycle::Guest for Hostile {
         MODE.with(|known| *known.borrow_mut() = mode.clone());
         misbehave("init");
         match mode.as_str() {
+            "long-issue" => Err(vec![issue(&long(), &long())]),
+            "many-issues" => Err(vec![issue("/mode", "is not liked"); 100_000]),
             "refuse" => Err(vec![issue("/mode", "is not liked"), issue("/other", "is missing")]),
             _ => Ok(()),
         }
@@ -135,6 +146,16 @@ impl mapping::Guest for Hostile {
                 };
                 fields.push(field("name", "decimal(12,2)", Role::Compared));
             }
+            "long-field" => plan.entities[0].fields[1].name = long(),
+            "long-type" => plan.entities[0].fields[1].logical = long(),
+            "long-rule" => plan.entities[0].fields[1].rules = vec![long()],
+            "long-entity" => plan.entities[0].name = long(),
+            "long-column" => plan.source.relations[0].columns[1] = long(),
+            "long-ignored" => plan.source.relations[0].ignored = vec![long()],
+            "many-fields" => {
+                let more = field("name", "text", Role::Compared);
+                plan.entities[0].fields.resize(100_000, more);
+            }
             "wide-value" => plan.entities[0].fields[1].logical = "value".to_owned(),
             "wide-json" => plan.entities[0].fields[1].logical = "json".to_owned(),
             "wide-set" => plan.entities[0].fields[1].logical = "set".to_owned(),
@@ -156,6 +177,9 @@ impl mapping::Guest for Hostile {
             return Ok(whole(input.rows));
         }
         misbehave("map");
+        if names(&input.rows).any(|name| name == b"bad") {
+            misbehave("row");
+        }
         let mut mapped = whole(input.rows);
         let output = &mut mapped.outputs[0];
         match mode().as_str() {
@@ -179,6 +203,12 @@ impl mapping::Guest for Hostile {
                 let twice = whole_empty();
                 mapped.outputs.push(twice);
             }
+            "nothing" => mapped.outputs.clear(),
+            "same-key" => output.items.columns[0].values = Buffer::Int64(vec![1; rows as usize]),
+            "huge-length" => text(output).data = unsafe { claimed(1) },
+            "huge-list" => output.from_group = unsafe { claimed(4) },
+            "long-note" => mapped.notes.push(Note { message: long(), ..note(0, "reject") }),
+            "long-error" => return Err(Error { code: long(), message: long() }),
             "huge-output" => text(output).data = vec![0; 40 << 20],
             // One cell that is small to write and large to hold.
             "wide-value" => {
@@ -206,6 +236,19 @@ impl mapping::Guest for Hostile {
         }
         Ok(mapped)
     }
+}
+
+/// A list that claims to be of four gigabytes.
+unsafe fn claimed<T>(size: usize) -> Vec<T> {
+    let length = std::hint::black_box(u32::MAX as usize / size);
+    unsafe { Vec::from_raw_parts(std::ptr::dangling_mut(), length, length) }
+}
+
+fn names(batch: &Batch) -> impl Iterator<Item = &[u8]> {
+    let Buffer::Bytes(VarBytes { offsets, data }) = &batch.columns[1].values else {
+        panic!("the tests' columns are an integer and a text")
+    };
+    offsets.windows(2).map(|pair| &data[pair[0] as usize..pair[1] as usize])
 }
 
 fn first_name(batch: &Batch) -> &[u8] {
@@ -270,6 +313,9 @@ impl invariants::Guest for Hostile {
             severity: Severity::Error,
         };
         Ok(match mode().as_str() {
+            // These are to be told by what they do to rows alone.
+            mode if mode.starts_with("row:") => vec![],
+            "long-invariant" => vec![InvariantDef { summary: long(), ..rule(&long()) }],
             "twin-rules" => vec![rule("one"), rule("one"), rule("")],
             _ => vec![rule("one")],
         })
@@ -279,6 +325,7 @@ impl invariants::Guest for Hostile {
         misbehave("check");
         let violation = |invariant, pair| Violation { invariant, pair, message: "so".to_owned() };
         Ok(match mode().as_str() {
+            "long-violation" => vec![Violation { message: long(), ..violation(0, Some(0)) }],
             "violation-pair" => vec![violation(0, Some(pairs.source.rows))],
             "violation-none" => vec![violation(0, None)],
             "violation-rule" => vec![violation(1, Some(0))],

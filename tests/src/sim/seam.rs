@@ -197,12 +197,12 @@ impl Session for JudgingSession {
         let names = &mapped.entities.columns[1];
         let poison = |row: &usize| names.bytes(*row).is_some_and(|name| contains(name, POISON));
         if (0..mapped.entities.rows).any(|row| poison(&row)) {
-            return Err(PluginError {
-                plugin: "simulated".to_owned(),
-                digest: String::new(),
-                function: "map",
-                kind: PluginErrorKind::Trap("by the simulation".to_owned()),
-            });
+            return Err(PluginError::new(
+                "simulated".to_owned(),
+                String::new(),
+                "map",
+                PluginErrorKind::Trap("by the simulation".to_owned()),
+            ));
         }
         for (row, standing) in mapped.standing.iter_mut().enumerate() {
             if names.bytes(row).is_some_and(|name| contains(name, EXCLUDED)) {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
+use crate::plugin::template::KeyTemplate;
 use crate::plugin::{Limits, Pairs, Place};
 
 const HOSTILE: &[u8] = include_bytes!("../../../../plugins/hostile/hostile.wasm");
@@ -145,10 +146,17 @@ fn malformed_output_is_refused_with_its_place() {
         );
     }
     let roomy = Limits { memory: 256 << 20, ..limits() };
-    assert_eq!(
-        fault("huge-output", roomy),
-        PluginErrorKind::Malformed("more than 1048576 bytes of output".to_owned())
-    );
+    assert_eq!(fault("huge-output", roomy), PluginErrorKind::Output { allowed: 1 << 20 });
+    // Four gigabytes that are not there.
+    for mode in ["huge-length", "huge-list"] {
+        let kind = fault(mode, limits());
+        let told = kind.to_string();
+        assert!(
+            matches!(kind, PluginErrorKind::Malformed(_) | PluginErrorKind::Output { .. }),
+            "{told}"
+        );
+        assert!(told.len() < 200, "{told}");
+    }
     let own = PluginErrorKind::Own {
         code: "mood".to_owned(),
         message: "does not feel like it".to_owned(),
@@ -195,19 +203,6 @@ fn violations_are_checked() {
 }
 
 #[test]
-fn after_three_faults_a_check_calls_no_more() {
-    let mapper = attach("panic", limits());
-    let mut session = mapper.begin(Moment(0)).unwrap();
-    for _ in 0..3 {
-        session.map(Side::Source, &things(1, "any")).unwrap_err();
-    }
-    let error = session.map(Side::Source, &things(1, "be good")).unwrap_err();
-    assert!(matches!(error.kind, PluginErrorKind::Trap(_)), "{error}");
-    let mut next = mapper.begin(Moment(0)).unwrap();
-    next.map(Side::Source, &things(1, "be good")).unwrap();
-}
-
-#[test]
 fn nothing_is_remembered_between_checks() {
     let mapper = attach("calls", limits());
     let calls = |session: &mut dyn crate::plugin::Session| {
@@ -225,6 +220,21 @@ fn a_flood_of_messages_is_dropped_and_does_no_harm() {
     let mapper = attach("log-flood", limits());
     let mapped = mapper.begin(Moment(0)).unwrap().map(Side::Source, &things(2, "any")).unwrap();
     assert_eq!(mapped.entities.rows, 2);
+}
+
+#[test]
+fn where_no_row_became_an_entity_there_is_nothing_to_locate() {
+    let schema = schema();
+    let template = crate::plugin::template::Template::parse("{id}").unwrap();
+    let key = KeyTemplate { columns: vec![("id".to_owned(), template)] };
+    let place = Place { schema: &schema, key: Some(&key) };
+    let binding = Binding { pairing: "things", source: place, target: place };
+    let loaded = Host::new().load(&settings(HOSTILE, "nothing", limits())).unwrap();
+    let mapper = loaded.bind(&binding).unwrap().mapper;
+    let mut session = mapper.begin(Moment(0)).unwrap();
+    let mapped = session.map(Side::Source, &things(3, "any")).unwrap();
+    assert_eq!((mapped.entities.rows, mapped.entities.columns.len()), (0, 0));
+    assert_eq!(session.locate(Side::Target, &mapped.entities).unwrap().keys.rows, 0);
 }
 
 #[test]
@@ -284,6 +294,81 @@ fn plans_that_are_too_wide_or_wrong_are_refused() {
 }
 
 #[test]
+fn names_of_megabytes_are_refused_or_cut_and_never_told_in_full() {
+    let roomy = Limits { memory: 256 << 20, output: 256 << 20, ..limits() };
+    for mode in [
+        "long-field",
+        "long-type",
+        "long-rule",
+        "long-entity",
+        "long-column",
+        "long-ignored",
+        "long-invariant",
+        "long-issue",
+        "many-issues",
+        "many-fields",
+    ] {
+        let told = bind(mode, roomy).unwrap_err().to_string();
+        assert!(told.len() < 120_000, "{mode}: {} bytes", told.len());
+        // With the limits of every day it is refused as well, by whatever comes first.
+        bind(mode, limits()).unwrap_err();
+    }
+    let mapped = |mode: &str| {
+        let mut session = attach(mode, roomy).begin(Moment(0)).unwrap();
+        session.map(Side::Source, &things(3, "any"))
+    };
+    assert_eq!(mapped("long-log").unwrap().entities.rows, 3);
+    let PluginErrorKind::Own { code, message } = mapped("long-error").unwrap_err().kind else {
+        panic!("it is its own error")
+    };
+    assert_eq!((code.len(), message.len()), (100, 1_000));
+    // The row that the note is about is mapped as well.
+    assert!(matches!(mapped("long-note").unwrap_err().kind, PluginErrorKind::Malformed(_)));
+    let pair = things(1, "x");
+    let there = [true];
+    let pairs =
+        Pairs { source: &pair, source_present: &there, target: &pair, target_present: &there };
+    let found = attach("check:none", roomy).begin(Moment(0)).unwrap().check_pairs(&pairs).unwrap();
+    assert_eq!(found[0].violation.message, "so");
+    let found = attach("long-violation", roomy).begin(Moment(0)).unwrap().check_pairs(&pairs);
+    assert_eq!(found.unwrap()[0].violation.message.len(), 1_000);
+}
+
+#[test]
+fn a_guarded_guest_loses_the_rows_that_it_fails_on_and_no_others() {
+    let mixed = |count: usize, bad: &[usize]| {
+        let (mut ids, mut names) = (ColumnBuilder::int64(count), ColumnBuilder::bytes(count));
+        for row in 0..count {
+            ids.push_i64(i64::try_from(row).unwrap());
+            names.push_bytes(if bad.contains(&row) { b"bad" } else { b"good" });
+        }
+        Batch { rows: count, columns: vec![ids.finish(), names.finish()] }
+    };
+    for (way, cause) in [
+        ("row:spin", "used up its fuel of 50001000"),
+        ("row:trap", "trapped: wasm trap: wasm `unreachable`"),
+        ("row:panic", "the guest panics on purpose"),
+        ("row:memory", "wanted more memory than"),
+        ("row:deep-stack", "trapped: wasm trap: call stack exhausted"),
+    ] {
+        let clock = Arc::new(|| Moment(0));
+        let mapper = crate::plugin::guarded(attach(way, limits()), "things", clock);
+        let mut session = mapper.begin(Moment(0)).unwrap();
+        let rows = mixed(300, &[0, 7, 8, 299]);
+        let mapped = session.map(Side::Source, &rows).unwrap();
+        let kept: Vec<usize> = (0..300).filter(|row| ![0, 7, 8, 299].contains(row)).collect();
+        assert_eq!(mapped.entities, rows.take(&kept), "{way}");
+        assert_eq!(mapped.from_row, kept, "{way}");
+        let (guilty, why): (Vec<usize>, Vec<&str>) =
+            mapped.rejected.iter().map(|(row, why)| (*row, why.as_str())).unzip();
+        assert_eq!(guilty, [0, 7, 8, 299], "{way}");
+        assert!(why.iter().all(|why| why.contains(cause)), "{way}: {why:?}");
+        // The reason is the same at every look, or it would never be seen to stand still.
+        assert!(why.iter().all(|each| *each == why[0]), "{way}: {why:?}");
+    }
+}
+
+#[test]
 fn files_that_are_no_plugins_are_refused() {
     let load = |code: &'static [u8]| {
         Host::new().load(&settings(code, "", limits())).map(drop).unwrap_err().to_string()
@@ -319,6 +404,10 @@ fn other_imports_and_versions_are_refused_by_name() {
         "{}",
         load(importing("wasi:cli/environment@0.2.6"))
     );
+    for socket in ["wasi:sockets/tcp@0.2.6", "wasi:sockets/network@0.2.6"] {
+        let told = load(importing(socket));
+        assert!(told.contains(&format!("it imports {socket}; a plugin may")), "{told}");
+    }
     assert!(
         load(importing("driftd:plugin/store@0.1.0"))
             .contains("it imports driftd:plugin/store@0.1.0")
@@ -333,10 +422,16 @@ fn other_imports_and_versions_are_refused_by_name() {
 
 #[test]
 fn a_core_module_that_imports_wasi_is_refused_by_name() {
+    for name in ["sched_yield", "sock_open", "sock_accept"] {
+        refused(name);
+    }
+}
+
+fn refused(name: &str) {
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     // One type, a function without arguments and results; and an import of it.
     module.extend_from_slice(&[1, 4, 1, 0x60, 0, 0]);
-    let (from, name) = ("wasi_snapshot_preview1", "sched_yield");
+    let from = "wasi_snapshot_preview1";
     let sizes = [from.len(), name.len()].map(|size| u8::try_from(size).unwrap());
     module.extend_from_slice(&[2, sizes[0] + sizes[1] + 5, 1, sizes[0]]);
     module.extend_from_slice(from.as_bytes());
@@ -346,7 +441,7 @@ fn a_core_module_that_imports_wasi_is_refused_by_name() {
     let settings = settings(Vec::leak(module), "", limits());
     let error = Host::new().load(&settings).map(drop).unwrap_err().to_string();
     assert!(error.contains("wasi_snapshot_preview1"), "{error}");
-    assert!(error.contains("sched_yield"), "{error}");
+    assert!(error.contains(name), "{error}");
 }
 
 /// A component that imports an empty instance called `name`.

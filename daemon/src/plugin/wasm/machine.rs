@@ -241,8 +241,7 @@ impl Allowance {
         let backtrace = error.downcast_ref::<WasmBacktrace>();
         // wasmtime keeps the type of this one to itself.
         if error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls")) {
-            let limit = self.limits.output;
-            return PluginErrorKind::Malformed(format!("more than {limit} bytes of output"));
+            return PluginErrorKind::Output { allowed: self.limits.output };
         }
         if trap.is_none() && backtrace.is_none() {
             return PluginErrorKind::Malformed(format!("{error:#}"));

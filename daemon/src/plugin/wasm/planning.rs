@@ -197,6 +197,11 @@ fn check_columns(
         issues.push(PlanIssue::new(path, what));
         return;
     }
+    if relation.ignored.len() > MANY || relation.ignored.iter().any(|name| name.len() > NAME_BYTES)
+    {
+        let what = format!("the plan must ignore at most {MANY} names of {NAME_BYTES} bytes");
+        issues.push(PlanIssue::new(format!("/{side}/relations/0/ignored"), what));
+    }
     let known = || place.schema.columns.iter().map(|column| column.name.as_str());
     for (index, name) in relation.columns.iter().enumerate() {
         let path = format!("{path}/{index}");

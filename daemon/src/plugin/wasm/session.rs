@@ -20,9 +20,6 @@ use crate::plugin::{
     Session,
 };
 
-/// Faults of one check after which the plugin is not called again in it.
-const FAULTS_MAX: u32 = 3;
-
 /// A guest and all that it takes to start it.
 pub(super) struct Program {
     pub(super) machine: Arc<Machine>,
@@ -43,7 +40,7 @@ impl Program {
 
     pub(super) fn error(&self, function: &'static str, kind: PluginErrorKind) -> PluginError {
         let digest = self.digest[..12].to_owned();
-        PluginError { plugin: self.plugin.clone(), digest, function, kind }
+        PluginError::new(self.plugin.clone(), digest, function, kind)
     }
 }
 
@@ -100,8 +97,6 @@ impl Mapper for WasmMapper {
             as_of,
             instance: None,
             log_left: self.0.program.limits.log,
-            faults: 0,
-            last: None,
         }))
     }
 }
@@ -112,8 +107,6 @@ struct WasmSession {
     /// None before the first call and after a fault.
     instance: Option<Instance>,
     log_left: usize,
-    faults: u32,
-    last: Option<(&'static str, PluginErrorKind)>,
 }
 
 impl Session for WasmSession {
@@ -132,6 +125,10 @@ impl Session for WasmSession {
         if bound.locators.of(side).is_some() || !bound.located.of(side) {
             let located = bound.locators.locate(side, entities);
             return located.map_err(|kind| bound.program.error("locate", kind));
+        }
+        if entities.rows == 0 {
+            // There may not even be columns.
+            return Ok(Located::default());
         }
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
         let schema = match side {
@@ -166,11 +163,6 @@ impl WasmSession {
         function: &'static str,
         call: impl FnOnce(&mut Instance) -> Result<R, PluginErrorKind>,
     ) -> Result<R, PluginError> {
-        if self.faults >= FAULTS_MAX
-            && let Some((function, kind)) = &self.last
-        {
-            return Err(self.bound.program.error(function, kind.clone()));
-        }
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => self.start()?,
@@ -210,9 +202,7 @@ impl WasmSession {
         }
     }
 
-    fn fault(&mut self, function: &'static str, kind: PluginErrorKind) -> PluginError {
-        self.faults += 1;
-        self.last = Some((function, kind.clone()));
+    fn fault(&self, function: &'static str, kind: PluginErrorKind) -> PluginError {
         self.bound.program.error(function, kind)
     }
 }

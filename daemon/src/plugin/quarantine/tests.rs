@@ -1,0 +1,356 @@
+//! Tests of the search and its bounds on a mapping that fails as it is told.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{ColumnBuilder, SidePlan, Standing};
+
+/// How the mapping fails.
+#[derive(Clone, Debug, Default)]
+struct Manner {
+    /// Rows, by their number, that fail whatever is beside them.
+    guilty: BTreeSet<i64>,
+    /// Rows that are rejected as they should be.
+    rejected: BTreeSet<i64>,
+    /// Rows of a call beyond which its output is too large.
+    rows_max: Option<usize>,
+    /// Calls that an instance survives.
+    calls_max: Option<u32>,
+    /// Pairs of rows that fail together.
+    together: Option<(i64, i64)>,
+    /// What is said of a failure.
+    kind: Option<PluginErrorKind>,
+    /// A function that fails before rows are looked at.
+    start: Option<&'static str>,
+}
+
+#[derive(Clone, Debug)]
+struct Fake {
+    manner: Arc<Mutex<Manner>>,
+    calls: Arc<AtomicU32>,
+    plan: MappingPlan,
+}
+
+struct FakeSession {
+    fake: Fake,
+    calls: u32,
+}
+
+impl Mapper for Fake {
+    fn identity(&self) -> MappingIdentity {
+        MappingIdentity(0)
+    }
+
+    fn plan(&self) -> &MappingPlan {
+        &self.plan
+    }
+
+    fn invariants(&self) -> &[InvariantDef] {
+        &[]
+    }
+
+    fn locates(&self, _side: Side) -> bool {
+        false
+    }
+
+    fn begin(&self, _as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
+        Ok(Box::new(FakeSession { fake: self.clone(), calls: 0 }))
+    }
+}
+
+fn error(function: &'static str, kind: PluginErrorKind) -> PluginError {
+    PluginError::new("fake".to_owned(), "0123456789ab".to_owned(), function, kind)
+}
+
+fn trap() -> PluginErrorKind {
+    PluginErrorKind::Trap("unreachable".to_owned())
+}
+
+impl Session for FakeSession {
+    fn map(&mut self, _side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+        let manner = self.fake.manner.lock().unwrap().clone();
+        let ids: Vec<i64> = (0..rows.rows)
+            .map(|row| i64::try_from(rows.columns[0].integer(row).unwrap()).unwrap())
+            .collect();
+        self.fake.calls.fetch_add(1, Ordering::Relaxed);
+        self.calls += 1;
+        let has = |id: i64| ids.contains(&id);
+        let kind = if manner.calls_max.is_some_and(|most| self.calls > most) {
+            Some(PluginErrorKind::Memory { allowed: 1, detail: "a leak".to_owned() })
+        } else if manner.rows_max.is_some_and(|most| ids.len() > most) {
+            Some(PluginErrorKind::Output { allowed: 1 })
+        } else if manner.together.is_some_and(|(one, two)| has(one) && has(two))
+            || ids.iter().any(|id| manner.guilty.contains(id))
+        {
+            Some(manner.kind.clone().unwrap_or_else(trap))
+        } else {
+            None
+        };
+        if let Some(function) = manner.start {
+            return Err(error(function, trap()));
+        }
+        if let Some(kind) = kind {
+            self.calls = 0;
+            return Err(error("map-batch", kind));
+        }
+        let rejected = |row: &usize| manner.rejected.contains(&ids[*row]);
+        let kept: Vec<usize> = (0..ids.len()).filter(|row| !rejected(row)).collect();
+        let reasons = (0..ids.len()).filter(rejected).map(|row| (row, format!("no {}", ids[row])));
+        Ok(Mapped {
+            entities: rows.take(&kept),
+            standing: vec![Standing::Present; kept.len()],
+            rejected: reasons.collect(),
+            from_row: kept,
+        })
+    }
+
+    fn locate(&mut self, _side: Side, _entities: &Batch) -> Result<Located, PluginError> {
+        Err(error("locate", trap()))
+    }
+
+    fn check_pairs(&mut self, _pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
+        Ok(Vec::new())
+    }
+}
+
+/// A guarded fake, what it is told, and its clock in seconds.
+struct World {
+    mapper: Arc<dyn Mapper>,
+    fake: Fake,
+    seconds: Arc<AtomicI64>,
+}
+
+impl World {
+    fn new(manner: Manner) -> Self {
+        let side = || SidePlan { relations: Vec::new(), mapped: true };
+        let plan = MappingPlan { entities: Vec::new(), source: side(), target: side() };
+        let manner = Arc::new(Mutex::new(manner));
+        let fake = Fake { manner, calls: Arc::default(), plan };
+        let seconds = Arc::new(AtomicI64::new(0));
+        let told = Arc::clone(&seconds);
+        let clock: Clock = Arc::new(move || Moment(told.load(Ordering::Relaxed) * 1_000_000));
+        Self { mapper: guarded(Arc::new(fake.clone()), "things", clock), fake, seconds }
+    }
+
+    fn session(&self) -> Box<dyn Session> {
+        self.mapper.begin(Moment(0)).unwrap()
+    }
+
+    fn become_of(&self, manner: Manner) {
+        *self.fake.manner.lock().unwrap() = manner;
+    }
+
+    fn calls(&self) -> u32 {
+        self.fake.calls.swap(0, Ordering::Relaxed)
+    }
+}
+
+fn rows(ids: impl IntoIterator<Item = i64>) -> Batch {
+    let mut column = ColumnBuilder::int64(0);
+    ids.into_iter().for_each(|id| column.push_i64(id));
+    Batch { rows: column.len(), columns: vec![column.finish()] }
+}
+
+/// What was mapped and rejected, by number, of rows that are numbered from 0.
+fn told_of(mapped: &Mapped) -> (Vec<usize>, Vec<usize>) {
+    let ids = &mapped.entities;
+    for (at, row) in mapped.from_row.iter().enumerate() {
+        assert_eq!(ids.columns[0].integer(at), Some(i128::try_from(*row).unwrap()));
+    }
+    assert_eq!(mapped.standing.len(), ids.rows);
+    (mapped.from_row.clone(), mapped.rejected.iter().map(|(row, _)| *row).collect())
+}
+
+proptest! {
+    #[test]
+    fn exactly_the_guilty_rows_are_rejected_and_the_others_are_mapped_as_without_them(
+        count in 1usize..700,
+        guilty in prop::collection::btree_set(0i64..700, 0..=GUILTY_MAX),
+        rejected in prop::collection::btree_set(0i64..700, 0..20),
+        rows_max in prop::option::of(1usize..700),
+        calls_max in prop::option::of(1u32..5),
+        together in prop::option::of((0i64..700, 0i64..700)),
+    ) {
+        let together = together.filter(|(one, two)| one != two);
+        let manner = Manner { guilty, rejected, rows_max, calls_max, together, ..Manner::default() };
+        let world = World::new(manner.clone());
+        // Some row of the side is mapped before: it is not the plugin that is broken.
+        let mut session = world.session();
+        session.map(Side::Source, &rows([9_999])).unwrap();
+        let all: BTreeSet<i64> = (0..i64::try_from(count).unwrap()).collect();
+        let mapped = session.map(Side::Source, &rows(all.clone())).unwrap();
+        let (from, out) = told_of(&mapped);
+        let refused: BTreeSet<i64> = manner.guilty.union(&manner.rejected).copied().collect();
+        let wanted = |rows: Vec<i64>| -> Vec<usize> {
+            rows.into_iter().map(|row| usize::try_from(row).unwrap()).collect()
+        };
+        prop_assert_eq!(from, wanted(all.difference(&refused).copied().collect()));
+        prop_assert_eq!(out, wanted(all.intersection(&refused).copied().collect()));
+        for (row, why) in &mapped.rejected {
+            let guilty = manner.guilty.contains(&i64::try_from(*row).unwrap());
+            prop_assert_eq!(why.starts_with("plugin `fake`, map-batch: trapped"), guilty, "{}", why);
+        }
+    }
+
+    #[test]
+    fn beyond_the_limit_the_call_fails_and_its_cost_is_bounded(
+        guilty in prop::collection::btree_set(0i64..2_000, GUILTY_MAX + 1..200),
+    ) {
+        let world = World::new(Manner { guilty, ..Manner::default() });
+        let mut session = world.session();
+        session.map(Side::Source, &rows([9_999])).unwrap();
+        let error = session.map(Side::Source, &rows(0..2_000)).unwrap_err();
+        prop_assert_eq!(&error.kind, &trap());
+        prop_assert!(error.blame().contains("more than 16 rows of this check"), "{}", error.blame());
+        prop_assert!(world.calls() < 700);
+        // What no more may be found guilty costs no search.
+        session.map(Side::Source, &rows(0..2_000)).unwrap_err();
+        prop_assert!(world.calls() <= 2);
+    }
+}
+
+#[test]
+fn a_plugin_that_always_fails_costs_few_calls_and_blames_no_row() {
+    let world = World::new(Manner { guilty: (0..5_000).collect(), ..Manner::default() });
+    let mut session = world.session();
+    for rows in [rows(0..1_000), rows(3..5), rows(7..8)] {
+        session.map(Side::Source, &rows).unwrap_err();
+    }
+    assert!(world.calls() <= 25);
+    session.map(Side::Target, &rows(0..1_000)).unwrap_err();
+    assert_eq!(world.calls(), 0, "after three failures it is not called again");
+
+    let mut session = world.session();
+    let error = session.map(Side::Source, &rows(0..9)).unwrap_err();
+    let told = error.blame();
+    assert!(told.contains("no row of the source has been mapped yet"), "{told}");
+    // The same rows, once it is known to map others: then it is they.
+    session.map(Side::Source, &rows([9_999])).unwrap();
+    let mapped = session.map(Side::Source, &rows(0..9)).unwrap();
+    assert_eq!(mapped.rejected.len(), 9);
+    // What one side can says nothing of the other.
+    session.map(Side::Target, &rows(0..9)).unwrap_err();
+}
+
+#[test]
+fn what_is_no_rows_fault_is_not_searched() {
+    let own = PluginErrorKind::Own { code: "mood".to_owned(), message: "secret".to_owned() };
+    for manner in [
+        Manner { start: Some("init"), ..Manner::default() },
+        Manner { guilty: [5].into(), kind: Some(own), ..Manner::default() },
+    ] {
+        let world = World::new(Manner::default());
+        world.session().map(Side::Source, &rows(0..9)).unwrap();
+        world.become_of(manner);
+        world.calls();
+        let error = world.session().map(Side::Source, &rows(0..9)).unwrap_err();
+        assert_eq!(world.calls(), 1);
+        assert!(!error.blame().contains("secret"), "{}", error.blame());
+    }
+}
+
+#[test]
+fn calls_that_run_into_the_deadline_are_few() {
+    let slow = |guilty| Manner {
+        guilty,
+        kind: Some(PluginErrorKind::Deadline { millis: 2_000 }),
+        ..Manner::default()
+    };
+    let world = World::new(slow((0..5_000).collect()));
+    world.session().map(Side::Source, &rows(0..1_000)).unwrap_err();
+    assert!(world.calls() <= DEADLINES_UNPROVEN, "none has been mapped");
+
+    let world = World::new(slow([777].into()));
+    let mapped = world.session().map(Side::Source, &rows(0..1_000)).unwrap();
+    assert_eq!(told_of(&mapped).1, [777]);
+
+    let world = World::new(slow((0..1_000).filter(|row| row % 50 == 7).collect()));
+    let mut session = world.session();
+    let error = session.map(Side::Source, &rows(0..1_000)).unwrap_err();
+    let told = error.blame();
+    assert!(told.contains("not found within 12 calls that ran into the deadline"), "{told}");
+}
+
+#[test]
+fn a_look_may_find_as_many_as_it_asks_for() {
+    let world = World::new(Manner { guilty: (0..100).collect(), ..Manner::default() });
+    let mut session = world.session();
+    session.map(Side::Source, &rows([9_999])).unwrap();
+    session.allow_guilty(100);
+    let mapped = session.map(Side::Source, &rows(0..100)).unwrap();
+    assert_eq!(mapped.rejected.len(), 100);
+    session.map(Side::Source, &rows([5])).unwrap_err();
+}
+
+#[test]
+fn parts_that_chose_other_layouts_for_their_integers_are_joined() {
+    let batch = |values: Vec<Option<i128>>| Batch {
+        rows: values.len(),
+        columns: vec![Column::of_integers(&values)],
+    };
+    let (huge, small) = (i128::from(u64::MAX), i128::from(i64::MIN));
+    let parts =
+        [batch(vec![Some(1), None]), Batch::default(), batch(vec![Some(huge), Some(small)])];
+    let whole = joined(&parts.iter().collect::<Vec<_>>());
+    let cells: Vec<_> = (0..whole.rows).map(|row| whole.columns[0].whole(row)).collect();
+    assert_eq!(cells[..1], [Some(1)]);
+    assert!(!whole.columns[0].is_valid(1));
+    assert_eq!(cells[2..], [Some(huge), Some(small)]);
+}
+
+#[test]
+fn too_many_failures_in_a_row_leave_the_plugin_alone_until_a_try_goes_well() {
+    let world = World::new(Manner::default());
+    world.session().map(Side::Source, &rows(0..9)).unwrap();
+    world.become_of(Manner { start: Some("init"), ..Manner::default() });
+    for _ in 0..5 {
+        world.session().map(Side::Source, &rows(0..9)).unwrap_err();
+    }
+    world.calls();
+    let error = world.mapper.begin(Moment(0)).map(drop).unwrap_err();
+    assert_eq!(error.kind.code(), "plugin-paused");
+    let told = error.blame();
+    assert!(told.starts_with("plugin `fake` (0123456789ab), init, pairing `things`: is not called since 1970-01-01T00:00:00Z because 5 checks in a row failed"), "{told}");
+    // A try that calls nothing decides nothing; one that fails makes the wait longer.
+    world.seconds.store(5, Ordering::Relaxed);
+    drop(world.session());
+    world.session().map(Side::Source, &rows(0..9)).unwrap_err();
+    world.seconds.store(14, Ordering::Relaxed);
+    world.mapper.begin(Moment(0)).map(drop).unwrap_err();
+    world.become_of(Manner::default());
+    world.seconds.store(15, Ordering::Relaxed);
+    let mut session = world.session();
+    world.mapper.begin(Moment(0)).map(drop).unwrap_err();
+    session.map(Side::Source, &rows(0..9)).unwrap();
+    drop(session);
+    drop((world.session(), world.session()));
+}
+
+#[test]
+fn a_check_in_which_the_function_succeeds_elsewhere_does_not_count() {
+    let world = World::new(Manner { guilty: (0..100).collect(), ..Manner::default() });
+    for _ in 0..9 {
+        let mut session = world.session();
+        session.map(Side::Source, &rows(0..200)).unwrap_err();
+        session.map(Side::Source, &rows(500..600)).unwrap();
+    }
+    assert!(world.mapper.begin(Moment(0)).is_ok());
+}
+
+#[test]
+fn a_failure_of_any_function_counts() {
+    let world = World::new(Manner::default());
+    for _ in 0..5 {
+        let mut session = world.session();
+        let mapped = session.map(Side::Source, &rows(0..9)).unwrap();
+        let error = session.locate(Side::Target, &mapped.entities).unwrap_err();
+        assert!(
+            error.blame().contains("locate, pairing `things`, target, 9 rows: trapped"),
+            "{error}"
+        );
+    }
+    assert!(world.mapper.begin(Moment(0)).is_err());
+}

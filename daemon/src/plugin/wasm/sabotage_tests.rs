@@ -1,0 +1,270 @@
+//! A guest of which any one function is replaced by an endless loop or a trap: every export, what the
+//! canonical ABI calls besides them, and the start function of the core module. What is replaced is
+//! code, so that no configuration is needed to reach it.
+
+use super::*;
+use crate::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
+use crate::plugin::{Limits, Pairs, Place};
+
+const HOSTILE: &[u8] = include_bytes!("../../../../plugins/hostile/hostile.wasm");
+/// No locals; `loop br 0 end unreachable end`.
+const SPIN: &[u8] = &[0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x00, 0x0b];
+/// No locals; `unreachable end`.
+const TRAP: &[u8] = &[0, 0x00, 0x0b];
+
+const TYPES: u8 = 1;
+const IMPORTS: u8 = 2;
+const FUNCTIONS: u8 = 3;
+const EXPORTS: u8 = 7;
+const START: u8 = 8;
+const CODE: u8 = 10;
+
+/// What reads a module.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn number(&mut self) -> usize {
+        let (mut value, mut shift) = (0, 0);
+        loop {
+            let byte = self.take(1)[0];
+            value |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte < 0x80 {
+                return value;
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(length);
+        self.0 = rest;
+        taken
+    }
+
+    fn counted(&mut self) -> &'a [u8] {
+        let length = self.number();
+        self.take(length)
+    }
+}
+
+fn number(mut value: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let low = u8::try_from(value & 0x7f).unwrap();
+        value >>= 7;
+        bytes.push(if value == 0 { low } else { low | 0x80 });
+        if value == 0 {
+            return bytes;
+        }
+    }
+}
+
+/// A core module as sections.
+struct Module(Vec<(u8, Vec<u8>)>);
+
+impl Module {
+    fn hostile() -> Self {
+        let mut reader = Reader(&HOSTILE[8..]);
+        let mut sections = Vec::new();
+        while !reader.0.is_empty() {
+            let id = reader.take(1)[0];
+            sections.push((id, reader.counted().to_vec()));
+        }
+        Self(sections)
+    }
+
+    fn section(&mut self, id: u8) -> &mut Vec<u8> {
+        &mut self.0.iter_mut().find(|(known, _)| *known == id).unwrap().1
+    }
+
+    fn imports(&mut self) -> usize {
+        let mut reader = Reader(self.section(IMPORTS));
+        let count = reader.number();
+        for _ in 0..count {
+            reader.counted();
+            reader.counted();
+            assert_eq!(reader.take(1), [0], "it imports functions alone");
+            reader.number();
+        }
+        count
+    }
+
+    /// The position of an exported function among those with code.
+    fn exported(&mut self, export: &str) -> usize {
+        let imports = self.imports();
+        let mut reader = Reader(self.section(EXPORTS));
+        for _ in 0..reader.number() {
+            let name = reader.counted().to_vec();
+            let kind = reader.take(1)[0];
+            let index = reader.number();
+            if name == export.as_bytes() && kind == 0 {
+                return index - imports;
+            }
+        }
+        panic!("it exports no {export}");
+    }
+
+    fn bodies(&mut self) -> Vec<Vec<u8>> {
+        let mut reader = Reader(self.section(CODE));
+        (0..reader.number()).map(|_| reader.counted().to_vec()).collect()
+    }
+
+    fn set_bodies(&mut self, bodies: &[Vec<u8>]) {
+        let mut code = number(bodies.len());
+        for body in bodies {
+            code.extend(number(body.len()));
+            code.extend_from_slice(body);
+        }
+        *self.section(CODE) = code;
+    }
+
+    /// The module with `body` in place of an exported function.
+    fn replaced(mut self, export: &str, body: &[u8]) -> &'static [u8] {
+        let at = self.exported(export);
+        let mut bodies = self.bodies();
+        bodies[at] = body.to_vec();
+        self.set_bodies(&bodies);
+        self.bytes()
+    }
+
+    /// The module with a start function.
+    fn started(mut self, body: &[u8]) -> &'static [u8] {
+        let index = self.imports() + self.bodies().len();
+        let mut types = Reader(self.section(TYPES));
+        let plain = (0..types.number()).position(|_| {
+            assert_eq!(types.take(1), [0x60]);
+            let (from, to) = (types.counted().len(), types.counted().len());
+            from + to == 0
+        });
+        let mut functions = Reader(self.section(FUNCTIONS));
+        let count = functions.number();
+        let mut section = number(count + 1);
+        section.extend_from_slice(functions.0);
+        section.extend(number(plain.expect("some function has no arguments and no results")));
+        *self.section(FUNCTIONS) = section;
+        let mut bodies = self.bodies();
+        bodies.push(body.to_vec());
+        self.set_bodies(&bodies);
+        let behind = self.0.iter().position(|(id, _)| *id == EXPORTS).unwrap();
+        self.0.insert(behind + 1, (START, number(index)));
+        self.bytes()
+    }
+
+    fn bytes(self) -> &'static [u8] {
+        let mut bytes = HOSTILE[..8].to_vec();
+        for (id, section) in self.0 {
+            bytes.push(id);
+            bytes.extend(number(section.len()));
+            bytes.extend(section);
+        }
+        bytes.leak()
+    }
+}
+
+fn settings(code: &'static [u8]) -> Settings {
+    Settings {
+        name: "bad".to_owned(),
+        code: Code::Embedded(code),
+        config: serde_json::json!({ "mode": "" }),
+        limits: Limits { memory: 16 << 20, ..Limits::default() },
+    }
+}
+
+fn things(rows: i64) -> Batch {
+    let (mut ids, mut names) = (ColumnBuilder::int64(0), ColumnBuilder::bytes(0));
+    for row in 0..rows {
+        ids.push_i64(row);
+        names.push_bytes(b"any");
+    }
+    Batch { rows: ids.len(), columns: vec![ids.finish(), names.finish()] }
+}
+
+/// The function that fails and how, of a guest that is loaded, bound, and used for a check.
+fn failure(code: &'static [u8]) -> Option<(String, String)> {
+    let column = |name: &str, logical| ColumnDef { name: name.to_owned(), logical, nullable: true };
+    let schema = RelationSchema {
+        relation: "things".to_owned(),
+        columns: vec![column("id", Logical::Integer), column("name", Logical::Text)],
+        key: vec![0],
+        open: false,
+    };
+    let place = Place { schema: &schema, key: None };
+    let binding = Binding { pairing: "things", source: place, target: place };
+    let told = |error: PluginError| Some((error.function.to_owned(), error.kind.to_string()));
+    let loaded = match Host::new().load(&settings(code)) {
+        Ok(loaded) => loaded,
+        Err(error) => return Some(("load".to_owned(), error.kind.to_string())),
+    };
+    let mapper = match loaded.bind(&binding) {
+        Ok(attached) => attached.mapper,
+        Err(AttachError::Plugin(error)) => return told(error),
+        Err(error) => panic!("{error}"),
+    };
+    let mut session = mapper.begin(Moment(0)).unwrap();
+    let mapped = match session.map(Side::Source, &things(3)) {
+        Ok(mapped) => mapped.entities,
+        Err(error) => return told(error),
+    };
+    let present = [true; 3];
+    let pairs = Pairs {
+        source: &mapped,
+        source_present: &present,
+        target: &mapped,
+        target_present: &present,
+    };
+    session.check_pairs(&pairs).err().and_then(told)
+}
+
+#[test]
+fn nothing_fails_where_nothing_was_replaced() {
+    assert_eq!(failure(Module::hostile().bytes()), None);
+}
+
+#[test]
+fn an_endless_loop_or_a_trap_in_any_export_ends_and_names_it() {
+    for (interface, function) in [
+        ("lifecycle", "describe"),
+        ("lifecycle", "init"),
+        ("mapping", "plan"),
+        ("mapping", "map-batch"),
+        ("invariants", "declare"),
+        ("invariants", "check-pairs"),
+    ] {
+        let export = format!("driftd:plugin/{interface}@{VERSION}#{function}");
+        // What is called when the host has taken the results, to free them.
+        for export in [export.clone(), format!("cabi_post_{export}")] {
+            for (body, cause) in
+                [(SPIN, "used up its fuel of 50"), (TRAP, "trapped: wasm trap: wasm `unreach")]
+            {
+                let told = failure(Module::hostile().replaced(&export, body));
+                let Some((failed, kind)) = told else { panic!("{export} fails") };
+                assert_eq!(failed, function, "{export}: {kind}");
+                assert!(kind.starts_with(cause), "{export}: {kind}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loop_where_the_host_asks_for_memory_ends_in_the_call_that_needs_it() {
+    for (body, cause) in
+        [(SPIN, "used up its fuel of 50"), (TRAP, "trapped: wasm trap: wasm `unreach")]
+    {
+        let told = failure(Module::hostile().replaced("cabi_realloc", body));
+        let Some((failed, kind)) = told else { panic!("it fails") };
+        assert_eq!(failed, "init", "it is the first that takes an argument: {kind}");
+        assert!(kind.starts_with(cause), "{kind}");
+    }
+}
+
+#[test]
+fn a_core_start_function_is_bounded_too() {
+    for (body, cause) in
+        [(SPIN, "it used up its fuel of 50000000"), (TRAP, "it trapped: wasm trap")]
+    {
+        let told = failure(Module::hostile().started(body));
+        let Some((failed, kind)) = told else { panic!("it fails") };
+        assert_eq!(failed, "load");
+        assert!(kind.contains("it cannot be started: ") && kind.contains(cause), "{kind}");
+    }
+}
