@@ -186,7 +186,7 @@ pub const fn may_be_version(logical: Logical) -> bool {
 pub struct PluginError {
     /// The plugin's name in the configuration; `built-in` for the built-in mapping.
     pub plugin: String,
-    /// The first characters of its SHA-256 digest.
+    /// The first characters of its BLAKE3 digest.
     pub digest: String,
     /// The contract's function: `map-batch`, `check-pairs`, ...
     pub function: &'static str,

@@ -12,11 +12,9 @@ mod session;
 mod v0_1;
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
@@ -204,10 +202,7 @@ impl Host {
         let locates = self.check_names(&component)?;
         let contract = Contract::new(&self.machine, &component)
             .map_err(|error| LoadErrorKind::Misfit(format!("{error:#}")))?;
-        let mut digest = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
-            write!(digest, "{byte:02x}").expect("a string takes what is written");
-        }
+        let digest = blake3::hash(bytes).to_hex().to_string();
         let program = Program {
             machine: Arc::clone(&self.machine),
             contract,
@@ -275,7 +270,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, LoadErrorKind> {
 }
 
 impl Loaded {
-    /// The SHA-256 digest of the file, in hexadecimal.
+    /// The BLAKE3 digest of the file, in hexadecimal.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.program.digest

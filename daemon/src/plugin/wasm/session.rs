@@ -27,7 +27,7 @@ pub(super) struct Program {
     pub(super) machine: Arc<Machine>,
     pub(super) contract: Contract,
     pub(super) plugin: String,
-    /// SHA-256 of the file, in hexadecimal.
+    /// BLAKE3 of the file, in hexadecimal.
     pub(super) digest: String,
     pub(super) config: String,
     pub(super) limits: Limits,
