@@ -7,7 +7,7 @@
 pub mod builtin;
 pub mod template;
 pub mod wasm;
-mod calendar;
+pub(crate) mod calendar;
 mod identity;
 mod issue;
 

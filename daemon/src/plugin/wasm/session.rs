@@ -9,7 +9,8 @@ use std::sync::Arc;
 use super::lift;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
-use super::v0_1::{Context, Contract, Instance, RawMapped, RawOutput, RawViolation};
+use super::trial::Cost;
+use super::v0_1::{Context, Contract, Instance, RawMapped, RawNote, RawOutput, RawViolation};
 use crate::model::{
     Batch, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Side,
     Violation,
@@ -25,7 +26,7 @@ const FAULTS_MAX: u32 = 3;
 /// A guest and all that it takes to start it.
 pub(super) struct Program {
     pub(super) machine: Arc<Machine>,
-    pub(super) contract: Contract,
+    pub(super) contract: Arc<Contract>,
     pub(super) plugin: String,
     /// BLAKE3 of the file, in hexadecimal.
     pub(super) digest: String,
@@ -87,18 +88,24 @@ impl Mapper for WasmMapper {
     }
 
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
-        Ok(Box::new(WasmSession {
+        Ok(Box::new(self.session(as_of)))
+    }
+}
+
+impl WasmMapper {
+    pub(super) fn session(&self, as_of: Moment) -> WasmSession {
+        WasmSession {
             bound: Arc::clone(&self.0),
             as_of,
             instance: None,
             log_left: self.0.program.limits.log,
             faults: 0,
             last: None,
-        }))
+        }
     }
 }
 
-struct WasmSession {
+pub(super) struct WasmSession {
     bound: Arc<Bound>,
     as_of: Moment,
     /// None before the first call and after a fault.
@@ -110,13 +117,7 @@ struct WasmSession {
 
 impl Session for WasmSession {
     fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
-        let bound = Arc::clone(&self.bound);
-        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
-        self.call("map-batch", |instance| {
-            let mapped = instance.map_batch(context, side, rows)?;
-            checked(mapped, rows.rows, &bound.plan.entities[0].fields)
-                .map_err(PluginErrorKind::Malformed)
-        })
+        self.map_noting(side, rows).map(|(mapped, _notes)| mapped)
     }
 
     fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
@@ -140,6 +141,27 @@ impl Session for WasmSession {
 }
 
 impl WasmSession {
+    /// Maps rows, and hands over notes of every kind as the plugin made them.
+    pub(super) fn map_noting(
+        &mut self,
+        side: Side,
+        rows: &Batch,
+    ) -> Result<(Mapped, Vec<RawNote>), PluginError> {
+        let bound = Arc::clone(&self.bound);
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        self.call("map-batch", |instance| {
+            let RawMapped { output, notes } = instance.map_batch(context, side, rows)?;
+            let mapped = checked(output, &notes, rows.rows, &bound.plan.entities[0].fields)
+                .map_err(PluginErrorKind::Malformed)?;
+            Ok((mapped, notes))
+        })
+    }
+
+    /// What the last call took, if it succeeded.
+    pub(super) fn cost(&self) -> Option<Cost> {
+        self.instance.as_ref().map(Instance::cost)
+    }
+
     fn call<R>(
         &mut self,
         function: &'static str,
@@ -197,8 +219,15 @@ impl WasmSession {
 }
 
 /// What a batch gave, if it is what the contract allows.
-fn checked(mapped: RawMapped, rows: usize, fields: &[FieldDef]) -> Result<Mapped, String> {
-    let RawMapped { output, mut rejected } = mapped;
+fn checked(
+    output: Option<RawOutput>,
+    notes: &[RawNote],
+    rows: usize,
+    fields: &[FieldDef],
+) -> Result<Mapped, String> {
+    // Other kinds deserve a word at most, and a word may hold values.
+    let rejecting = notes.iter().filter(|note| note.kind == "reject");
+    let mut rejected: Vec<_> = rejecting.map(|note| (note.row, note.message.clone())).collect();
     // Stable: the first reason stays.
     rejected.sort_by_key(|(row, _)| *row);
     rejected.dedup_by_key(|(row, _)| *row);
