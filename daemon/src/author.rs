@@ -4,20 +4,24 @@
 //! that a check does not do to it: it runs on the daemon's own host, with production limits.
 //! Invariant: every error says what is wrong, where, and what to do about it.
 
+mod build;
 mod cells;
 mod fixtures;
 mod inspect;
 mod laws;
 mod project;
 mod report;
+mod template;
 mod test;
 mod trial;
 
 use std::fmt;
 
+pub use build::build;
 pub use inspect::{Inspection, inspect};
 pub use project::{Language, Project};
 pub use report::{FileReport, Problem, ProblemKind, TestReport};
+pub use template::{Begun, begin};
 pub use test::{Asked, test};
 
 use crate::model::{EntityDef, Standing};

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a scenario fails by panicking")]
 
 mod fixtures;
+mod making;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,6 +4,7 @@
 //! anything to a plugin itself. Invariant: 0 only if the plugin is as it must be, 1 if it is not, 2 if
 //! the question was wrong.
 
+mod build;
 mod inspect;
 mod test;
 
@@ -16,6 +17,10 @@ use crate::cli::output::Output;
 /// What can be done with plugins.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
+    /// Begin a plugin: a directory with a mapping, an invariant, fixtures, golden files and a README.
+    New(build::New),
+    /// Build a plugin, put NAME.wasm beside its manifest, and say what it is.
+    Build(build::Build),
     /// Say what a compiled plugin is: imports, exports, contract, digest, size, and what it would be
     /// granted.
     Inspect(inspect::Options),
@@ -34,6 +39,8 @@ struct PluginPath {
 /// Does what is asked.
 pub(super) fn plugin(command: Command, output: &Output) -> Result<u8, CliError> {
     match command {
+        Command::New(options) => build::new(&options, output),
+        Command::Build(options) => build::build(&options, output),
         Command::Inspect(options) => inspect::inspect(&options, output),
         Command::Test(options) => test::test(&options, output),
     }
