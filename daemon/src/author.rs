@@ -4,6 +4,7 @@
 //! that a check does not do to it: it runs on the daemon's own host, with production limits.
 //! Invariant: every error says what is wrong, where, and what to do about it.
 
+mod bench;
 mod build;
 mod cells;
 mod fixtures;
@@ -17,6 +18,7 @@ mod trial;
 
 use std::fmt;
 
+pub use bench::{BenchReport, Measured, bench};
 pub use build::build;
 pub use inspect::{Inspection, inspect};
 pub use project::{Language, Project};
@@ -24,7 +26,7 @@ pub use report::{FileReport, Problem, ProblemKind, TestReport};
 pub use template::{Begun, begin};
 pub use test::{Asked, test};
 
-use crate::model::{EntityDef, Standing};
+use crate::model::{Batch, EntityDef, Logical, RelationSchema, Standing};
 use crate::plugin::{Mapped, PluginError};
 
 /// Something that an author asked for cannot be done.
@@ -62,6 +64,17 @@ impl AuthorError {
     fn call(error: &PluginError, place: impl fmt::Display) -> Self {
         Self::failed(error, place, error.kind.remedy())
     }
+}
+
+/// A row as fixtures have it, for row `row` of a batch of these columns of a relation.
+#[must_use]
+pub fn row_line(schema: &RelationSchema, columns: &[String], rows: &Batch, row: usize) -> String {
+    let cells = columns.iter().zip(&rows.columns).filter_map(|(name, column)| {
+        let logical = schema.column(name).map_or(Logical::Value, |column| column.logical);
+        let cell = cells::shown(logical, column, row)?;
+        Some(format!("{}: {}", serde_json::json!(name), cells::spaced(&cell)))
+    });
+    format!("{{{}}}", cells.collect::<Vec<_>>().join(", "))
 }
 
 /// An entity as the golden files have it, for row `row` of what a mapping gave.

@@ -3,6 +3,7 @@
 
 mod fixtures;
 mod making;
+mod rows;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,10 @@
 //! anything to a plugin itself. Invariant: 0 only if the plugin is as it must be, 1 if it is not, 2 if
 //! the question was wrong.
 
+mod bench;
 mod build;
 mod inspect;
+mod run;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +28,10 @@ pub(super) enum Command {
     Inspect(inspect::Options),
     /// Run a plugin's fixtures against its golden files, and try the laws of a mapping on them.
     Test(test::Options),
+    /// Measure a plugin on its fixtures: time, fuel, memory and output, beside the limits.
+    Bench(bench::Options),
+    /// Read a few real rows of a configured pairing, map them, and print them: values and all.
+    Run(run::Options),
 }
 
 /// Which plugin is meant.
@@ -42,6 +48,8 @@ pub(super) fn plugin(command: Command, output: &Output) -> Result<u8, CliError> 
         Command::New(options) => build::new(&options, output),
         Command::Build(options) => build::build(&options, output),
         Command::Inspect(options) => inspect::inspect(&options, output),
+        Command::Bench(options) => bench::bench(&options, output),
+        Command::Run(options) => run::run(options, output),
         Command::Test(options) => test::test(&options, output),
     }
 }

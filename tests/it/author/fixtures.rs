@@ -101,6 +101,23 @@ async fn a_plugin_that_breaks_a_law_or_fails_writes_no_golden_file() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_measured_says_why() {
+    let scenario = empty();
+    copied(&scenario, "hostile");
+    std::fs::create_dir(scenario.path("hostile/fixtures")).unwrap();
+    scenario.write("hostile/fixtures/source.jsonl", ROWS);
+    scenario.write("hostile/fixtures/schema.json", &SCHEMA.replace("MODE", "good"));
+    let said = scenario.run(&["plugin", "bench", "hostile"]).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    scenario.write("hostile/fixtures/schema.json", &SCHEMA.replace("MODE", "spin"));
+    let said = scenario.run(&["plugin", "bench", "hostile"]).await;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    for word in ["map-batch", "fuel", "source.jsonl", "to do: look for an endless loop"] {
+        assert!(said.err.contains(word), "{word}: {said:?}");
+    }
+}
+
+#[tokio::test]
 async fn fixtures_that_cannot_be_run_are_a_wrong_question() {
     let scenario = empty();
     copied(&scenario, "hostile");

@@ -30,6 +30,29 @@ async fn ran(scenario: &Scenario, arguments: &[&str], code: i32) -> Said {
     said
 }
 
+/// What it takes is told beside the limits.
+async fn measured(scenario: &Scenario) {
+    let told = parsed(&ran(scenario, &["plugin", "bench", "shop-map", "--json"], 0).await.out);
+    let functions: Vec<_> = told["measured"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["function"].as_str().unwrap())
+        .collect();
+    assert_eq!(functions, ["map-batch, source", "map-batch, target", "check-pairs"]);
+    for one in told["measured"].as_array().unwrap() {
+        assert_eq!(one["rows"], 1_024, "{one}");
+        assert!(one["fuel_per_row"].as_u64().unwrap() > 0, "{one}");
+        assert!(one["memory_bytes"]["used"].as_u64().unwrap() >= 65_536, "{one}");
+        assert_eq!(one["over"], serde_json::json!([]), "{one}");
+    }
+    let said = ran(scenario, &["plugin", "bench", "shop-map"], 0).await;
+    for word in ["1,024 rows a call", "map-batch, source", "fuel", "254,800,000", "64 MiB"] {
+        assert!(said.out.contains(word), "{word}: {said:?}");
+    }
+    assert!(!said.out.contains('\u{1b}'), "no colour where nobody looks: {said:?}");
+}
+
 #[tokio::test]
 async fn from_an_empty_directory_to_a_tested_plugin() {
     let scenario = workshop();
@@ -49,6 +72,8 @@ async fn from_an_empty_directory_to_a_tested_plugin() {
     let said = ran(&scenario, &["plugin", "test", "shop-map"], 0).await;
     assert!(said.out.contains("9 cases, 3 files: all good"), "{said:?}");
     assert_eq!(said.err, "", "nothing is newer than what was built");
+
+    measured(&scenario).await;
 
     // A compared field that is as old as the check, and what a changed mapping gives.
     let code = scenario.read("shop-map/src/lib.rs");
@@ -70,6 +95,25 @@ async fn from_an_empty_directory_to_a_tested_plugin() {
         assert!(said.out.contains(word), "{word}: {said:?}");
     }
     assert_eq!(said.out.matches("golden file written").count(), 0, "{said:?}");
+    // What takes more than production grants is measured, told, and not tested as good.
+    let hog = code.replace(
+        r#"let pk = item.text("pk");"#,
+        r#"let pk = item.text("pk");
+        std::hint::black_box(vec![1u8; 100 << 20]);"#,
+    );
+    assert_ne!(code, hog);
+    scenario.write("shop-map/src/lib.rs", &hog);
+    ran(&scenario, &["plugin", "build", "shop-map"], 0).await;
+    let said = ran(&scenario, &["plugin", "test", "shop-map"], 1).await;
+    assert!(said.err.contains("wanted more memory than 67108864 bytes"), "{said:?}");
+    let said = ran(&scenario, &["plugin", "bench", "shop-map"], 1).await;
+    let over: Vec<_> = said.out.lines().filter(|line| line.ends_with("OVER")).collect();
+    assert_eq!(over.len(), 3, "{said:?}");
+    assert!(
+        over.iter().all(|line| line.contains("memory")) && said.out.contains("to do: "),
+        "{said:?}"
+    );
+
     // Code that does not compile says so, and leaves what was built.
     let built = std::fs::read(scenario.path("shop-map/shop-map.wasm")).unwrap();
     scenario.write("shop-map/src/lib.rs", &code.replace("use driftd_plugin", "use drifted_plugin"));
