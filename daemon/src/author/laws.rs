@@ -1,19 +1,20 @@
 //! The laws of a mapping, tried on fixtures.
 //!
 //! Owns what must hold of every plugin whatever its fixtures say: the same batch twice gives the same
-//! bytes; cutting groups into other batches changes nothing; compared fields do not depend on `as-of`.
-//! Refuses to compare with golden files. Invariant: a law that does not hold is told with the case and
+//! bytes; cutting groups into other batches changes nothing; compared fields do not depend on `as-of`;
+//! accumulators merge associatively and commutatively. Refuses to compare with golden files. Invariant: a law that does not hold is told with the case and
 //! the field in which it does not.
 
 use super::AuthorError;
 use super::fixtures::Case;
 use super::report::{Problem, ProblemKind, lawless};
 use super::trial::{Given, Runner};
-use crate::model::{Batch, Buffer, Moment, Side};
-use crate::plugin::wasm::Tried;
+use crate::model::{Batch, Buffer, Moment, Side, Violation};
+use crate::plugin::wasm::{Tallied, Tally, Trial, Tried};
 
 const TWICE: &str = "the same batch twice gives the same bytes";
 const CUTTING: &str = "cutting groups into other batches changes nothing";
+const MERGING: &str = "accumulators merge associatively and commutatively";
 const AS_OF: &str = "compared fields do not depend on as-of";
 
 /// Into batches of how many groups the cases are cut.
@@ -203,4 +204,63 @@ pub(super) fn of_pairs(
         }
     }
     Ok(Vec::new())
+}
+
+/// What rules over all cases say, and the laws of their accumulators that do not hold.
+pub(super) fn of_partition(
+    runner: &Runner<'_>,
+    cases: &[&Case],
+) -> Result<(Vec<Violation>, Vec<Problem>), AuthorError> {
+    let whole = runner.pairs(cases)?;
+    let alone = cases.iter().map(|case| runner.pairs(std::slice::from_ref(case)));
+    let alone = alone.collect::<Result<Vec<_>, _>>()?;
+    let (mut said, mut problems) = (Vec::new(), Vec::new());
+    let mut trial = runner.trial(runner.schema.as_of);
+    for (at, declared) in runner.attached.mapper.invariants().iter().enumerate() {
+        let pushed = runner.tally(&mut trial, at, &Tally::Pairs(&whole.pairs()))?;
+        let mut states = Vec::new();
+        for one in &alone {
+            states.push(runner.tally(&mut trial, at, &Tally::Pairs(&one.pairs()))?.state);
+        }
+        for (how, merged) in merged(runner, &mut trial, at, &states)? {
+            if merged.violations != pushed.violations {
+                let words = |all: &[Violation]| {
+                    let all: Vec<_> = all.iter().map(|one| one.message.as_str()).collect();
+                    if all.is_empty() { "nothing".to_owned() } else { all.join("; ") }
+                };
+                problems.push(Problem {
+                    kind: ProblemKind::Law(MERGING),
+                    case: None,
+                    path: String::new(),
+                    words: format!(
+                        "invariant `{}`: one accumulator of all pairs says {}, those of single \
+                         pairs, merged {how}, {}",
+                        declared.id,
+                        words(&pushed.violations),
+                        words(&merged.violations)
+                    ),
+                });
+            }
+        }
+        said.extend(pushed.violations);
+    }
+    Ok((said, problems))
+}
+
+/// Accumulators of single pairs, merged in several ways.
+fn merged(
+    runner: &Runner<'_>,
+    trial: &mut Trial,
+    invariant: usize,
+    states: &[Vec<u8>],
+) -> Result<Vec<(&'static str, Tallied)>, AuthorError> {
+    let mut merge = |states: &[Vec<u8>]| runner.tally(trial, invariant, &Tally::States(states));
+    let backwards: Vec<Vec<u8>> = states.iter().rev().cloned().collect();
+    let (left, right) = states.split_at(states.len() / 2);
+    let halves = [merge(left)?.state, merge(right)?.state];
+    Ok(vec![
+        ("from the first to the last", merge(states)?),
+        ("from the last to the first", merge(&backwards)?),
+        ("by halves", merge(&halves)?),
+    ])
 }

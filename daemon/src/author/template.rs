@@ -13,6 +13,10 @@ const NAME: &str = "{{name}}";
 /// What stands for the SDK in the template's manifest: its place in this repository.
 const RUST_SDK: &str = r#"{ path = "../../sdk" }"#;
 
+/// Ends the name of a file that would mislead tools in this repository, and is left out of what is
+/// written: cargo looks into every manifest of a git repository that holds a dependency.
+const STORED: &str = ".template";
+
 /// The files of a template: path and text.
 type Files = &'static [(&'static str, &'static str)];
 
@@ -27,7 +31,7 @@ macro_rules! files {
 const fn files(language: Language) -> Option<Files> {
     match language {
         Language::Rust => Some(files!(
-            "rust": "Cargo.toml",
+            "rust": "Cargo.toml.template",
             ".gitignore",
             "README.md",
             "src/lib.rs",
@@ -88,7 +92,7 @@ pub fn begin(
         if let Some(sdk) = &sdk {
             text = text.replace(RUST_SDK, sdk);
         }
-        let path = root.join(path);
+        let path = root.join(written(path));
         let directory = path.parent().unwrap_or(&root);
         std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, text)).map_err(
             |error| {
@@ -97,7 +101,12 @@ pub fn begin(
             },
         )?;
     }
-    Ok(Begun { root, files: files.iter().map(|(path, _)| *path).collect(), sdk })
+    Ok(Begun { root, files: files.iter().map(|(path, _)| written(path)).collect(), sdk })
+}
+
+/// The path of a file in the plugin's directory.
+fn written(path: &'static str) -> &'static str {
+    path.strip_suffix(STORED).unwrap_or(path)
 }
 
 /// A name becomes a directory, a package and a file, in every language.
@@ -186,7 +195,8 @@ mod tests {
                 }
             }
             assert_eq!(there, files.iter().map(|(path, _)| (*path).to_owned()).collect());
-            let manifest = files.iter().find(|(path, _)| *path == language.manifest()).unwrap().1;
+            let manifest =
+                files.iter().find(|(path, _)| written(path) == language.manifest()).unwrap().1;
             assert!(manifest.contains(NAME), "{manifest}");
             assert_eq!(manifest.contains(RUST_SDK), language == Language::Rust);
         }

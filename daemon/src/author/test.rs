@@ -119,8 +119,11 @@ fn run(runner: &Runner<'_>, file: &CaseFile) -> Result<(Vec<String>, Vec<Problem
     let Kind::Rows(side) = file.kind else {
         let pairs = runner.pairs(&cases)?;
         let violations = runner.check(&mut runner.trial(as_of), &pairs)?;
-        let lines = runner.pair_lines(&cases, &violations);
-        let problems = laws::of_pairs(runner, &cases, &lines)?;
+        let mut lines = runner.pair_lines(&cases, &violations);
+        let mut problems = laws::of_pairs(runner, &cases, &lines)?;
+        let (said, more) = laws::of_partition(runner, &cases)?;
+        problems.extend(more);
+        lines.extend(runner.partition_line(&said));
         return Ok((lines, problems));
     };
     let rows = &runner.rows(side, &cases)?;

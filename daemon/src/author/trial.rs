@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 
 use super::fixtures::{Case, Schema};
 use super::{AuthorError, cells, entity_line};
-use crate::model::{Batch, EntityDef, FieldDef, Logical, Moment, Role, Side};
-use crate::plugin::wasm::{Attached, Trial, Tried};
+use crate::model::{Batch, EntityDef, FieldDef, Logical, Moment, Role, Side, Violation};
+use crate::plugin::wasm::{Attached, Tallied, Tally, Trial, Tried};
 use crate::plugin::{PairViolation, Pairs};
 
 /// A plugin that is bound to the relations of a directory of fixtures.
@@ -222,16 +222,38 @@ impl Runner<'_> {
         trial.check_pairs(&pairs.pairs()).map_err(|error| AuthorError::call(&error, place()))
     }
 
+    /// Feeds an accumulator.
+    pub(super) fn tally(
+        &self,
+        trial: &mut Trial,
+        invariant: usize,
+        tally: &Tally<'_>,
+    ) -> Result<Tallied, AuthorError> {
+        let place = || {
+            let id = &self.attached.mapper.invariants()[invariant].id;
+            format!("{}, invariant `{id}`", self.file.display())
+        };
+        trial.tally(invariant, tally).map_err(|error| AuthorError::call(&error, place()))
+    }
+
+    /// A violation as golden files have it.
+    fn told(&self, violation: &Violation) -> String {
+        let id = &self.attached.mapper.invariants()[violation.invariant].id;
+        let message = json!(violation.message);
+        format!(r#"{{"invariant": {}, "message": {message}}}"#, json!(id))
+    }
+
+    /// The golden line of what rules over all cases say; none where they say nothing.
+    pub(super) fn partition_line(&self, said: &[Violation]) -> Option<String> {
+        let said: Vec<String> = said.iter().map(|violation| self.told(violation)).collect();
+        (!said.is_empty()).then(|| format!(r#"{{"partition": [{}]}}"#, said.join(", ")))
+    }
+
     /// The golden lines of cases of pairs.
     pub(super) fn pair_lines(&self, cases: &[&Case], violations: &[PairViolation]) -> Vec<String> {
-        let declared = self.attached.mapper.invariants();
         let line = |(at, case): (usize, &&Case)| {
             let here = violations.iter().filter(|violation| violation.pair == at);
-            let told = here.map(|PairViolation { violation, .. }| {
-                let id = &declared[violation.invariant].id;
-                let message = json!(violation.message);
-                format!(r#"{{"invariant": {}, "message": {message}}}"#, json!(id))
-            });
+            let told = here.map(|PairViolation { violation, .. }| self.told(violation));
             let told = told.collect::<Vec<_>>().join(", ");
             format!(r#"{{"case": {}, "violations": [{told}]}}"#, json!(case.name))
         };

@@ -21,7 +21,7 @@ use wit_component::ComponentEncoder;
 
 use self::machine::Machine;
 use self::session::{Bound, Program, WasmMapper};
-pub use self::trial::{Cost, Trial, Tried};
+pub use self::trial::{Cost, Tallied, Tally, Trial, Tried};
 use self::v0_1::{Contract, VERSION};
 use super::identity::{Origin, identity};
 use super::{Binding, Code, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings};

@@ -30,6 +30,23 @@ async fn ran(scenario: &Scenario, arguments: &[&str], code: i32) -> Said {
     said
 }
 
+/// Where the template declares its rule.
+const DECLARED: &str = r#"let balance = customer.decimal("balance");"#;
+/// A rule over all customers.
+const COUNTED: &str = r#"
+        rules.error(customer, "as-many", "as many customers on both sides").over_all(
+            |counts: &mut std::collections::BTreeMap<String, i64>, pair| {
+                *counts.entry("source".to_owned()).or_default() += i64::from(pair.source.is_some());
+                *counts.entry("target".to_owned()).or_default() += i64::from(pair.target.is_some());
+                Ok(())
+            },
+            |counts| {
+                let of = |side: &str| counts.get(side).copied().unwrap_or_default();
+                let (source, target) = (of("source"), of("target"));
+                if source == target { vec![] } else { vec![format!("{source} and {target}")] }
+            },
+        );"#;
+
 /// What it takes is told beside the limits.
 async fn measured(scenario: &Scenario) {
     let told = parsed(&ran(scenario, &["plugin", "bench", "shop-map", "--json"], 0).await.out);
@@ -86,7 +103,10 @@ async fn from_an_empty_directory_to_a_tested_plugin() {
         customer.compared("email", email, item.text("/profile/email"));"#,
     );
     assert_ne!(code, lawless);
-    scenario.write("shop-map/src/lib.rs", &lawless);
+    scenario.write(
+        "shop-map/src/lib.rs",
+        &(lawless.replace(DECLARED, &format!("{DECLARED}{COUNTED}"))),
+    );
     let said = ran(&scenario, &["plugin", "test", "shop-map"], 0).await;
     assert!(said.err.contains("is older than"), "{said:?}");
     ran(&scenario, &["plugin", "build", "shop-map"], 0).await;
@@ -94,7 +114,10 @@ async fn from_an_empty_directory_to_a_tested_plugin() {
     for word in ["law: compared fields do not depend on as-of", "field `email`", "a second later"] {
         assert!(said.out.contains(word), "{word}: {said:?}");
     }
-    assert_eq!(said.out.matches("golden file written").count(), 0, "{said:?}");
+    assert_eq!(said.out.matches("golden file written").count(), 1, "{said:?}");
+    let pairs = scenario.read("shop-map/fixtures/pairs.golden.jsonl");
+    let counted = r#"{"partition": [{"invariant": "as-many", "message": "3 and 2"}]}"#;
+    assert_eq!(pairs.lines().next_back(), Some(counted), "what a rule over all cases says");
     // What takes more than production grants is measured, told, and not tested as good.
     let hog = code.replace(
         r#"let pk = item.text("pk");"#,

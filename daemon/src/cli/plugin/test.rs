@@ -17,7 +17,8 @@ use crate::cli::{CliError, DRIFT, SAME};
 #[command(after_help = "The fixtures are those that `cargo test` and the other SDKs run: \
 plugins/sdk/FIXTURES.md has their form. Here they run in WebAssembly, in the daemon's own host, with \
 the limits of production. The laws are tried on every case: the same batch twice gives the same bytes; \
-cutting groups into other batches changes nothing; compared fields do not depend on as-of.\n\nExit \
+cutting groups into other batches changes nothing; compared fields do not depend on as-of; \
+accumulators merge associatively and commutatively.\n\nExit \
 codes: 0 as the golden files have it, and every law holds; 1 not so; 2 no plugin, or fixtures that \
 cannot be read.")]
 pub(in crate::cli) struct Options {

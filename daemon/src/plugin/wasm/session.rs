@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::lift;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
-use super::trial::Cost;
+use super::trial::{Cost, Tallied, Tally};
 use super::v0_1::{Context, Contract, Instance, RawMapped, RawNote, RawOutput, RawViolation};
 use crate::model::{
     Batch, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Side,
@@ -154,6 +154,32 @@ impl WasmSession {
             let mapped = checked(output, &notes, rows.rows, &bound.plan.entities[0].fields)
                 .map_err(PluginErrorKind::Malformed)?;
             Ok((mapped, notes))
+        })
+    }
+
+    /// Feeds a fresh accumulator of an invariant.
+    pub(super) fn tally(
+        &mut self,
+        invariant: usize,
+        tally: &Tally<'_>,
+    ) -> Result<Tallied, PluginError> {
+        let bound = Arc::clone(&self.bound);
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        // As many as were declared, which is checked to be few.
+        let number = u32::try_from(invariant).unwrap_or(u32::MAX);
+        self.call("accumulator", |instance| {
+            let (state, said) = instance.tally(context, number, tally)?;
+            let known = bound.invariants.len();
+            if let Some(odd) = said.iter().find(|said| said.invariant as usize >= known) {
+                let what =
+                    format!("a violation of invariant {}, which does not exist", odd.invariant);
+                return Err(PluginErrorKind::Malformed(what));
+            }
+            let violation = |said: RawViolation| Violation {
+                invariant: said.invariant as usize,
+                message: said.message,
+            };
+            Ok(Tallied { state, violations: said.into_iter().map(violation).collect() })
         })
     }
 

@@ -6,7 +6,7 @@
 
 use super::Attached;
 use super::session::WasmSession;
-use crate::model::{Batch, Moment, Side};
+use crate::model::{Batch, Moment, Side, Violation};
 use crate::plugin::{Mapped, PairViolation, Pairs, PluginError, Session as _};
 
 /// What a call took.
@@ -26,6 +26,24 @@ pub struct Tried {
     /// Of each note its row, its kind and its message, in the order in which they were told. What
     /// driftd itself rejects is among them, as the last.
     pub notes: Vec<(usize, String, String)>,
+}
+
+/// What an accumulator is fed with.
+#[derive(Debug)]
+pub enum Tally<'a> {
+    /// Pairs, in one call.
+    Pairs(&'a Pairs<'a>),
+    /// Snapshots of others, one after the other.
+    States(&'a [Vec<u8>]),
+}
+
+/// What an accumulator came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tallied {
+    /// Its snapshot.
+    pub state: Vec<u8>,
+    /// What it says.
+    pub violations: Vec<Violation>,
 }
 
 /// A plugin in use by somebody who wants to know how it does.
@@ -67,6 +85,14 @@ impl Trial {
     /// If the plugin fails.
     pub fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
         self.0.check_pairs(pairs)
+    }
+
+    /// Feeds a fresh accumulator of an invariant, by its number.
+    ///
+    /// # Errors
+    /// If the plugin fails.
+    pub fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError> {
+        self.0.tally(invariant, tally)
     }
 
     /// What the last call took, if it succeeded.

@@ -12,7 +12,7 @@ use self::bindings::driftd::plugin::types;
 use self::bindings::exports::driftd::plugin::{invariants, lifecycle, mapping};
 use super::machine::{Allowance, Guest, Machine, shortened};
 use super::planning::{Proposal, ProposedEntity, ProposedField};
-use super::trial::Cost;
+use super::trial::{Cost, Tally};
 use crate::model::{
     Batch, Bitmap, Buffer, Column, InvariantDef, Moment, RelationPlan, RelationSchema, Role,
     Severity, Side, SidePlan, Standing, VarBytes,
@@ -262,12 +262,60 @@ impl Instance {
         let violations = call(store, Allowance::new(*limits, pairs.source.rows), |store| {
             invariants.call_check_pairs(store, context, lowered)
         })?;
-        let violation = |violation: invariants::Violation| RawViolation {
-            invariant: violation.invariant,
-            pair: violation.pair,
-            message: shortened(&violation.message, MESSAGE_BYTES).to_owned(),
-        };
         Ok(violations.map_err(own)?.into_iter().map(violation).collect())
+    }
+}
+
+impl Instance {
+    /// Feeds a fresh accumulator: its snapshot, and what it says at the end.
+    pub(super) fn tally(
+        &mut self,
+        context: Context<'_>,
+        invariant: u32,
+        tally: &Tally<'_>,
+    ) -> Result<(Vec<u8>, Vec<RawViolation>), PluginErrorKind> {
+        let Self { store, invariants, limits, .. } = self;
+        let Some(invariants) = invariants else { return Ok((Vec::new(), Vec::new())) };
+        let accumulators = invariants.accumulator();
+        let allowance = Allowance::new(*limits, 0);
+        let fed = call(store, allowance, |store| accumulators.call_constructor(store, invariant))?;
+        match tally {
+            Tally::Pairs(pairs) => {
+                let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
+                let present = (bits(pairs.source_present), bits(pairs.target_present));
+                let lowered = invariants::Pairs {
+                    entity: 0,
+                    source: lowered(pairs.source.rows, &columns.0)?,
+                    source_present: &present.0,
+                    target: lowered(pairs.target.rows, &columns.1)?,
+                    target_present: &present.1,
+                };
+                let context = context.on(Side::Source);
+                let allowance = Allowance::new(*limits, pairs.source.rows);
+                call(store, allowance, |store| {
+                    accumulators.call_push(store, fed, context, lowered)
+                })?
+                .map_err(own)?;
+            }
+            Tally::States(states) => {
+                for state in *states {
+                    call(store, allowance, |store| accumulators.call_merge(store, fed, state))?
+                        .map_err(own)?;
+                }
+            }
+        }
+        let state = call(store, allowance, |store| accumulators.call_snapshot(store, fed))?;
+        let said = call(store, allowance, |store| accumulators.call_finish(store, fed))?;
+        call(store, allowance, |store| fed.resource_drop(store))?;
+        Ok((state, said.map_err(own)?.into_iter().map(violation).collect()))
+    }
+}
+
+fn violation(violation: invariants::Violation) -> RawViolation {
+    RawViolation {
+        invariant: violation.invariant,
+        pair: violation.pair,
+        message: shortened(&violation.message, MESSAGE_BYTES).to_owned(),
     }
 }
 
