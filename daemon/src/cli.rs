@@ -11,6 +11,7 @@ pub mod demo;
 mod drift;
 mod keys;
 mod output;
+mod plugin;
 mod progress;
 mod run;
 mod status;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::author::AuthorError;
 use crate::config::{ConfigErrors, Loaded, Settings};
 use crate::journal::JournalError;
 use crate::run::RunError;
@@ -88,6 +90,9 @@ enum Command {
     /// List, reset and test abort criteria; also while the daemon runs.
     #[command(subcommand)]
     Abort(abort::Command),
+    /// Write a plugin: begin, build, test and measure a mapping of your own.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
 }
 
 /// Why a command failed.
@@ -101,6 +106,8 @@ enum CliError {
     Journal(#[from] JournalError),
     #[error("{0}")]
     Usage(String),
+    #[error(transparent)]
+    Author(#[from] AuthorError),
     #[cfg(feature = "demo")]
     #[error(transparent)]
     Demo(demo::DemoError),
@@ -113,6 +120,7 @@ impl CliError {
     fn code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Usage(_) => CONFIGURATION,
+            Self::Author(error) if error.is_usage => CONFIGURATION,
             Self::Run(RunError::Start(error)) => {
                 if error.is_configuration() {
                     CONFIGURATION
@@ -125,7 +133,7 @@ impl CliError {
             Self::Demo(error) if error.is_usage() => CONFIGURATION,
             #[cfg(feature = "demo")]
             Self::Demo(_) => DRIFT,
-            Self::Run(_) | Self::Journal(_) | Self::Output(_) => DRIFT,
+            Self::Run(_) | Self::Journal(_) | Self::Author(_) | Self::Output(_) => DRIFT,
         }
     }
 }
@@ -159,6 +167,7 @@ pub fn main() -> ExitCode {
         Command::Status(options) => status::status(&options, &output),
         Command::Drift(options) => drift::drift(options, &output),
         Command::Abort(command) => abort::abort(command, &output),
+        Command::Plugin(command) => plugin::plugin(command, &output),
     };
     let error = match result {
         Ok(code) => return ExitCode::from(code),

@@ -7,6 +7,7 @@
 
 // How a run goes.
 pub mod cli;
+pub mod author;
 pub mod run;
 pub mod api;
 pub mod check;

@@ -8,7 +8,7 @@ pub mod builtin;
 pub mod template;
 pub mod wasm;
 mod breaker;
-mod calendar;
+pub(crate) mod calendar;
 mod fault;
 mod identity;
 mod issue;

@@ -7,6 +7,7 @@
 mod clock;
 mod deliver;
 mod differing;
+mod sampling;
 mod start;
 mod tasks;
 
@@ -28,6 +29,7 @@ use crate::report::{Identity, Report, ReportError, SinkError, events};
 
 pub use clock::Clock;
 pub use differing::{Differing, DifferingKey, differing};
+pub use sampling::{Sample, SampledPage, sample};
 pub use start::{StartError, Supplied};
 
 use deliver::Delivery;

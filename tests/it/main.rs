@@ -1,6 +1,7 @@
 //! The integration tests, in one binary.
 
 mod api;
+mod author;
 mod dynamodb;
 mod report;
 mod scenario;

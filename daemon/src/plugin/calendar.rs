@@ -16,22 +16,22 @@ const EPOCH: Date = Date::constant(1970, 1, 1);
 
 /// A date and time as text says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     /// As [`Logical::DateTime`](crate::model::Logical) counts it, before any offset.
-    pub(super) local: i64,
+    pub(crate) local: i64,
     /// The offset from UTC in microseconds, if the text names one.
-    pub(super) offset: Option<i64>,
+    pub(crate) offset: Option<i64>,
 }
 
 impl Stamp {
     /// The instant, if the text names an offset and it is in the calendar.
-    pub(super) fn instant(self) -> Option<i64> {
+    pub(crate) fn instant(self) -> Option<i64> {
         if is_no_calendar(self.local) { None } else { self.local.checked_sub(self.offset?) }
     }
 }
 
 /// Reads `2024-01-02`, also what is no calendar date (`0000-00-00`), as days.
-pub(super) fn read_date(text: &str) -> Option<i64> {
+pub(crate) fn read_date(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
@@ -55,7 +55,7 @@ pub(super) fn read_date(text: &str) -> Option<i64> {
 
 /// Reads `03:04:05`, with up to six digits of a second and, for spans of time, a sign and more
 /// hours than a day has, as microseconds.
-pub(super) fn read_time(text: &str) -> Option<i64> {
+pub(crate) fn read_time(text: &str) -> Option<i64> {
     let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let (hours, rest) = text.split_once(':')?;
     if !(2..=3).contains(&hours.len()) || rest.len() < 5 || rest.as_bytes()[2] != b':' {
@@ -82,7 +82,7 @@ pub(super) fn read_time(text: &str) -> Option<i64> {
 }
 
 /// Reads `2024-01-02 03:04:05.123456` or `2024-01-02T03:04:05Z` or `…+02:00`.
-pub(super) fn read_stamp(text: &str) -> Option<Stamp> {
+pub(crate) fn read_stamp(text: &str) -> Option<Stamp> {
     let (date, rest) = (text.get(..10)?, text.get(10..)?);
     let rest = rest.strip_prefix(['T', 't', ' '])?;
     let (time, offset) = match rest.find(['Z', 'z', '+', '-']) {
@@ -114,7 +114,7 @@ fn read_offset(text: &str) -> Option<i64> {
 }
 
 /// Writes a date. False, and nothing written, if it is beyond the years 1 to 9999.
-pub(super) fn write_date(out: &mut Vec<u8>, days: i64) -> bool {
+pub(crate) fn write_date(out: &mut Vec<u8>, days: i64) -> bool {
     if days <= i64::MIN + 99_999_999 {
         let packed = days - i64::MIN;
         let (year, month, day) = (packed / 10_000, packed / 100 % 100, packed % 100);
@@ -133,7 +133,7 @@ pub(super) fn write_date(out: &mut Vec<u8>, days: i64) -> bool {
 }
 
 /// Writes a time, with the digits of a second that it needs.
-pub(super) fn write_time(out: &mut Vec<u8>, micros: i64) -> bool {
+pub(crate) fn write_time(out: &mut Vec<u8>, micros: i64) -> bool {
     let (seconds, fraction) =
         (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
     let sign = if micros < 0 { "-" } else { "" };
@@ -150,7 +150,7 @@ pub(super) fn write_time(out: &mut Vec<u8>, micros: i64) -> bool {
 }
 
 /// Writes `2024-01-02T03:04:05.5`. False, and nothing written, if it is beyond the years 1 to 9999.
-pub(super) fn write_datetime(out: &mut Vec<u8>, local: i64) -> bool {
+pub(crate) fn write_datetime(out: &mut Vec<u8>, local: i64) -> bool {
     let (days, micros) = if is_no_calendar(local) {
         let packed = i128::from(local) - i128::from(i64::MIN);
         let day = i128::from(DAY_MICROS);
@@ -167,7 +167,7 @@ pub(super) fn write_datetime(out: &mut Vec<u8>, local: i64) -> bool {
 }
 
 /// Writes `2024-01-02T03:04:05.5Z`. False, and nothing written, if it is beyond the years 1 to 9999.
-pub(super) fn write_timestamp(out: &mut Vec<u8>, micros: i64) -> bool {
+pub(crate) fn write_timestamp(out: &mut Vec<u8>, micros: i64) -> bool {
     let written = write_datetime(out, micros);
     if written {
         out.push(b'Z');

@@ -11,19 +11,19 @@ mod locating;
 mod machine;
 mod planning;
 mod session;
+mod trial;
 mod v0_1;
 
 use std::fmt;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
 use self::machine::Machine;
 use self::session::{Bound, Program, WasmMapper};
+pub use self::trial::{Cost, Tallied, Tally, Trial, Tried};
 use self::v0_1::{Contract, VERSION};
 use super::identity::{Origin, identity};
 use super::{Binding, Code, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings};
@@ -63,6 +63,24 @@ pub struct Attached {
     pub about: About,
     /// What a person should know, although nothing is wrong.
     pub notes: Vec<String>,
+    wasm: WasmMapper,
+}
+
+/// What a file holds, whether or not it can be run as a plugin.
+#[derive(Debug)]
+pub struct Inspected {
+    /// Its size.
+    pub bytes: usize,
+    /// Whether it is a core module, which driftd turns into a component.
+    pub is_module: bool,
+    /// Its BLAKE3 digest, in hexadecimal.
+    pub digest: String,
+    /// The interfaces that it imports.
+    pub imports: Vec<String>,
+    /// The interfaces that it exports.
+    pub exports: Vec<String>,
+    /// What it says of itself; why it cannot be loaded, if it cannot.
+    pub admitted: Result<About, AttachError>,
 }
 
 /// What a plugin says of itself.
@@ -125,6 +143,9 @@ pub enum LoadErrorKind {
 /// A plugin cannot be bound to a pairing.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// A call failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
@@ -177,17 +198,25 @@ impl Host {
     /// # Errors
     /// If the file is no plugin that this version can run.
     pub fn load(&self, settings: &Settings) -> Result<Loaded, LoadError> {
-        self.load_kind(settings).map_err(|kind| LoadError {
-            plugin: settings.name.clone(),
-            file: match &settings.code {
-                Code::File(path) => Some(path.clone()),
-                Code::Embedded(_) => None,
-            },
-            kind,
-        })
+        let opened = self.open(settings).map_err(at(settings))?;
+        self.admit(settings, opened).map_err(at(settings))
     }
 
-    fn load_kind(&self, settings: &Settings) -> Result<Loaded, LoadErrorKind> {
+    /// Looks at a file: what it imports and exports, and what it says of itself if it can be loaded.
+    ///
+    /// # Errors
+    /// If it is no WebAssembly that can be compiled.
+    pub fn inspect(&self, settings: &Settings) -> Result<Inspected, LoadError> {
+        let opened = self.open(settings).map_err(at(settings))?;
+        let (imports, exports) = self.names(&opened.component);
+        let Opened { bytes, is_module, ref digest, .. } = opened;
+        let digest = digest.clone();
+        let loaded = self.admit(settings, opened).map_err(at(settings));
+        let admitted = loaded.map_err(AttachError::from).and_then(|loaded| loaded.describe());
+        Ok(Inspected { bytes, is_module, digest, imports, exports, admitted })
+    }
+
+    fn open(&self, settings: &Settings) -> Result<Opened, LoadErrorKind> {
         let read;
         let bytes: &[u8] = match &settings.code {
             Code::File(path) => {
@@ -200,9 +229,11 @@ impl Host {
             return Err(LoadErrorKind::TooLarge(bytes.len()));
         }
         let encoded;
+        let mut is_module = false;
         let component: &[u8] = match bytes.get(..8) {
             Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
                 encoded = encode(bytes)?;
+                is_module = true;
                 &encoded
             }
             Some([0, b'a', b's', b'm', _, _, 1, 0]) => bytes,
@@ -210,16 +241,19 @@ impl Host {
         };
         let component = Component::from_binary(&self.machine.engine, component)
             .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
+        let digest = blake3::hash(bytes).to_hex().to_string();
+        Ok(Opened { component, bytes: bytes.len(), is_module, digest })
+    }
+
+    /// Checks what was read and compiled against the contract.
+    fn admit(&self, settings: &Settings, opened: Opened) -> Result<Loaded, LoadErrorKind> {
+        let Opened { component, digest, .. } = opened;
         self.check_names(&component)?;
         let contract = Contract::new(&self.machine, &component)
             .map_err(|error| LoadErrorKind::Misfit(format!("{error:#}")))?;
-        let mut digest = String::with_capacity(64);
-        for byte in Sha256::digest(bytes) {
-            write!(digest, "{byte:02x}").expect("a string takes what is written");
-        }
         let program = Program {
             machine: Arc::clone(&self.machine),
-            contract,
+            contract: Arc::new(contract),
             plugin: settings.name.clone(),
             digest,
             config: settings.config.to_string(),
@@ -238,11 +272,8 @@ impl Host {
 
     /// Looks at the names of imports and exports; says whether it exports `locating`.
     fn check_names(&self, component: &Component) -> Result<(), LoadErrorKind> {
-        let component = component.component_type();
         let ours = |interface: &str| format!("driftd:plugin/{interface}@{VERSION}");
-        let engine = &self.machine.engine;
-        let imports: Vec<_> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
-        let exports: Vec<_> = component.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        let (imports, exports) = self.names(component);
         let foreign: Vec<_> =
             imports.iter().filter(|name| !name.starts_with("driftd:plugin/")).cloned().collect();
         if !foreign.is_empty() {
@@ -272,6 +303,34 @@ impl Host {
         }
         Ok(())
     }
+
+    /// The names of imports and of exports.
+    fn names(&self, component: &Component) -> (Vec<String>, Vec<String>) {
+        let component = component.component_type();
+        let engine = &self.machine.engine;
+        let imports = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+        (imports, component.exports(engine).map(|(name, _)| name.to_owned()).collect())
+    }
+}
+
+/// A file that was read and compiled.
+struct Opened {
+    component: Component,
+    bytes: usize,
+    is_module: bool,
+    digest: String,
+}
+
+/// Says of which plugin it is.
+fn at(settings: &Settings) -> impl FnOnce(LoadErrorKind) -> LoadError {
+    move |kind| LoadError {
+        plugin: settings.name.clone(),
+        file: match &settings.code {
+            Code::File(path) => Some(path.clone()),
+            Code::Embedded(_) => None,
+        },
+        kind,
+    }
 }
 
 /// Makes a core module a component.
@@ -284,10 +343,37 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, LoadErrorKind> {
 }
 
 impl Loaded {
-    /// The SHA-256 digest of the file, in hexadecimal.
+    /// The BLAKE3 digest of the file, in hexadecimal.
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.program.digest
+    }
+
+    /// The same plugin with another configuration.
+    #[must_use]
+    pub fn configured(&self, config: &serde_json::Value) -> Self {
+        let Program { machine, contract, plugin, digest, limits, .. } = &*self.program;
+        let program = Program {
+            machine: Arc::clone(machine),
+            contract: Arc::clone(contract),
+            plugin: plugin.clone(),
+            digest: digest.clone(),
+            config: config.to_string(),
+            limits: *limits,
+        };
+        Self { program: Arc::new(program) }
+    }
+
+    /// What the plugin says of itself.
+    ///
+    /// # Errors
+    /// If the call fails.
+    pub fn describe(&self) -> Result<About, AttachError> {
+        let program = &self.program;
+        let failed = |function| move |kind| program.error(function, kind);
+        let mut instance = program.start(program.limits.log).map_err(failed("instantiate"))?;
+        let info = instance.describe().map_err(failed("describe"))?;
+        Ok(About { name: info.name, version: info.version, summary: info.summary })
     }
 
     /// Binds the plugin to a pairing: hands it its configuration and the schemas, and checks what it
@@ -345,10 +431,12 @@ impl Loaded {
             locators,
             located,
         };
+        let wasm = WasmMapper(Arc::new(bound));
         Ok(Attached {
-            mapper: Arc::new(WasmMapper(Arc::new(bound))),
+            mapper: Arc::new(wasm.clone()),
             about: About { name: info.name, version: info.version, summary: info.summary },
             notes,
+            wasm,
         })
     }
 

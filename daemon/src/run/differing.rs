@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crate::api::Shared;
 use crate::check;
 use crate::config::Settings;
+use crate::engine::Spec;
 use crate::journal;
 use crate::model::{DriftKind, Partition, Sighting, Unread};
 use crate::report::{Identity, Report};
-use crate::run::{Clock, Purpose, RunError, Signals, Supplied, start, stop_report};
+use crate::run::{Clock, Contexts, Purpose, RunError, Signals, Supplied, start, stop_report};
 
 /// What one reading of a partition showed.
 #[derive(Debug, Default)]
@@ -32,6 +33,23 @@ pub struct DifferingKey {
     pub wrong: Vec<(DriftKind, Vec<String>)>,
 }
 
+/// Makes ready what `settings` describe, for a command that exports nothing.
+pub(super) async fn alone(
+    mut settings: Settings,
+    clock: &Clock,
+    secrets: &journal::Identity,
+    signals: &Signals,
+) -> Result<(Contexts, Vec<Spec>), RunError> {
+    settings.report.otlp = None;
+    let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
+    let report = Report::start(&settings.report, identity, &|_name| None)?;
+    let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), Vec::new()));
+    let waiting = start::Waiting { purpose: Purpose::Verify, clock, signals, shared: &shared };
+    let started = start::start(&settings, Supplied::default(), secrets, waiting).await;
+    stop_report(report).await;
+    Ok(started?)
+}
+
 /// Reads `partition` of `pairing` once. `secrets` are the journal's.
 ///
 /// # Errors
@@ -45,15 +63,7 @@ pub async fn differing(
 ) -> Result<Differing, RunError> {
     let clock = Clock::new();
     settings.pairings.retain(|one| one.name == pairing);
-    settings.report.otlp = None;
-    let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
-    let report = Report::start(&settings.report, identity, &|_name| None)?;
-    let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), Vec::new()));
-    let waiting =
-        start::Waiting { purpose: Purpose::Verify, clock: &clock, signals, shared: &shared };
-    let started = start::start(&settings, Supplied::default(), secrets, waiting).await;
-    stop_report(report).await;
-    let (contexts, specs) = started?;
+    let (contexts, specs) = alone(settings, &clock, secrets, signals).await?;
     let mut found = Differing::default();
     let Some((context, spec)) = contexts.first().zip(specs.first()) else { return Ok(found) };
     let mut next = Some(partition.extent);

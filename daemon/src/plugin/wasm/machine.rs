@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use wasmtime::{Config, Engine, ResourceLimiter, Store, Trap, WasmBacktrace, WasmBacktraceDetails};
 
+use super::trial::Cost;
 use crate::plugin::{LAST_WORDS, Limits, PluginErrorKind};
 
 /// How often deadlines are looked at.
@@ -91,6 +92,8 @@ fn config() -> Config {
 pub(super) struct Guest {
     bounds: Bounds,
     pub(super) words: Words,
+    /// Fuel that the last call used.
+    fuel: u64,
 }
 
 impl Guest {
@@ -102,7 +105,12 @@ impl Guest {
             refused: None,
         };
         let words = Words { plugin: plugin.to_owned(), left: log_bytes, last: None };
-        Self { bounds, words }
+        Self { bounds, words, fuel: 0 }
+    }
+
+    /// What the last call took; memory never shrinks, so it is the most so far.
+    pub(super) fn cost(&self) -> Cost {
+        Cost { fuel: self.fuel, memory: self.bounds.memory_used as u64 }
     }
 }
 
@@ -223,6 +231,12 @@ impl Allowance {
         let ticks = self.limits.deadline.as_millis().div_ceil(TICK.as_millis()) + 1;
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2));
         store.data_mut().words.last = None;
+    }
+
+    /// Writes down what the call used.
+    pub(super) fn charge(self, store: &mut Store<Guest>) {
+        let left = store.get_fuel().expect("the engine counts fuel");
+        store.data_mut().fuel = self.fuel.saturating_sub(left);
     }
 
     /// What stopped a guest.

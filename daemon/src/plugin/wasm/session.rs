@@ -10,7 +10,8 @@ use super::lift;
 use super::locating;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
-use super::v0_1::{Context, Contract, Instance, RawMapped, RawOutput, RawViolation};
+use super::trial::{Cost, Tallied, Tally};
+use super::v0_1::{Context, Contract, Instance, RawMapped, RawNote, RawOutput, RawViolation};
 use crate::model::{
     Batch, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Side,
     Violation,
@@ -23,9 +24,9 @@ use crate::plugin::{
 /// A guest and all that it takes to start it.
 pub(super) struct Program {
     pub(super) machine: Arc<Machine>,
-    pub(super) contract: Contract,
+    pub(super) contract: Arc<Contract>,
     pub(super) plugin: String,
-    /// SHA-256 of the file, in hexadecimal.
+    /// BLAKE3 of the file, in hexadecimal.
     pub(super) digest: String,
     pub(super) config: String,
     pub(super) limits: Limits,
@@ -92,16 +93,22 @@ impl Mapper for WasmMapper {
     }
 
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
-        Ok(Box::new(WasmSession {
+        Ok(Box::new(self.session(as_of)))
+    }
+}
+
+impl WasmMapper {
+    pub(super) fn session(&self, as_of: Moment) -> WasmSession {
+        WasmSession {
             bound: Arc::clone(&self.0),
             as_of,
             instance: None,
             log_left: self.0.program.limits.log,
-        }))
+        }
     }
 }
 
-struct WasmSession {
+pub(super) struct WasmSession {
     bound: Arc<Bound>,
     as_of: Moment,
     /// None before the first call and after a fault.
@@ -111,13 +118,7 @@ struct WasmSession {
 
 impl Session for WasmSession {
     fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
-        let bound = Arc::clone(&self.bound);
-        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
-        self.call("map-batch", |instance| {
-            let mapped = instance.map_batch(context, side, rows)?;
-            checked(mapped, rows.rows, &bound.plan.entities[0].fields)
-                .map_err(PluginErrorKind::Malformed)
-        })
+        self.map_noting(side, rows).map(|(mapped, _notes)| mapped)
     }
 
     fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
@@ -158,6 +159,53 @@ impl Session for WasmSession {
 }
 
 impl WasmSession {
+    /// Maps rows, and hands over notes of every kind as the plugin made them.
+    pub(super) fn map_noting(
+        &mut self,
+        side: Side,
+        rows: &Batch,
+    ) -> Result<(Mapped, Vec<RawNote>), PluginError> {
+        let bound = Arc::clone(&self.bound);
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        self.call("map-batch", |instance| {
+            let RawMapped { output, notes } = instance.map_batch(context, side, rows)?;
+            let mapped = checked(output, &notes, rows.rows, &bound.plan.entities[0].fields)
+                .map_err(PluginErrorKind::Malformed)?;
+            Ok((mapped, notes))
+        })
+    }
+
+    /// Feeds a fresh accumulator of an invariant.
+    pub(super) fn tally(
+        &mut self,
+        invariant: usize,
+        tally: &Tally<'_>,
+    ) -> Result<Tallied, PluginError> {
+        let bound = Arc::clone(&self.bound);
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        // As many as were declared, which is checked to be few.
+        let number = u32::try_from(invariant).unwrap_or(u32::MAX);
+        self.call("accumulator", |instance| {
+            let (state, said) = instance.tally(context, number, tally)?;
+            let known = bound.invariants.len();
+            if let Some(odd) = said.iter().find(|said| said.invariant as usize >= known) {
+                let what =
+                    format!("a violation of invariant {}, which does not exist", odd.invariant);
+                return Err(PluginErrorKind::Malformed(what));
+            }
+            let violation = |said: RawViolation| Violation {
+                invariant: said.invariant as usize,
+                message: said.message,
+            };
+            Ok(Tallied { state, violations: said.into_iter().map(violation).collect() })
+        })
+    }
+
+    /// What the last call took, if it succeeded.
+    pub(super) fn cost(&self) -> Option<Cost> {
+        self.instance.as_ref().map(Instance::cost)
+    }
+
     fn call<R>(
         &mut self,
         function: &'static str,
@@ -208,8 +256,15 @@ impl WasmSession {
 }
 
 /// What a batch gave, if it is what the contract allows.
-fn checked(mapped: RawMapped, rows: usize, fields: &[FieldDef]) -> Result<Mapped, String> {
-    let RawMapped { output, mut rejected } = mapped;
+fn checked(
+    output: Option<RawOutput>,
+    notes: &[RawNote],
+    rows: usize,
+    fields: &[FieldDef],
+) -> Result<Mapped, String> {
+    // Other kinds deserve a word at most, and a word may hold values.
+    let rejecting = notes.iter().filter(|note| note.kind == "reject");
+    let mut rejected: Vec<_> = rejecting.map(|note| (note.row, note.message.clone())).collect();
     // Stable: the first reason stays.
     rejected.sort_by_key(|(row, _)| *row);
     rejected.dedup_by_key(|(row, _)| *row);

@@ -12,6 +12,7 @@ use self::bindings::driftd::plugin::types;
 use self::bindings::exports::driftd::plugin::{invariants, lifecycle, locating, mapping};
 use super::machine::{Allowance, Guest, Machine, shortened};
 use super::planning::{Proposal, ProposedEntity, ProposedField};
+use super::trial::{Cost, Tally};
 use crate::model::{
     Batch, Bitmap, Buffer, Column, InvariantDef, Moment, RelationPlan, RelationSchema, Role,
     Severity, Side, SidePlan, Standing, VarBytes,
@@ -52,8 +53,16 @@ pub(super) struct Info {
 /// What a batch gave, before its batch is checked.
 pub(super) struct RawMapped {
     pub(super) output: Option<RawOutput>,
-    /// Rows that cannot be mapped, and why.
-    pub(super) rejected: Vec<(usize, String)>,
+    /// What the guest says of rows.
+    pub(super) notes: Vec<RawNote>,
+}
+
+/// A note as a guest returned it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RawNote {
+    pub(super) row: usize,
+    pub(super) kind: String,
+    pub(super) message: String,
 }
 
 /// Entities as a guest returned them.
@@ -157,6 +166,11 @@ impl Instance {
     /// Bytes of log messages that the guest may still write.
     pub(super) fn log_left(&self) -> usize {
         self.store.data().words.left
+    }
+
+    /// What the last call took.
+    pub(super) fn cost(&self) -> Cost {
+        self.store.data().cost()
     }
 
     pub(super) fn describe(&mut self) -> Result<Info, PluginErrorKind> {
@@ -291,12 +305,60 @@ impl Instance {
         let violations = call(store, Allowance::new(*limits, pairs.source.rows), |store| {
             invariants.call_check_pairs(store, context, lowered)
         })?;
-        let violation = |violation: invariants::Violation| RawViolation {
-            invariant: violation.invariant,
-            pair: violation.pair,
-            message: shortened(&violation.message, MESSAGE_BYTES).to_owned(),
-        };
         Ok(violations.map_err(own)?.into_iter().map(violation).collect())
+    }
+}
+
+impl Instance {
+    /// Feeds a fresh accumulator: its snapshot, and what it says at the end.
+    pub(super) fn tally(
+        &mut self,
+        context: Context<'_>,
+        invariant: u32,
+        tally: &Tally<'_>,
+    ) -> Result<(Vec<u8>, Vec<RawViolation>), PluginErrorKind> {
+        let Self { store, exports, limits, .. } = self;
+        let Some(invariants) = &exports.invariants else { return Ok((Vec::new(), Vec::new())) };
+        let accumulators = invariants.accumulator();
+        let allowance = Allowance::new(*limits, 0);
+        let fed = call(store, allowance, |store| accumulators.call_constructor(store, invariant))?;
+        match tally {
+            Tally::Pairs(pairs) => {
+                let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
+                let present = (bits(pairs.source_present), bits(pairs.target_present));
+                let lowered = invariants::Pairs {
+                    entity: 0,
+                    source: lowered(pairs.source.rows, &columns.0)?,
+                    source_present: &present.0,
+                    target: lowered(pairs.target.rows, &columns.1)?,
+                    target_present: &present.1,
+                };
+                let context = context.on(Side::Source);
+                let allowance = Allowance::new(*limits, pairs.source.rows);
+                call(store, allowance, |store| {
+                    accumulators.call_push(store, fed, context, lowered)
+                })?
+                .map_err(own)?;
+            }
+            Tally::States(states) => {
+                for state in *states {
+                    call(store, allowance, |store| accumulators.call_merge(store, fed, state))?
+                        .map_err(own)?;
+                }
+            }
+        }
+        let state = call(store, allowance, |store| accumulators.call_snapshot(store, fed))?;
+        let said = call(store, allowance, |store| accumulators.call_finish(store, fed))?;
+        call(store, allowance, |store| fed.resource_drop(store))?;
+        Ok((state, said.map_err(own)?.into_iter().map(violation).collect()))
+    }
+}
+
+fn violation(violation: invariants::Violation) -> RawViolation {
+    RawViolation {
+        invariant: violation.invariant,
+        pair: violation.pair,
+        message: shortened(&violation.message, MESSAGE_BYTES).to_owned(),
     }
 }
 
@@ -335,7 +397,9 @@ fn call<R>(
     call: impl FnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
 ) -> Result<R, PluginErrorKind> {
     allowance.grant(store);
-    call(store).map_err(|error| allowance.name(&error, store.data_mut()))
+    let called = call(store);
+    allowance.charge(store);
+    called.map_err(|error| allowance.name(&error, store.data_mut()))
 }
 
 fn own(error: types::Error) -> PluginErrorKind {
@@ -420,7 +484,7 @@ fn bits(present: &[bool]) -> Vec<u8> {
 
 fn raised(mapped: mapping::Mapped, rows: usize) -> Result<RawMapped, PluginErrorKind> {
     let malformed = |what: String| Err(PluginErrorKind::Malformed(what));
-    let mut rejected = Vec::new();
+    let mut notes = Vec::with_capacity(mapped.notes.len());
     for (index, note) in mapped.notes.into_iter().enumerate() {
         let row = note.row as usize;
         if note.input != 0 || row >= rows {
@@ -429,17 +493,19 @@ fn raised(mapped: mapping::Mapped, rows: usize) -> Result<RawMapped, PluginError
                 note.input
             ));
         }
-        // Other kinds deserve a word at most, and a word may hold values.
-        if note.kind == "reject" {
-            rejected.push((row, shortened(&note.message, MESSAGE_BYTES).to_owned()));
-        }
+        let kind = shortened(&note.kind, MESSAGE_BYTES).to_owned();
+        notes.push(RawNote {
+            row,
+            kind,
+            message: shortened(&note.message, MESSAGE_BYTES).to_owned(),
+        });
     }
     let mut outputs = mapped.outputs.into_iter();
     let output = outputs.next();
     if outputs.next().is_some() {
         return malformed("more than one output where the plan has one entity type".to_owned());
     }
-    let Some(output) = output else { return Ok(RawMapped { output: None, rejected }) };
+    let Some(output) = output else { return Ok(RawMapped { output: None, notes }) };
     if output.entity != 0 {
         return malformed(format!("an output of entity type {}", output.entity));
     }
@@ -453,7 +519,7 @@ fn raised(mapped: mapping::Mapped, rows: usize) -> Result<RawMapped, PluginError
         from_group: output.from_group,
         standing: output.standing.into_iter().map(standing).collect(),
     };
-    Ok(RawMapped { output: Some(output), rejected })
+    Ok(RawMapped { output: Some(output), notes })
 }
 
 fn batch(batch: types::BatchResult) -> Batch {

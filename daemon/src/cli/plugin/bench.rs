@@ -1,0 +1,133 @@
+//! `driftd plugin bench`.
+//!
+//! Owns the table of what a plugin takes. Refuses to measure. Invariant: what is over a limit is said
+//! in words; on a terminal it is red as well.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::{PluginPath, bytes, grouped, shown};
+use crate::author::{Asked, BenchReport, Measured};
+use crate::cli::output::{Output, table};
+use crate::cli::{CliError, DRIFT, SAME};
+use crate::run::Clock;
+
+/// Options of `plugin bench`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The rows of the fixtures are repeated to 1,024 a call, as checks make them. \
+Time is that of the call in the middle, with every guard on; it is this machine's, and tells little \
+while other programs compute. Fuel is the same on every machine. The limits are those of production, \
+unless [plugins.<name>.limits] says otherwise.\n\nExit codes: 0 within the limits; 1 over one, or the \
+plugin failed; 2 no plugin, or fixtures that cannot be read."
+)]
+pub(in crate::cli) struct Options {
+    #[command(flatten)]
+    plugin: PluginPath,
+    /// Where the fixtures are [default: `fixtures` in the plugin's directory].
+    #[arg(long, value_name = "DIR")]
+    fixtures: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures a plugin.
+pub(super) fn bench(options: &Options, output: &Output) -> Result<u8, CliError> {
+    let project = options.plugin.open()?;
+    let clock = Clock::new();
+    let asked = Asked { project: &project, fixtures: options.fixtures.as_deref(), update: false };
+    let report = crate::author::bench(asked, &|| clock.now())?;
+    let over = report.measured.iter().any(|measured| !measured.over(&report.limits).is_empty());
+    output.result(&match options.json {
+        true => format!("{:#}", self::json(&report)),
+        false => text(&report, std::io::stdout().is_terminal()),
+    })?;
+    Ok(if over { DRIFT } else { SAME })
+}
+
+fn json(report: &BenchReport) -> serde_json::Value {
+    let BenchReport { plugin, digest, limits, measured } = report;
+    let one = |measured: &Measured| {
+        json!({
+            "function": measured.function,
+            "fixtures": measured.fixtures,
+            "rows": measured.rows,
+            "calls": measured.calls,
+            "ns_per_row": per_row(measured.time.as_nanos(), measured),
+            "call_us": { "median": measured.time.as_micros(), "longest": measured.longest.as_micros() },
+            "fuel_per_row": per_row(measured.fuel, measured),
+            "fuel": { "used": measured.fuel, "allowed": measured.fuel_allowed(limits) },
+            "memory_bytes": { "used": measured.memory, "allowed": limits.memory },
+            "output_bytes": { "used": measured.output, "allowed": limits.output },
+            "output_bytes_per_row": per_row(measured.output, measured),
+            "deadline_ms": limits.deadline.as_millis(),
+            "over": measured.over(limits),
+        })
+    };
+    let measured: Vec<_> = measured.iter().map(one).collect();
+    json!({ "plugin": plugin, "digest": { "blake3": digest }, "measured": measured })
+}
+
+fn per_row(all: impl Into<u128>, measured: &Measured) -> u64 {
+    let rows = u128::try_from(measured.rows.max(1)).unwrap_or(1);
+    u64::try_from(all.into().div_ceil(rows)).unwrap_or(u64::MAX)
+}
+
+fn text(report: &BenchReport, colour: bool) -> String {
+    let BenchReport { plugin, digest, limits, measured } = report;
+    let digest = digest.get(..12).unwrap_or_default();
+    let head = ["function", "measure", "a row", "a call", "limit of a call", "used", ""];
+    let several = measured.iter().any(|one| one.fixtures != measured[0].fixtures);
+    let mut rows = Vec::new();
+    for one in measured {
+        let over = one.over(limits);
+        let micros =
+            |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let (time, deadline) = (micros(one.time), micros(limits.deadline));
+        let (fuel, allowed) = (one.fuel, one.fuel_allowed(limits));
+        let mut measure = |name: &str, row: String, call: (String, String), used: (u64, u64)| {
+            let function = match name {
+                "time" => one.function.clone(),
+                // Which of several, where the line has room.
+                "fuel" if several => format!("  {}", shown(Path::new(&one.fixtures))),
+                _ => String::new(),
+            };
+            let verdict = if over.contains(&name) { "OVER" } else { "" };
+            let percent = used.0.saturating_mul(1_000) / used.1.max(1);
+            let percent = format!("{}.{} %", percent / 10, percent % 10);
+            let cells = [function, name.to_owned(), row, call.0, call.1, percent];
+            rows.push([&cells[..], &[verdict.to_owned()]].concat());
+        };
+        let nanos = format!("{} ns", grouped(per_row(one.time.as_nanos(), one)));
+        let call = (format!("{} us", grouped(time)), format!("{} us", grouped(deadline)));
+        measure("time", nanos, call, (time, deadline));
+        let call = (grouped(fuel), grouped(allowed));
+        measure("fuel", grouped(per_row(fuel, one)), call, (fuel, allowed));
+        let call = (bytes(one.memory), bytes(limits.memory));
+        measure("memory", String::new(), call, (one.memory, limits.memory));
+        let call = (bytes(one.output), bytes(limits.output));
+        let row = format!("{} B", grouped(per_row(one.output, one)));
+        measure("output", row, call, (one.output, limits.output));
+    }
+    let table = table(&head, &rows);
+    let red = |line: &str| {
+        if colour && line.ends_with("OVER") {
+            format!("\x1b[31m{line}\x1b[0m\n")
+        } else {
+            format!("{line}\n")
+        }
+    };
+    let table = table.lines().map(red).collect::<String>();
+    let count = measured.first().map_or(0, |one| one.rows);
+    let mut text =
+        format!("plugin `{plugin}` ({digest}), {} rows a call\n{table}", grouped(count as u64));
+    if measured.iter().any(|one| !one.over(limits).is_empty()) {
+        text.push_str(
+            "to do: make it take less; or raise [plugins.<name>.limits], which costs the machine as much\n",
+        );
+    }
+    text
+}
