@@ -281,11 +281,14 @@ class Reader {
   /** What a function makes of a value, as type `type`; it may call `reject`. */
   map(type, make) {
     return new Reader(columns.kindOf(type), (rows) => {
-      const [from, cells, { live }] = [rows.cells(this), new Array(rows.count), rows];
-      for (let row = 0; row < rows.count; row += 1) {
+      const { count, live } = rows;
+      const from = rows.cells(this);
+      // Undefined is no cell in any type; null would be a value in one.
+      const cells = new Array(count).fill(undefined);
+      for (let row = 0; row < count; row += 1) {
         const cell = from[row];
-        if (cell === null || cell === undefined || cell instanceof Reject) cells[row] = cell;
-        else cells[row] = live === null || live[row] ? attempt(make, cell) : null;
+        if (cell === null || cell === undefined || (live !== null && !live[row])) continue;
+        cells[row] = cell instanceof Reject ? cell : attempt(make, cell);
       }
       return cells;
     }, this.label);
@@ -485,7 +488,7 @@ function sift(cells, rejected) {
   for (let row = 0; row < cells.length; row += 1) {
     if (cells[row] instanceof Reject) {
       if (!rejected.has(row)) rejected.set(row, cells[row].message);
-      cells[row] = null;
+      cells[row] = undefined;
     }
   }
   return cells;
