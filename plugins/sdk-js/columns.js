@@ -102,13 +102,18 @@ function writeCounts(cells, kind) {
 }
 
 function writeBytes(cells) {
+  return pack(cells, writing(cells, (cell) => {
+    if (cell !== null && !values.isBytes(cell)) isNo("binary", cell);
+  }));
+}
+
+function pack(cells, validity) {
   const offsets = new Uint32Array(cells.length + 1);
   let length = 0;
-  const validity = writing(cells, (cell, row) => {
-    if (cell !== null && !(cell instanceof Uint8Array)) isNo("binary", cell);
-    length += cell === null ? 0 : cell.length;
+  for (let row = 0; row < cells.length; row += 1) {
+    length += cells[row]?.length ?? 0;
     offsets[row + 1] = length;
-  });
+  }
   const data = new Uint8Array(length);
   for (let row = 0; row < cells.length; row += 1) {
     if (offsets[row] < offsets[row + 1]) data.set(cells[row], offsets[row]);
@@ -183,7 +188,7 @@ const kinds = {
   binary: {
     accepts: ["binary"],
     own: bytes,
-    cell: (cell) => (cell instanceof Uint8Array ? cell : undefined),
+    cell: (cell) => (values.isBytes(cell) ? cell : undefined),
     write: writeBytes,
   },
   json: {
@@ -260,5 +265,5 @@ export function take(column, kept) {
     return { validity: bits, values: { tag, val: val.constructor.from(kept, (row) => val[row]) } };
   }
   const cells = kept.map((row) => val.data.subarray(val.offsets[row], val.offsets[row + 1]));
-  return { validity: bits, values: writeBytes(cells).values };
+  return pack(cells, bits);
 }

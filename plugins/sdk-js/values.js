@@ -101,6 +101,11 @@ export function wholeOf(text) {
   return isInt64(number) ? number : undefined;
 }
 
+/** Whether it is a Uint8Array; those that come from the host have a constructor of their own. */
+export function isBytes(value) {
+  return ArrayBuffer.isView(value) && value.BYTES_PER_ELEMENT === 1;
+}
+
 export function isInt64(number) {
   return number >= I64_MIN && number <= I64_MAX;
 }
@@ -230,11 +235,8 @@ export class Decoder {
     try {
       const cell = this.cell(0);
       return this.at === end ? cell : undefined;
-    } catch (error) {
-      if (error === MALFORMED || error instanceof RangeError || error instanceof TypeError) {
-        return undefined;
-      }
-      throw error;
+    } catch {
+      return undefined;
     }
   }
 
@@ -352,7 +354,7 @@ function narrowed(number) {
 }
 
 function magnitude(bytes) {
-  if (!(bytes instanceof Uint8Array)) throw MALFORMED;
+  if (!isBytes(bytes)) throw MALFORMED;
   return bytes.reduce((number, byte) => (number << 8n) | BigInt(byte), 0n);
 }
 
@@ -400,7 +402,7 @@ function write(out, cell) {
     head(out, 3, bytes.length);
     return append(out, bytes);
   }
-  if (cell instanceof Uint8Array) {
+  if (isBytes(cell)) {
     head(out, 2, cell.length);
     return append(out, cell);
   }

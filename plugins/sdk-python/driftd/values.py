@@ -12,9 +12,9 @@ import struct
 from decimal import Decimal
 
 # What cannot be exact is refused rather than rounded.
-decimal.setcontext(decimal.Context(prec=200, traps=[
-    decimal.Inexact, decimal.InvalidOperation, decimal.Overflow, decimal.DivisionByZero,
-]))
+decimal.DefaultContext.prec = 200
+decimal.DefaultContext.traps[decimal.Inexact] = True
+decimal.setcontext(decimal.DefaultContext)
 
 I64_MIN, I64_MAX = -(2 ** 63), 2 ** 63 - 1
 I128_MIN, I128_MAX = -(2 ** 127), 2 ** 127 - 1
@@ -181,7 +181,7 @@ def decode(data, start=0, end=None):
     end = len(data) if end is None else end
     try:
         cell, at = _cell(data, start, end, 0)
-    except (IndexError, ValueError, TypeError, AttributeError, OverflowError, struct.error) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         raise Malformed from error
     if at != end:
         raise Malformed

@@ -1,7 +1,7 @@
 // Users of a shop: rows of a `users` table, and items of a DynamoDB table, as one entity.
 
 import * as host from "driftd:plugin/host@0.1.0";
-import { plugin, reject } from "../sdk-js/driftd.js";
+import { plugin, reject } from "../../sdk-js/driftd.js";
 
 const STATUSES = ["active", "suspended", "closed"];
 
