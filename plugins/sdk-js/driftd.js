@@ -570,9 +570,12 @@ class Rules {
     return {
       /** It must be true of the entity on every side that has it. */
       holds(test) {
-        rule.check = (pair) => {
-          const broken = ["source", "target"].filter((side) => pair[side] !== null && !test(pair[side]));
-          return broken.length === 0 ? null : `violated by the ${broken.join(" and the ")}`;
+        rule.check = ({ source, target }) => {
+          const bySource = source !== null && !test(source);
+          const byTarget = target !== null && !test(target);
+          if (!bySource && !byTarget) return null;
+          const both = bySource && byTarget;
+          return `violated by the ${both ? "source and the target" : bySource ? "source" : "target"}`;
         };
       },
       /** It is broken where the function gives a message, which may hold values. */
