@@ -20,7 +20,7 @@ sources() {
 
 files() {
     find "$@" ../wit -type d \( -name node_modules -o -name .venv -o -name __pycache__ \) -prune \
-        -o -type f ! -name '*.wasm' -print | LC_ALL=C sort
+        -o -type f ! -name '*.wasm' ! -name '*.md' -print | LC_ALL=C sort
 }
 
 build() {
