@@ -15,6 +15,7 @@ sources() {
     case $1 in
         *-js) files users-js sdk-js ../tests/setup/node.sh ;;
         *-python) files users-python sdk-python ../tests/setup/python.sh ;;
+        *) echo "guests.sh: there is no plugin $1: users-js, users-python" >&2 && exit 1 ;;
     esac
 }
 
