@@ -245,7 +245,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             fuel_per_call: 50_000_000,
-            fuel_per_row: 200_000,
+            fuel_per_row: 2_000_000,
             deadline: Duration::from_secs(2),
             memory: 64 << 20,
             output: 64 << 20,

@@ -88,8 +88,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let (path, name) = (entry.path(), entry.file_name());
-        // In a work tree of its own `.git` is a file.
-        if name == "target" || name == ".git" {
+        // In a work tree of its own `.git` is a file. The last two hold what tools installed.
+        if ["target", ".git", "node_modules", ".venv"].iter().any(|other| name == *other) {
             continue;
         }
         if entry.file_type().unwrap().is_dir() {

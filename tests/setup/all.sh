@@ -5,5 +5,7 @@ cd "$(dirname "$0")"
 ./system.sh
 ./rust.sh
 ./mariadb.sh
+./python.sh
+./node.sh >/dev/null
 # Optional: says so where it cannot be had.
 ./mysql.sh >/dev/null

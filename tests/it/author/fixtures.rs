@@ -72,7 +72,7 @@ async fn a_plugin_that_breaks_a_law_or_fails_writes_no_golden_file() {
             vec!["law: the same batch twice", "law: cutting groups", "field `name`", "\"2\""],
         ),
         ("panic", vec!["map-batch", "panics on purpose", "source.jsonl, its 3 cases", "to do: "]),
-        ("spin", vec!["map-batch", "used up its fuel of 50600000", "limits.fuel_per_row"]),
+        ("spin", vec!["map-batch", "used up its fuel of 56000000", "limits] fuel_per_row"]),
         ("bad-utf8", vec!["malformed", "UTF-8"]),
     ] {
         scenario.write("hostile/fixtures/schema.json", &SCHEMA.replace("MODE", mode));

@@ -13,7 +13,7 @@ pub(super) fn hostile(name: &str, mode: &str) -> String {
 [plugins.{name}]
 path = "{plugin}"
 config = {{ mode = "{mode}" }}
-limits = {{ deadline = "500ms" }}
+limits = {{ fuel_per_row = 200_000, deadline = "500ms" }}
 [pairings.{name}]
 leader = "source"
 plugin = "{name}"

@@ -1,7 +1,8 @@
-//! The `users` plugin on its fixtures: the committed file, and the one that `plugins/build.sh
-//! plugins/target/fresh` made, where it did.
+//! The `users` plugin on its fixtures: the committed file, the one that `plugins/build.sh
+//! plugins/target/fresh` made, where it did, and those in other languages, which are built here.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value as Json, json};
 
@@ -11,7 +12,7 @@ use crate::model::{
     RelationSchema, Side, Standing, Value,
 };
 use crate::plugin::template::{KeyTemplate, Template};
-use crate::plugin::{Limits, Pairs, Place, Session, calendar};
+use crate::plugin::{Limits, PairViolation, Pairs, Place, Session, calendar};
 
 const COLUMNS: [&str; 10] = [
     "id",
@@ -226,6 +227,107 @@ fn rows_of_either_side_become_the_entities_of_the_fixtures() {
     }
 }
 
+/// Builds the plugin in another language; quick when nothing changed.
+fn built(language: &str) -> PathBuf {
+    let script = plugins().join("guests.sh");
+    let done = Command::new(script).arg(format!("users-{language}")).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "guests.sh users-{language}: {said}");
+    plugins().join(format!("target/guests/users-{language}.wasm"))
+}
+
+fn bound(loaded: &Loaded, source: &RelationSchema) -> Result<Attached, AttachError> {
+    let (place, target) = (|schema| Place { schema, key: None }, target());
+    loaded.bind(&Binding { pairing: "users", source: place(source), target: place(&target) })
+}
+
+/// What rows give, as lines of a golden file.
+fn golden_rows(
+    mapper: &dyn Mapper,
+    side: Side,
+    schema: &RelationSchema,
+    cases: &[Json],
+) -> Vec<Json> {
+    let plan = match side {
+        Side::Source => &mapper.plan().source,
+        Side::Target => &mapper.plan().target,
+    };
+    let batch = rows(schema, &plan.relations[0].columns, cases);
+    let mapped = mapper.begin(Moment(0)).unwrap().map(side, &batch).unwrap();
+    let entity_type = &mapper.plan().entities[0];
+    let line = |(row, case): (usize, &Json)| {
+        let entity = |at: usize| {
+            let standing = match mapped.standing[at] {
+                Standing::Present => "present",
+                Standing::Absent => "absent",
+                Standing::Excluded => "excluded",
+            };
+            let fields = entity(&entity_type.fields, &mapped.entities, at);
+            json!({"entity": entity_type.name, "standing": standing, "fields": fields})
+        };
+        let here = (0..mapped.from_row.len()).filter(|at| mapped.from_row[*at] == row);
+        let entities: Vec<_> = here.map(entity).collect();
+        let notes = mapped.rejected.iter().filter(|(rejected, _)| *rejected == row);
+        let notes = notes.map(|(_, why)| json!({"kind": "reject", "message": why}));
+        let notes: Vec<_> = notes.collect();
+        let mut line = json!({"case": case["case"], "entities": entities});
+        if !notes.is_empty() {
+            line["notes"] = json!(notes);
+        }
+        line
+    };
+    cases.iter().enumerate().map(line).collect()
+}
+
+/// Compares every case, among the others and alone, with its golden line.
+fn check_golden(mapper: &dyn Mapper, schema: &RelationSchema, name: &str) {
+    let side = if name.ends_with("source") { Side::Source } else { Side::Target };
+    let cases = fixtures(&format!("{name}.jsonl"));
+    let golden = fixtures(&format!("{name}.golden.jsonl"));
+    assert_eq!(golden_rows(mapper, side, schema, &cases), golden);
+    for (case, line) in cases.iter().zip(golden) {
+        let alone = golden_rows(mapper, side, schema, std::slice::from_ref(case));
+        assert_eq!(alone, [line]);
+    }
+}
+
+/// Other than Rust: the same entities, rejections, violations and refusals, within default limits.
+fn check_language(language: &str) {
+    let (counted, text) = (source(true), source(false));
+    let loaded = Host::new().load(&settings(built(language))).unwrap();
+    let mapper = bound(&loaded, &counted).unwrap().mapper;
+    check_golden(&*mapper, &counted, "source");
+    check_golden(&*mapper, &target(), "target");
+    check_golden(&*bound(&loaded, &text).unwrap().mapper, &text, "text/source");
+    check_pairs(&*mapper);
+
+    let mut session = mapper.begin(Moment(0)).unwrap();
+    let ordinary = &fixtures("target.jsonl")[..4];
+    let many: Vec<Json> = ordinary.iter().cycle().take(1024).cloned().collect();
+    let batch = rows(&target(), &mapper.plan().target.relations[0].columns, &many);
+    assert_eq!(session.map(Side::Target, &batch).unwrap().entities.rows, 1024);
+
+    let mut wrong = counted;
+    wrong.columns[0].logical = Logical::Text;
+    wrong.columns[5].logical = Logical::Float;
+    assert_eq!(
+        bound(&loaded, &wrong).unwrap_err().to_string(),
+        "plugin `users`, plan: : column `id` of the source is of type text; this plugin can read \
+         integer\n  : column `balance` of the source is of type float; this plugin can read \
+         decimal, text"
+    );
+}
+
+#[test]
+fn the_plugin_in_javascript_is_the_same() {
+    check_language("js");
+}
+
+#[test]
+fn the_plugin_in_python_is_the_same() {
+    check_language("python");
+}
+
 #[test]
 fn the_same_user_is_the_same_entity_on_both_sides() {
     let source = source(true);
@@ -249,41 +351,43 @@ fn the_same_user_is_the_same_entity_on_both_sides() {
 
 #[test]
 fn invariants_hold_or_not_as_in_the_fixtures() {
-    let cases = fixtures("pairs.jsonl");
     for file in files() {
-        let mapper = attach(file, &source(true));
-        let fields = &mapper.plan().entities[0].fields;
-        let side = |side: &str| {
-            let column = |field: &FieldDef| {
-                let cell = |case: &Json| case[side][field.name.as_str()].clone();
-                let cells: Vec<_> = cases.iter().map(cell).collect();
-                let logical = field.logical;
-                self::column(logical, cells.iter())
-            };
-            Batch { rows: cases.len(), columns: fields.iter().map(column).collect() }
+        check_pairs(&*attach(file, &source(true)));
+    }
+}
+
+fn check_pairs(mapper: &dyn Mapper) {
+    let cases = fixtures("pairs.jsonl");
+    let fields = &mapper.plan().entities[0].fields;
+    let side = |side: &str| {
+        let column = |field: &FieldDef| {
+            let cell = |case: &Json| case[side][field.name.as_str()].clone();
+            let cells: Vec<_> = cases.iter().map(cell).collect();
+            let logical = field.logical;
+            self::column(logical, cells.iter())
         };
-        let present =
-            |side: &str| cases.iter().map(|case| !case[side].is_null()).collect::<Vec<_>>();
-        let mut session = mapper.begin(Moment(0)).unwrap();
-        let violations = session
-            .check_pairs(&Pairs {
-                source: &side("source"),
-                source_present: &present("source"),
-                target: &side("target"),
-                target_present: &present("target"),
+        Batch { rows: cases.len(), columns: fields.iter().map(column).collect() }
+    };
+    let present = |side: &str| cases.iter().map(|case| !case[side].is_null()).collect::<Vec<_>>();
+    let mut session = mapper.begin(Moment(0)).unwrap();
+    let violations = session
+        .check_pairs(&Pairs {
+            source: &side("source"),
+            source_present: &present("source"),
+            target: &side("target"),
+            target_present: &present("target"),
+        })
+        .unwrap();
+    for (pair, case) in fixtures("pairs.golden.jsonl").iter().enumerate() {
+        let told: Vec<_> = violations
+            .iter()
+            .filter(|violation| violation.pair == pair)
+            .map(|PairViolation { violation, .. }| {
+                let rule = &mapper.invariants()[violation.invariant];
+                json!({"invariant": rule.id, "message": violation.message})
             })
-            .unwrap();
-        for (pair, case) in cases.iter().enumerate() {
-            let told: Vec<_> = violations
-                .iter()
-                .filter(|violation| violation.pair == pair)
-                .map(|one| {
-                    let rule = &mapper.invariants()[one.violation.invariant];
-                    format!("{}: {}", rule.id, one.violation.message)
-                })
-                .collect();
-            assert_eq!(case["violations"], json!(told), "{}", case["case"]);
-        }
+            .collect();
+        assert_eq!(case["violations"], json!(told), "{}", case["case"]);
     }
 }
 

@@ -1,0 +1,681 @@
+// Plugins for driftd in JavaScript: what is the same record in two stores that are built differently.
+//
+// A mapping is a table of fields; for each, where it comes from in the source and where in the target.
+// README.md beside this file shows one. Rows are mapped column by column, because every step costs:
+// a column that is a field as it stands is handed on without being read.
+
+import * as columns from "./columns.js";
+import { Decimal, Moment, Reject, decode, encode, isInt64, reject, wholeOf } from "./values.js";
+
+export { Decimal, Moment, reject };
+
+/**
+ * The exports of a plugin. `host` is the contract's interface of that name; `about` has `name`,
+ * `version`, `summary`, and the functions `plan(plan, config)`, `rules(rules, config)` and
+ * `configure(config)`, of which only the first is needed.
+ */
+export function plugin(host, about) {
+  let config = {};
+  let planned;
+  const guarded = (call) => (...args) => {
+    try {
+      return call(...args);
+    } catch (error) {
+      // What is no Error is the contract's own answer. An Error is a bug: it costs this call.
+      if (error instanceof Error) host.log("error", `${error}\n${error.stack ?? ""}`);
+      if (error instanceof Reject) throw { code: "reject", message: error.message };
+      throw error;
+    }
+  };
+  const declared = () => {
+    const rules = new Rules(planned?.entities ?? []);
+    about.rules?.(rules, config);
+    return rules;
+  };
+  let rules;
+  return {
+    lifecycle: {
+      describe: guarded(() => ({
+        name: about.name,
+        version: about.version ?? "0.0.0",
+        summary: about.summary ?? "",
+        configSchema: JSON.stringify(about.configSchema ?? { type: "object" }),
+      })),
+      init: guarded((json) => {
+        config = JSON.parse(json);
+        const issues = about.configure?.(config) ?? [];
+        if (issues.length > 0) throw issues.map((issue) => ({ path: "", ...issue }));
+      }),
+    },
+    mapping: {
+      plan: guarded((pairing, source, target) => {
+        const plan = new Plan(pairing, source, target);
+        about.plan(plan, config);
+        if (plan.issues.length > 0) throw plan.issues;
+        planned = plan;
+        rules = undefined;
+        return plan.made();
+      }),
+      mapBatch: guarded((context, inputs) => mapBatch(planned, context, inputs)),
+    },
+    invariants: {
+      declare: guarded(() => {
+        rules = declared();
+        if (rules.issues.length > 0) throw rules.issues;
+        return rules.rules.map(({ id, summary, severity }) => ({ id, summary, severity }));
+      }),
+      checkPairs: guarded((context, pairs) => checkPairs((rules ??= declared()), context, pairs)),
+      Accumulator: class {
+        constructor(invariant) {
+          rules ??= declared();
+          this.invariant = invariant;
+          this.rule = rules.rules[invariant];
+          this.tally = new Tally();
+        }
+
+        push(context, pairs) {
+          guarded(() => {
+            if (this.rule.over === undefined || pairs.entity !== this.rule.entity) return;
+            for (const pair of pairsOf(rules, context, pairs)) this.rule.over.push(this.tally, pair);
+          })();
+        }
+
+        snapshot() {
+          return encode(this.tally.sums);
+        }
+
+        merge(state) {
+          for (const [name, sum] of decode(state)) this.tally.add(name, sum);
+        }
+
+        finish() {
+          const messages = this.rule.over?.finish(this.tally) ?? [];
+          return messages.map((message) => ({ invariant: this.invariant, pair: undefined, message }));
+        }
+      },
+    },
+  };
+}
+
+function issue(message, help) {
+  return { path: "", message, help };
+}
+
+// --- what a mapping is made of -------------------------------------------------------------------
+
+/** A mapping in the making. */
+class Plan {
+  constructor(pairing, source, target) {
+    this.pairing = pairing;
+    this.issues = [];
+    this.entities = [];
+    const relation = (side) => (schema, position) => new Relation(this, side, position, schema);
+    this.relations = { source: source.map(relation("source")), target: target.map(relation("target")) };
+    for (const side of ["source", "target"]) {
+      if (this.relations[side].length === 0) this.refuse(`the ${side} has no relation`);
+    }
+  }
+
+  /** The source's relation; the first, where there are several. */
+  get source() {
+    return this.relations.source[0];
+  }
+
+  /** The target's relation; the first, where there are several. */
+  get target() {
+    return this.relations.target[0];
+  }
+
+  /** An entity type, of which each row of `source` and each row of `target` is one, unless said otherwise. */
+  entity(name, source, target) {
+    const entity = new Entity(name, source, target);
+    this.entities.push(entity);
+    return entity;
+  }
+
+  /** Refuses to map these relations, and says why. */
+  refuse(why, help) {
+    this.issues.push(issue(why, help));
+  }
+
+  made() {
+    const side = (relations) => ({
+      relations: relations
+        .filter(({ columns }) => columns.length > 0)
+        .map(({ position, columns, ignored }) => ({
+          relation: position,
+          columns,
+          ignored,
+          groupBy: new Uint32Array(0),
+        })),
+      mapped: true,
+    });
+    return {
+      entities: this.entities.map(({ name, fields }) => ({
+        name,
+        fields: fields.map(({ name, logical, role, rules }) => ({ name, logical, role, rules })),
+      })),
+      source: side(this.relations.source),
+      target: side(this.relations.target),
+    };
+  }
+}
+
+/**
+ * A relation of one side. A method for each logical type names a column and how it is read; a name that
+ * begins with a slash is a JSON pointer into an item.
+ */
+class Relation {
+  constructor(plan, side, position, schema) {
+    Object.assign(this, { plan, side, position, schema, columns: [], ignored: [] });
+  }
+
+  column(name, type) {
+    const kind = columns.kindOf(type);
+    const known = this.schema.columns.find((column) => column.name === name);
+    // A column that is missing altogether is told by the host, with the nearest names.
+    const logical = columns.base(known?.logical ?? "value");
+    const isExact = logical === "integer" && type === "decimal";
+    if (!kind.accepts.includes(logical) && logical !== "value" && !isExact) {
+      this.plan.issues.push(issue(
+        `column \`${name}\` of the ${this.side} is of type ${logical}; this plugin can read ${kind.accepts.join(", ")}`,
+      ));
+    }
+    let index = this.columns.indexOf(name);
+    if (index < 0) index = this.columns.push(name) - 1;
+    return new Column(kind, logical, index, name);
+  }
+
+  /** Attributes that are known and left out on purpose; driftd reports any other. */
+  ignore(...names) {
+    this.ignored.push(...names);
+  }
+
+  /** A cell of type `type` that a function makes of a row. */
+  read(type, make) {
+    return new Reader(columns.kindOf(type), (rows) => {
+      const cells = new Array(rows.count).fill(null);
+      for (const row of rows.all) {
+        if (rows.live === null || rows.live[row.index]) cells[row.index] = attempt(make, row);
+      }
+      return cells;
+    });
+  }
+}
+
+/** An entity type in the making. */
+class Entity {
+  constructor(name, source, target) {
+    this.name = name;
+    this.fields = [];
+    this.sides = { source: new EntitySide(source), target: new EntitySide(target) };
+  }
+
+  /** How an entity comes from the source. */
+  get source() {
+    return this.sides.source;
+  }
+
+  /** How an entity comes from the target. */
+  get target() {
+    return this.sides.target;
+  }
+
+  field(role, name, source, target) {
+    if (source.kind.logical !== target.kind.logical) {
+      throw new TypeError(
+        `field \`${name}\` is ${source.kind.logical} in the source and ${target.kind.logical} in the target`,
+      );
+    }
+    const field = { name, logical: source.kind.logical, role, rules: [], readers: { source, target } };
+    this.fields.push(field);
+    return {
+      /** A declared equivalence, such as `absent=null`. */
+      rule(rule) {
+        field.rules.push(rule);
+        return this;
+      },
+    };
+  }
+}
+
+for (const role of ["key", "compared", "version", "label", "carried"]) {
+  Entity.prototype[role] = function (name, source, target) {
+    return this.field(role, name, source, target);
+  };
+}
+
+class EntitySide {
+  constructor(relation) {
+    Object.assign(this, { relation, condition: null, otherwise: "present", decide: null });
+  }
+
+  /** Rows for which the condition does not hold are out of scope, known by their key. */
+  presentIf(condition) {
+    Object.assign(this, { condition, otherwise: "excluded" });
+  }
+
+  /** Rows for which the condition does not hold are no such entity: their fields are not read. */
+  onlyIf(condition) {
+    Object.assign(this, { condition, otherwise: "other" });
+  }
+
+  /** What becomes of a row: "present", "absent", "excluded", or "other" where it is no such entity. */
+  standing(decide) {
+    this.decide = decide;
+  }
+}
+
+/**
+ * What a cell is made of. Reads all rows at once: a call for each cell costs more than what it does.
+ * A cell that cannot be read is a Reject among the others. A null stays null, unless a function over
+ * the whole row says otherwise.
+ */
+class Reader {
+  constructor(kind, make, label = "a cell") {
+    this.kind = kind;
+    this.make = make;
+    this.label = label;
+  }
+
+  /** What a function makes of a value, as type `type`; it may call `reject`. */
+  map(type, make) {
+    return new Reader(columns.kindOf(type), (rows) => {
+      const { count, live } = rows;
+      const from = rows.cells(this);
+      // Undefined is no cell in any type; null would be a value in one.
+      const cells = new Array(count).fill(undefined);
+      for (let row = 0; row < count; row += 1) {
+        const cell = from[row];
+        if (cell === null || cell === undefined || (live !== null && !live[row])) continue;
+        cells[row] = cell instanceof Reject ? cell : attempt(make, cell);
+      }
+      return cells;
+    }, this.label);
+  }
+
+  /** What a function makes of a value, as text. */
+  text(make) {
+    return this.map("text", make);
+  }
+
+  /** What follows a prefix, without which the row is refused. */
+  after(prefix) {
+    const refused = new Reject(`${this.label} does not begin with ${prefix}`);
+    return this.map("text", (text) => (text.startsWith(prefix) ? text.slice(prefix.length) : refused));
+  }
+
+  /** Whether a text begins with a prefix; false where there is none. */
+  startsWith(prefix) {
+    return new Reader(columns.kindOf("boolean"), (rows) =>
+      rows.cells(this).map((cell) => (cell instanceof Reject ? cell : (cell?.startsWith(prefix) ?? false))));
+  }
+
+  /** The whole number that a text is. */
+  parseInteger() {
+    const refused = new Reject(`${this.label} is no integer`);
+    return this.map("integer", (text) => wholeOf(text) ?? refused);
+  }
+
+  /** The exact number that a text is. */
+  parseDecimal() {
+    const refused = new Reject(`${this.label} is no decimal`);
+    return this.map("decimal", (text) => Decimal.parse(text) ?? refused);
+  }
+
+  /** The exact number that a whole one stands for: cents are `scaled(-2)`. */
+  scaled(exponent) {
+    return this.map("decimal", (whole) => new Decimal(whole, exponent));
+  }
+
+  /** The instant that a number of seconds since 1970 is. */
+  seconds() {
+    return this.instant(1_000_000n);
+  }
+
+  /** The instant that a number of milliseconds since 1970 is. */
+  millis() {
+    return this.instant(1_000n);
+  }
+
+  /** The instant that a number of microseconds since 1970 is. */
+  micros() {
+    return this.instant(1n);
+  }
+
+  instant(unit) {
+    const refused = new Reject(`${this.label} is out of range`);
+    return this.map("timestamp", (count) => (isInt64(count * unit) ? count * unit : refused));
+  }
+
+  /** Says in other words why a row cannot be mapped. */
+  orReject(why) {
+    const refused = new Reject(why);
+    return new Reader(this.kind, (rows) =>
+      rows.cells(this).map((cell) => (cell instanceof Reject ? refused : cell)), this.label);
+  }
+}
+
+/** What a function makes, or why it refuses to. */
+function attempt(make, cell) {
+  try {
+    return make(cell);
+  } catch (error) {
+    if (error instanceof Reject) return error;
+    throw error;
+  }
+}
+
+/** A column as it comes. */
+class Column extends Reader {
+  constructor(kind, logical, index, name) {
+    const label = name.startsWith("/") ? name.slice(1).replaceAll("/", ".") : name;
+    const wrong = new Reject(`${label} is no ${kind.isNo}`);
+    super(kind, (rows) => columns.read(kind, logical, rows.columns[index], rows.count, wrong), label);
+    this.logical = logical;
+    this.index = index;
+  }
+}
+
+for (const type of [
+  "boolean", "integer", "decimal", "float", "text", "binary",
+  "timestamp", "datetime", "date", "time", "json", "value",
+]) {
+  Relation.prototype[type] = function (name) {
+    return this.column(name, type);
+  };
+}
+
+// --- rows to entities ----------------------------------------------------------------------------
+
+/** The rows of one input, and what was read of them. */
+class Rows {
+  constructor(context, batch, origin = "") {
+    this.context = context;
+    this.count = batch.rows;
+    this.columns = batch.columns;
+    this.origin = origin;
+    this.known = new Map();
+    /** Whether the fields of a row are read; null: those of all are. */
+    this.live = null;
+    this.lazy = null;
+  }
+
+  cells(reader) {
+    let cells = this.known.get(reader);
+    if (cells === undefined) {
+      cells = reader.make(this);
+      this.known.set(reader, cells);
+    }
+    return cells;
+  }
+
+  get all() {
+    this.lazy ??= Array.from({ length: this.count }, (_, index) => new Row(this, index));
+    return this.lazy;
+  }
+
+  /** The same rows, of which only some are read. */
+  only(live) {
+    if (!live.includes(false)) return this;
+    const rows = new Rows(this.context, { rows: this.count, columns: this.columns }, this.origin);
+    rows.live = live;
+    return rows;
+  }
+}
+
+/** A row: `get` reads what a column or any other reader makes of it. */
+class Row {
+  constructor(rows, index) {
+    this.rows = rows;
+    this.index = index;
+  }
+
+  /** The value; null where there is none. */
+  get(reader) {
+    const cell = this.rows.cells(reader)[this.index];
+    if (cell instanceof Reject) throw cell;
+    return cell ?? null;
+  }
+
+  /** The value; the row is refused where there is none. */
+  need(reader) {
+    return this.get(reader) ?? reject(`${reader.label} is null`);
+  }
+
+  /** When this check began. It may decide a standing, never a compared field. */
+  get asOf() {
+    return this.rows.context.asOf;
+  }
+
+  get side() {
+    return this.rows.context.side;
+  }
+
+  /** The shard or store that the row comes from. */
+  get origin() {
+    return this.rows.origin;
+  }
+}
+
+function mapBatch(plan, context, inputs) {
+  const { side } = context;
+  const outputs = [];
+  const notes = [];
+  inputs.forEach((input, at) => {
+    const relation = plan.relations[side][input.relation];
+    const rows = new Rows(context, input.rows, input.origin);
+    const rejected = new Map();
+    const entities = plan.entities.filter(({ sides }) => sides[side].relation === relation);
+    const standings = entities.map(({ sides }) => standingsOf(sides[side], rows, rejected));
+    claim(standings, rows, rejected);
+    const made = entities.map(({ fields }, which) => {
+      const live = standings[which].map((standing) => standing !== "other" && standing !== null);
+      const alive = rows.only(live);
+      return fields.map(({ readers }) => fill(readers[side], alive, rejected));
+    });
+    entities.forEach((entity, which) => {
+      outputs.push(output(plan.entities.indexOf(entity), made[which], standings[which], input, rejected));
+    });
+    const rejects = Array.from(rejected).sort(([one], [two]) => one - two);
+    for (const [row, message] of rejects) notes.push({ input: at, row, kind: "reject", message });
+  });
+  return { outputs, notes };
+}
+
+/** Takes what cannot be read out of cells; the first reason of a row is the one that is told. */
+function sift(cells, rejected) {
+  for (let row = 0; row < cells.length; row += 1) {
+    if (cells[row] instanceof Reject) {
+      if (!rejected.has(row)) rejected.set(row, cells[row].message);
+      cells[row] = undefined;
+    }
+  }
+  return cells;
+}
+
+/** What becomes of each row; null: it is left out. */
+function standingsOf({ condition, otherwise, decide }, rows, rejected) {
+  if (decide !== null) return sift(rows.all.map((row) => attempt(decide, row)), rejected);
+  if (condition === null) return new Array(rows.count).fill("present");
+  const holds = sift(rows.cells(condition).slice(), rejected);
+  return holds.map((holds) => (holds === true ? "present" : otherwise));
+}
+
+/** A row that is no entity of any type is excluded in the first; elsewhere it is left out. */
+function claim(standings, { count }, rejected) {
+  if (standings.length < 2) return;
+  for (let row = 0; row < count; row += 1) {
+    const claimed = rejected.has(row) || standings.some((standing) => standing[row] !== "other");
+    standings.forEach((standing, which) => {
+      if (standing[row] === "other" && (claimed || which > 0)) standing[row] = null;
+    });
+  }
+}
+
+function fill(reader, rows, rejected) {
+  if (reader instanceof Column && rows.live === null) {
+    const column = rows.columns[reader.index];
+    if (columns.passes(reader.kind, reader.logical, column)) return column;
+  }
+  let cells = rows.cells(reader);
+  const { live } = rows;
+  if (live !== null) cells = cells.map((cell, row) => (live[row] ? cell : undefined));
+  return reader.kind.write(sift(cells.slice(), rejected));
+}
+
+function output(entity, made, standings, { rows, group }, rejected) {
+  const whole = rejected.size === 0 && !standings.includes(null);
+  const standing = (one) => (one === "other" ? "excluded" : one);
+  if (whole) {
+    return {
+      entity,
+      items: { rows: rows.rows, columns: made },
+      fromGroup: group,
+      standing: standings.map(standing),
+    };
+  }
+  const kept = [];
+  for (let row = 0; row < rows.rows; row += 1) {
+    if (standings[row] !== null && !rejected.has(row)) kept.push(row);
+  }
+  return {
+    entity,
+    items: { rows: kept.length, columns: made.map((column) => columns.take(column, kept)) },
+    fromGroup: Uint32Array.from(kept, (row) => group[row]),
+    standing: kept.map((row) => standing(standings[row])),
+  };
+}
+
+// --- rules ---------------------------------------------------------------------------------------
+
+/** The rules of a plugin in the making. */
+class Rules {
+  constructor(entities) {
+    this.entities = entities;
+    this.issues = [];
+    this.rules = [];
+  }
+
+  /** The entity type of a name, whose fields are read like columns: `user.text("status")`. */
+  entity(name) {
+    const index = this.entities.findIndex((entity) => entity.name === name);
+    if (index < 0) this.issues.push(issue(`there is no entity type \`${name}\``));
+    return new Fields(this, index, this.entities[index]);
+  }
+
+  rule(severity, { index }, id, summary) {
+    const rule = { id, summary, severity, entity: index };
+    this.rules.push(rule);
+    return {
+      /** It must be true of the entity on every side that has it. */
+      holds(test) {
+        rule.check = ({ source, target }) => {
+          const bySource = source !== null && !test(source);
+          const byTarget = target !== null && !test(target);
+          if (!bySource && !byTarget) return null;
+          const both = bySource && byTarget;
+          return `violated by the ${both ? "source and the target" : bySource ? "source" : "target"}`;
+        };
+      },
+      /** It is broken where the function gives a message, which may hold values. */
+      broken(tell) {
+        rule.check = tell;
+      },
+      /** It is about all pairs of a partition: `push` adds each to sums, `finish` gives messages. */
+      overAll(push, finish) {
+        rule.over = { push, finish };
+      },
+    };
+  }
+}
+
+for (const severity of ["info", "warning", "error", "critical"]) {
+  Rules.prototype[severity] = function (of, id, summary) {
+    return this.rule(severity, of, id, summary);
+  };
+}
+
+class Fields {
+  constructor(rules, index, entity) {
+    Object.assign(this, { rules, index, entity });
+  }
+
+  field(name, type) {
+    const kind = columns.kindOf(type);
+    const index = this.entity?.fields.findIndex((field) => field.name === name) ?? -1;
+    const logical = index < 0 ? type : this.entity.fields[index].logical;
+    const { issues } = this.rules;
+    if (index < 0 && this.entity !== undefined) {
+      issues.push(issue(`entity type \`${this.entity.name}\` has no field \`${name}\``));
+    } else if (!kind.accepts.includes(logical) && logical !== "value") {
+      issues.push(issue(`field \`${name}\` is of type ${logical}, and is read as ${type}`));
+    }
+    return new Column(kind, logical, index, name);
+  }
+}
+
+for (const type of [
+  "boolean", "integer", "decimal", "float", "text", "binary",
+  "timestamp", "datetime", "date", "time", "json", "value",
+]) {
+  Fields.prototype[type] = function (name) {
+    return this.field(name, type);
+  };
+}
+
+/** Exact sums by name, which merge in any order. */
+class Tally {
+  constructor() {
+    this.sums = new Map();
+  }
+
+  /** Adds a BigInt or a Decimal. */
+  add(name, number) {
+    const sum = this.sums.get(name) ?? 0n;
+    const exact = (one) => (one instanceof Decimal ? one : new Decimal(one));
+    const total = exact(sum).plus(exact(number));
+    this.sums.set(name, total.exponent === 0 && isInt64(total.mantissa) ? total.mantissa : total.normal());
+  }
+
+  get(name) {
+    return this.sums.get(name) ?? 0n;
+  }
+
+  names() {
+    return Array.from(this.sums.keys()).sort();
+  }
+}
+
+function* pairsOf(rules, context, { source, sourcePresent, target, targetPresent }) {
+  const sides = {
+    source: new Rows({ ...context, side: "source" }, source),
+    target: new Rows({ ...context, side: "target" }, target),
+  };
+  for (let row = 0; row < source.rows; row += 1) {
+    yield {
+      source: columns.bit(sourcePresent, row) ? sides.source.all[row] : null,
+      target: columns.bit(targetPresent, row) ? sides.target.all[row] : null,
+    };
+  }
+}
+
+function checkPairs(rules, context, pairs) {
+  const violations = [];
+  let at = 0;
+  for (const pair of pairsOf(rules, context, pairs)) {
+    rules.rules.forEach((rule, invariant) => {
+      if (rule.check === undefined || rule.entity !== pairs.entity) return;
+      let message;
+      try {
+        message = rule.check(pair);
+      } catch (error) {
+        if (!(error instanceof Reject)) throw error;
+        message = `cannot be checked: ${error.message}`;
+      }
+      if (message !== null && message !== undefined) violations.push({ invariant, pair: at, message });
+    });
+    at += 1;
+  }
+  return violations;
+}

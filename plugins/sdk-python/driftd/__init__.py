@@ -1,0 +1,746 @@
+"""Plugins for driftd in Python: what is the same record in two stores that are built differently.
+
+A mapping is a table of fields; for each, where it comes from in the source and where in the target.
+README.md beside this package shows one. Rows are mapped column by column: a column that is a field as it
+stands is handed on without being read.
+"""
+
+import json
+import sys
+import types
+from decimal import Decimal
+
+from componentize_py_types import Err
+from wit_world.exports import invariants as wit_invariants
+from wit_world.exports import lifecycle as wit_lifecycle
+from wit_world.exports import mapping as wit
+from wit_world.imports import host
+from wit_world.imports.types import Batch, Error, Issue, Side
+
+from . import columns, values
+from .columns import ABSENT
+from .values import CellSet, Moment, Reject, reject
+
+__all__ = ["ABSENT", "CellSet", "Decimal", "Moment", "Plugin", "Reject", "reject"]
+
+TYPES = tuple(columns.KINDS)
+SIDES = {Side.SOURCE: "source", Side.TARGET: "target"}
+
+
+class Plugin:
+    """What a plugin is derived from: it gives itself a name, and `plan`, and what else it needs."""
+
+    name = None
+    version = "0.0.0"
+    summary = ""
+    config_schema = {"type": "object"}
+
+    def __init__(self):
+        self.config = {}
+        self.planned = None
+        self._rules = None
+
+    def configure(self, config):
+        """Looks at the plugin's own configuration; returns what is wrong, as (path, message) pairs."""
+        return []
+
+    def plan(self, plan):
+        """Says what is compared."""
+        raise NotImplementedError
+
+    def rules(self, rules):
+        """Declares invariants."""
+
+    def ruled(self):
+        """The rules, for the plan that was made."""
+        if self._rules is None:
+            self._rules = Rules(self.planned.entities if self.planned else [])
+            self.rules(self._rules)
+        return self._rules
+
+    @classmethod
+    def exports(cls):
+        """The classes that a plugin's module must have: Lifecycle, Mapping, Invariants."""
+        plugin = cls()
+
+        class Lifecycle:
+            @_guarded
+            def describe(self):
+                schema = json.dumps(cls.config_schema)
+                return wit_lifecycle.Info(cls.name, cls.version, cls.summary, schema)
+
+            @_guarded
+            def init(self, config_json):
+                plugin.config = json.loads(config_json)
+                issues = [Issue(path, why, None) for path, why in plugin.configure(plugin.config)]
+                if issues:
+                    raise Err(issues)
+
+        class Mapping:
+            @_guarded
+            def plan(self, pairing, source, target):
+                plan = Plan(pairing, source, target)
+                plugin.plan(plan)
+                if plan.issues:
+                    raise Err(plan.issues)
+                plugin.planned, plugin._rules = plan, None
+                return plan.made()
+
+            @_guarded
+            def map_batch(self, ctx, inputs):
+                return _map_batch(plugin.planned, ctx, inputs)
+
+        class Invariants:
+            @_guarded
+            def declare(self, pairing):
+                rules = plugin.ruled()
+                if rules.issues:
+                    raise Err(rules.issues)
+                return [
+                    wit_invariants.InvariantDef(rule.id, rule.summary, rule.severity)
+                    for rule in rules.rules
+                ]
+
+            @_guarded
+            def check_pairs(self, ctx, pairs):
+                return _check_pairs(plugin.ruled(), ctx, pairs)
+
+        class Accumulator:
+            def __init__(self, invariant):
+                self.invariant = invariant
+                self.rule = plugin.ruled().rules[invariant]
+                self.tally = Tally()
+
+            @_guarded
+            def push(self, ctx, pairs):
+                if self.rule.over is None or pairs.entity != self.rule.entity:
+                    return
+                for pair in _pairs_of(ctx, pairs):
+                    self.rule.over[0](self.tally, pair)
+
+            @_guarded
+            def snapshot(self):
+                return values.encode(self.tally.sums)
+
+            @_guarded
+            def merge(self, state):
+                for name, number in values.decode(state).items():
+                    self.tally.add(name, number)
+
+            @_guarded
+            def finish(self):
+                messages = self.rule.over[1](self.tally) if self.rule.over else []
+                return [
+                    wit_invariants.Violation(self.invariant, None, message) for message in messages
+                ]
+
+        # A resource is looked for in a module that has the name of its interface.
+        module = types.ModuleType("invariants")
+        module.Accumulator = Accumulator
+        sys.modules["invariants"] = module
+        return Lifecycle, Mapping, Invariants
+
+
+def _guarded(call):
+    """An exception is a bug: it is told to the host, and costs this call."""
+    def guarded(*args):
+        try:
+            return call(*args)
+        except Err:
+            raise
+        except Reject as why:
+            raise Err(Error("reject", why.message)) from why
+        except Exception as error:
+            # The innermost call; the module `traceback` would look for its source in a file.
+            at = error.__traceback__
+            while at.tb_next is not None:
+                at = at.tb_next
+            code = at.tb_frame.f_code
+            place = f"{code.co_filename}:{at.tb_lineno}, in {code.co_name}"
+            host.log(host.Level.ERROR, f"{type(error).__name__}: {error} ({place})")
+            raise
+
+    return guarded
+
+
+def _issue(message, help=None):
+    return Issue("", message, help)
+
+
+# --- what a mapping is made of --------------------------------------------------------------------
+
+
+class Plan:
+    """A mapping in the making."""
+
+    def __init__(self, pairing, source, target):
+        self.pairing, self.issues, self.entities = pairing, [], []
+        self.relations = {
+            side: [Relation(self, side, at, schema) for at, schema in enumerate(schemas)]
+            for side, schemas in (("source", source), ("target", target))
+        }
+
+    @property
+    def source(self):
+        """The source's relation; the first, where there are several."""
+        return self._first("source")
+
+    @property
+    def target(self):
+        """The target's relation; the first, where there are several."""
+        return self._first("target")
+
+    def _first(self, side):
+        if not self.relations[side]:
+            raise Err([_issue(f"the {side} has no relation")])
+        return self.relations[side][0]
+
+    def entity(self, name, source, target):
+        """An entity type, of which each row of `source` and of `target` is one, unless said otherwise."""
+        entity = Entity(name, source, target)
+        self.entities.append(entity)
+        return entity
+
+    def refuse(self, why, help=None):
+        """Refuses to map these relations, and says why."""
+        self.issues.append(_issue(why, help))
+
+    def made(self):
+        def side(name):
+            relations = [
+                wit.RelationPlan(relation.position, relation.columns, relation.ignored, [])
+                for relation in self.relations[name] if relation.columns
+            ]
+            return wit.SidePlan(relations, True)
+
+        entities = [
+            wit.EntityDef(entity.name, [
+                wit.FieldDef(field.name, field.kind.logical, field.role, field.rules)
+                for field in entity.fields
+            ])
+            for entity in self.entities
+        ]
+        return wit.MappingPlan(entities, side("source"), side("target"))
+
+
+class Relation:
+    """A relation of one side. A method for each logical type names a column and how it is read; a name
+    that begins with a slash is a JSON pointer into an item."""
+
+    def __init__(self, plan, side, position, schema):
+        self.plan, self.side, self.position, self.schema = plan, side, position, schema
+        self.columns, self.ignored = [], []
+
+    def column(self, name, type):
+        """A column, read as a logical type."""
+        kind = columns.kind_of(type)
+        known = [column.logical for column in self.schema.columns if column.name == name]
+        # A column that is missing altogether is told by the host, with the nearest names.
+        logical = columns.base(known[0]) if known else "value"
+        is_exact = (logical, type) == ("integer", "decimal")
+        if logical not in kind.accepts and logical != "value" and not is_exact:
+            self.plan.refuse(
+                f"column `{name}` of the {self.side} is of type {logical}; "
+                f"this plugin can read {', '.join(kind.accepts)}"
+            )
+        if name not in self.columns:
+            self.columns.append(name)
+        return Column(kind, logical, self.columns.index(name), name)
+
+    def ignore(self, *names):
+        """Attributes that are known and left out on purpose; driftd reports any other."""
+        self.ignored.extend(names)
+
+    def read(self, type, make):
+        """A cell of a logical type that a function makes of a row."""
+        def read(rows):
+            return [
+                _attempt(make, row) if rows.is_live(row.index) else None for row in rows.all()
+            ]
+
+        return Reader(columns.kind_of(type), read)
+
+
+class Field:
+    """A field in the making."""
+
+    def __init__(self, name, role, source, target):
+        if source.kind is not target.kind:
+            raise TypeError(
+                f"field `{name}` is {source.kind.logical} in the source "
+                f"and {target.kind.logical} in the target"
+            )
+        self.name, self.role, self.kind, self.rules = name, role, source.kind, []
+        self.readers = {"source": source, "target": target}
+
+    def rule(self, rule):
+        """A declared equivalence, such as `absent=null`."""
+        self.rules.append(rule)
+        return self
+
+
+class Entity:
+    """An entity type in the making."""
+
+    def __init__(self, name, source, target):
+        self.name, self.fields = name, []
+        self.source, self.target = EntitySide(source), EntitySide(target)
+        self.sides = {"source": self.source, "target": self.target}
+
+    def field(self, role, name, source, target):
+        """A field, where it comes from in the source and where in the target."""
+        field = Field(name, role, source, target)
+        self.fields.append(field)
+        return field
+
+    def key(self, name, source, target):
+        """Identifies the entity."""
+        return self.field(wit.Role.KEY, name, source, target)
+
+    def compared(self, name, source, target):
+        """Must be the same on both sides."""
+        return self.field(wit.Role.COMPARED, name, source, target)
+
+    def version(self, name, source, target):
+        """Grows with every change. Not compared."""
+        return self.field(wit.Role.VERSION, name, source, target)
+
+    def label(self, name, source, target):
+        """Is counted by. Not compared."""
+        return self.field(wit.Role.LABEL, name, source, target)
+
+    def carried(self, name, source, target):
+        """Serves key templates and rules. Not compared."""
+        return self.field(wit.Role.CARRIED, name, source, target)
+
+
+class EntitySide:
+    """How an entity comes from one side."""
+
+    def __init__(self, relation):
+        self.relation = relation
+        self.condition, self.otherwise, self.decide = None, "present", None
+
+    def present_if(self, condition):
+        """Rows for which it does not hold are out of scope, known by their key."""
+        self.condition, self.otherwise = condition, "excluded"
+
+    def only_if(self, condition):
+        """Rows for which it does not hold are no such entity: their fields are not read."""
+        self.condition, self.otherwise = condition, "other"
+
+    def standing(self, decide):
+        """What becomes of a row: "present", "absent", "excluded", or "other" where it is none."""
+        self.decide = decide
+
+
+class Reader:
+    """What a cell is made of. Reads all rows at once; a cell that cannot be read is a Reject among the
+    others. A null stays null, unless a function over the whole row says otherwise."""
+
+    def __init__(self, kind, make, label="a cell"):
+        self.kind, self.make, self.label_of = kind, make, label
+
+    def map(self, type, make):
+        """What a function makes of a value, as a logical type; it may call `reject`."""
+        kind = columns.kind_of(type)
+
+        def read(rows):
+            return [
+                kind.nothing if cell is None or cell is ABSENT or not rows.is_live(row)
+                else cell if isinstance(cell, Reject) else _attempt(make, cell)
+                for row, cell in enumerate(rows.cells(self))
+            ]
+
+        return Reader(kind, read, self.label_of)
+
+    def text(self, make):
+        """What a function makes of a value, as text."""
+        return self.map("text", make)
+
+    def after(self, prefix):
+        """What follows a prefix, without which the row is refused."""
+        refused = Reject(f"{self.label_of} does not begin with {prefix}")
+        length = len(prefix)
+        return self.map("text", lambda text: text[length:] if text.startswith(prefix) else refused)
+
+    def starts_with(self, prefix):
+        """Whether a text begins with a prefix; false where there is none."""
+        def read(rows):
+            return [
+                cell if isinstance(cell, Reject) else cell is not None and cell.startswith(prefix)
+                for cell in rows.cells(self)
+            ]
+
+        return Reader(columns.kind_of("boolean"), read)
+
+    def _parsed(self, type, parse, refused):
+        def read(cell):
+            found = parse(cell)
+            return refused if found is None else found
+
+        return self.map(type, read)
+
+    def parse_integer(self):
+        """The whole number that a text is."""
+        return self._parsed("integer", values.whole_of, Reject(f"{self.label_of} is no integer"))
+
+    def parse_decimal(self):
+        """The exact number that a text is."""
+        return self._parsed("decimal", values.decimal_of, Reject(f"{self.label_of} is no decimal"))
+
+    def scaled(self, exponent):
+        """The exact number that a whole one stands for: cents are `scaled(-2)`."""
+        return self.map("decimal", lambda whole: values.scaled(whole, exponent))
+
+    def seconds(self):
+        """The instant that a number of seconds since 1970 is."""
+        return self._instant(1_000_000)
+
+    def millis(self):
+        """The instant that a number of milliseconds since 1970 is."""
+        return self._instant(1_000)
+
+    def micros(self):
+        """The instant that a number of microseconds since 1970 is."""
+        return self._instant(1)
+
+    def _instant(self, unit):
+        def instant(count):
+            micros = count * unit
+            return micros if values.I64_MIN <= micros <= values.I64_MAX else None
+
+        return self._parsed("timestamp", instant, Reject(f"{self.label_of} is out of range"))
+
+    def or_reject(self, why):
+        """Says in other words why a row cannot be mapped."""
+        refused = Reject(why)
+
+        def read(rows):
+            return [refused if isinstance(cell, Reject) else cell for cell in rows.cells(self)]
+
+        return Reader(self.kind, read, self.label_of)
+
+
+def _attempt(make, cell):
+    """What a function makes, or why it refuses to."""
+    try:
+        return make(cell)
+    except Reject as why:
+        return why
+
+
+class Column(Reader):
+    """A column as it comes."""
+
+    def __init__(self, kind, logical, index, name):
+        label = name[1:].replace("/", ".") if name.startswith("/") else name
+        wrong = Reject(f"{label} is no {kind.is_no}")
+        super().__init__(kind, lambda rows: kind.read(logical, rows.columns[index], wrong), label)
+        self.logical, self.index = logical, index
+
+
+def _add_types(of):
+    """A method for each logical type, which names a column or field."""
+    for type in TYPES:
+        setattr(of, type, lambda self, name, type=type: self.column(name, type))
+
+
+_add_types(Relation)
+
+# --- rows to entities -----------------------------------------------------------------------------
+
+
+class Rows:
+    """The rows of one input, and what was read of them."""
+
+    def __init__(self, as_of, side, batch, origin="", live=None):
+        self.as_of, self.side, self.batch, self.origin, self.live = as_of, side, batch, origin, live
+        self.count, self.columns = batch.rows, batch.columns
+        self.known, self.rows = {}, None
+
+    def cells(self, reader):
+        """What a reader makes of every row."""
+        cells = self.known.get(reader)
+        if cells is None:
+            cells = self.known[reader] = reader.make(self)
+        return cells
+
+    def is_live(self, row):
+        """Whether the fields of a row are read."""
+        return self.live is None or self.live[row]
+
+    def all(self):
+        """Every row."""
+        if self.rows is None:
+            self.rows = [Row(self, index) for index in range(self.count)]
+        return self.rows
+
+    def only(self, live):
+        """The same rows, of which only some are read."""
+        if all(live):
+            return self
+        return Rows(self.as_of, self.side, self.batch, self.origin, live)
+
+
+class Row:
+    """A row: `get` reads what a column or any other reader makes of it."""
+
+    __slots__ = ("rows", "index")
+
+    def __init__(self, rows, index):
+        self.rows, self.index = rows, index
+
+    def get(self, reader):
+        """The value; None where there is none."""
+        cell = self.rows.cells(reader)[self.index]
+        if isinstance(cell, Reject):
+            raise cell
+        return None if cell is ABSENT else cell
+
+    def need(self, reader):
+        """The value; the row is refused where there is none."""
+        cell = self.get(reader)
+        return reject(f"{reader.label_of} is null") if cell is None else cell
+
+    @property
+    def as_of(self):
+        """When this check began. It may decide a standing, never a compared field."""
+        return self.rows.as_of
+
+    @property
+    def side(self):
+        """The side that it is of: "source" or "target"."""
+        return self.rows.side
+
+    @property
+    def origin(self):
+        """The shard or store that it comes from."""
+        return self.rows.origin
+
+
+def _map_batch(plan, ctx, inputs):
+    side = SIDES[ctx.side]
+    outputs, notes = [], []
+    for at, given in enumerate(inputs):
+        relation = plan.relations[side][given.relation]
+        rows = Rows(ctx.as_of, side, given.rows, given.origin)
+        here = [
+            (index, entity) for index, entity in enumerate(plan.entities)
+            if entity.sides[side].relation is relation
+        ]
+        rejected = {}
+        standings = [_standings(entity.sides[side], rows, rejected) for _, entity in here]
+        _claim(standings, rows.count, rejected)
+        made = []
+        for (_, entity), standing in zip(here, standings):
+            alive = rows.only([one not in ("other", None) for one in standing])
+            made.append([_fill(field.readers[side], alive, rejected) for field in entity.fields])
+        for (index, _), fields, standing in zip(here, made, standings):
+            outputs.append(_output(index, fields, standing, given, rejected))
+        for row, message in sorted(rejected.items()):
+            notes.append(wit.Note(at, row, "reject", message))
+    return wit.Mapped(outputs, notes)
+
+
+def _sift(cells, rejected, nothing=None):
+    """Takes what cannot be read out of cells; the first reason of a row is the one that is told."""
+    sifted = list(cells)
+    for row, cell in enumerate(cells):
+        if isinstance(cell, Reject):
+            rejected.setdefault(row, cell.message)
+            sifted[row] = nothing
+    return sifted
+
+
+def _standings(of, rows, rejected):
+    """What becomes of each row; None: it is left out."""
+    if of.decide is not None:
+        decided = _sift([_attempt(of.decide, row) for row in rows.all()], rejected)
+        return ["other" if one is None else one for one in decided]
+    if of.condition is None:
+        return ["present"] * rows.count
+    holds = _sift(rows.cells(of.condition), rejected)
+    return ["present" if one is True else of.otherwise for one in holds]
+
+
+def _claim(standings, count, rejected):
+    """A row that is no entity of any type is excluded in the first; elsewhere it is left out."""
+    if len(standings) < 2:
+        return
+    for row in range(count):
+        claimed = row in rejected or any(standing[row] != "other" for standing in standings)
+        for which, standing in enumerate(standings):
+            if standing[row] == "other" and (claimed or which > 0):
+                standing[row] = None
+
+
+def _fill(reader, rows, rejected):
+    if isinstance(reader, Column) and rows.live is None:
+        column = rows.columns[reader.index]
+        if reader.kind.passes(reader.logical, column):
+            return column
+    cells = rows.cells(reader)
+    if rows.live is not None:
+        cells = [cell if live else reader.kind.nothing for cell, live in zip(cells, rows.live)]
+    return reader.kind.write(_sift(cells, rejected, reader.kind.nothing))
+
+
+STANDINGS = {
+    "present": wit.Standing.PRESENT, "absent": wit.Standing.ABSENT,
+    "excluded": wit.Standing.EXCLUDED, "other": wit.Standing.EXCLUDED,
+}
+
+
+def _output(entity, made, standings, given, rejected):
+    count, group = given.rows.rows, given.group
+    if not rejected and None not in standings:
+        standing = [STANDINGS[one] for one in standings]
+        return wit.Output(entity, Batch(count, made), list(group), standing)
+    kept = [row for row in range(count) if standings[row] is not None and row not in rejected]
+    items = Batch(len(kept), [columns.take(column, kept) for column in made])
+    standing = [STANDINGS[standings[row]] for row in kept]
+    return wit.Output(entity, items, [group[row] for row in kept], standing)
+
+
+# --- rules ----------------------------------------------------------------------------------------
+
+
+class Rules:
+    """The rules of a plugin in the making."""
+
+    def __init__(self, entities):
+        self.entities, self.issues, self.rules = entities, [], []
+
+    def entity(self, name):
+        """The entity type of a name, whose fields are read like columns: `user.text("status")`."""
+        for index, entity in enumerate(self.entities):
+            if entity.name == name:
+                return Fields(self, index, entity)
+        raise Err([_issue(f"there is no entity type `{name}`")])
+
+    def _rule(self, severity, of, id, summary):
+        rule = Rule(severity, of.index, id, summary)
+        self.rules.append(rule)
+        return rule
+
+    def info(self, of, id, summary):
+        """A rule that is worth knowing of when it is broken."""
+        return self._rule(wit_invariants.Severity.INFO, of, id, summary)
+
+    def warning(self, of, id, summary):
+        """A rule that is worth a look when it is broken."""
+        return self._rule(wit_invariants.Severity.WARNING, of, id, summary)
+
+    def error(self, of, id, summary):
+        """A rule without which data is wrong."""
+        return self._rule(wit_invariants.Severity.ERROR, of, id, summary)
+
+    def critical(self, of, id, summary):
+        """A rule without which data is wrong, and that is reason to stop."""
+        return self._rule(wit_invariants.Severity.CRITICAL, of, id, summary)
+
+
+class Fields:
+    """An entity type, for the rules that are about it."""
+
+    def __init__(self, rules, index, entity):
+        self.rules, self.index, self.entity = rules, index, entity
+
+    def column(self, name, type):
+        """A field, read as a logical type."""
+        kind = columns.kind_of(type)
+        for index, field in enumerate(self.entity.fields):
+            if field.name == name:
+                break
+        else:
+            raise Err([_issue(f"entity type `{self.entity.name}` has no field `{name}`")])
+        logical = field.kind.logical
+        if logical not in kind.accepts and logical != "value":
+            self.rules.issues.append(
+                _issue(f"field `{name}` is of type {logical}, and is read as {type}")
+            )
+        return Column(kind, logical, index, name)
+
+
+_add_types(Fields)
+
+
+class Rule:
+    """A rule that has yet to be told what it checks."""
+
+    def __init__(self, severity, entity, id, summary):
+        self.severity, self.entity, self.id, self.summary = severity, entity, id, summary
+        self.check, self.over = None, None
+
+    def holds(self, test):
+        """It must be true of the entity on every side that has it."""
+        def check(pair):
+            broken = [
+                side for side in ("source", "target")
+                if getattr(pair, side) is not None and not test(getattr(pair, side))
+            ]
+            return f"violated by the {' and the '.join(broken)}" if broken else None
+
+        self.check = check
+
+    def broken(self, tell):
+        """It is broken where the function gives a message, which may hold values."""
+        self.check = tell
+
+    def over_all(self, push, finish):
+        """It is about all pairs of a partition: `push` adds each to sums, `finish` gives messages."""
+        self.over = push, finish
+
+
+class Pair:
+    """An entity of both sides, aligned by its key."""
+
+    __slots__ = ("source", "target")
+
+    def __init__(self, source, target):
+        self.source, self.target = source, target
+
+
+class Tally:
+    """Exact sums by name, which merge in any order."""
+
+    def __init__(self):
+        self.sums = {}
+
+    def add(self, name, number):
+        """Adds an int or a Decimal."""
+        self.sums[name] = self.sums.get(name, 0) + number
+
+    def get(self, name):
+        """The sum of a name."""
+        return self.sums.get(name, 0)
+
+    def names(self):
+        """Every name, in order."""
+        return sorted(self.sums)
+
+
+def _pairs_of(ctx, pairs):
+    source = Rows(ctx.as_of, "source", pairs.source).all()
+    target = Rows(ctx.as_of, "target", pairs.target).all()
+    for row in range(pairs.source.rows):
+        yield Pair(
+            source[row] if columns.bit(pairs.source_present, row) else None,
+            target[row] if columns.bit(pairs.target_present, row) else None,
+        )
+
+
+def _check_pairs(rules, ctx, pairs):
+    violations = []
+    for at, pair in enumerate(_pairs_of(ctx, pairs)):
+        for invariant, rule in enumerate(rules.rules):
+            if rule.check is None or rule.entity != pairs.entity:
+                continue
+            try:
+                message = rule.check(pair)
+            except Reject as why:
+                message = f"cannot be checked: {why.message}"
+            if message is not None:
+                violations.append(wit_invariants.Violation(invariant, at, message))
+    return violations
