@@ -27,10 +27,10 @@ macro_rules! files {
     };
 }
 
-/// The template of a language; none: this version has none.
-const fn files(language: Language) -> Option<Files> {
+/// The template of a language.
+const fn files(language: Language) -> Files {
     match language {
-        Language::Rust => Some(files!(
+        Language::Rust => files!(
             "rust": "Cargo.toml.template",
             ".gitignore",
             "README.md",
@@ -42,8 +42,43 @@ const fn files(language: Language) -> Option<Files> {
             "fixtures/target.golden.jsonl",
             "fixtures/pairs.jsonl",
             "fixtures/pairs.golden.jsonl",
-        )),
-        Language::Js | Language::Python => None,
+        ),
+        Language::Js => files!(
+            "js": "package.json",
+            ".gitignore",
+            "README.md",
+            "src/plugin.js",
+            "driftd/driftd.js",
+            "driftd/columns.js",
+            "driftd/values.js",
+            "wit/driftd.wit",
+            "fixtures/schema.json",
+            "fixtures/source.jsonl",
+            "fixtures/source.golden.jsonl",
+            "fixtures/target.jsonl",
+            "fixtures/target.golden.jsonl",
+            "fixtures/pairs.jsonl",
+            "fixtures/pairs.golden.jsonl",
+        ),
+        Language::Python => files!(
+            "python": "pyproject.toml",
+            ".gitignore",
+            "README.md",
+            "requirements.txt",
+            "build.py",
+            "src/plugin.py",
+            "driftd/__init__.py",
+            "driftd/columns.py",
+            "driftd/values.py",
+            "wit/driftd.wit",
+            "fixtures/schema.json",
+            "fixtures/source.jsonl",
+            "fixtures/source.golden.jsonl",
+            "fixtures/target.jsonl",
+            "fixtures/target.golden.jsonl",
+            "fixtures/pairs.jsonl",
+            "fixtures/pairs.golden.jsonl",
+        ),
     }
 }
 
@@ -70,13 +105,7 @@ pub fn begin(
     sdk: Option<&str>,
 ) -> Result<Begun, AuthorError> {
     check_name(name)?;
-    let Some(files) = files(language) else {
-        let known = Language::ALL.into_iter().filter(|known| self::files(*known).is_some());
-        let known = known.map(Language::as_str).collect::<Vec<_>>().join(", ");
-        let what = format!("this version has no template for {}", language.as_str());
-        let remedy = format!("choose one of: {known}; or write one on wit/driftd.wit");
-        return Err(AuthorError::usage(what, "--lang", &remedy));
-    };
+    let files = files(language);
     let root = parent.join(name);
     let held = std::fs::read_dir(&root).is_ok_and(|mut entries| entries.next().is_some());
     if held || root.is_file() {
@@ -181,7 +210,7 @@ mod tests {
     fn a_template_is_all_that_lies_in_its_directory() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/templates");
         for language in Language::ALL {
-            let Some(files) = files(language) else { continue };
+            let files = files(language);
             let root = root.join(language.as_str());
             let mut waiting = vec![root.clone()];
             let mut there = std::collections::BTreeSet::new();
