@@ -63,7 +63,7 @@ async fn a_plugin_is_described_before_it_is_configured() {
     let bytes = fs::read(plugins().join("users/users.wasm")).unwrap();
     assert_eq!(told["bytes"], bytes.len());
     assert_eq!(told["contract"], serde_json::json!(["driftd:plugin@0.1.0"]));
-    assert_eq!(told["granted"]["fuel_per_row"], 200_000);
+    assert_eq!(told["granted"]["fuel_per_row"], 2_000_000);
     assert_eq!(told["digest"]["blake3"].as_str().unwrap().len(), 64);
     assert_eq!(told["loads"], true);
 }

@@ -219,7 +219,7 @@ mod tests {
             calls: 1,
             time: limits.deadline,
             longest: limits.deadline,
-            fuel: 250_000_000,
+            fuel: limits.fuel_per_call + 1_000 * limits.fuel_per_row,
             memory: limits.memory,
             output: limits.output,
         };

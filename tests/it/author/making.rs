@@ -64,7 +64,7 @@ async fn measured(scenario: &Scenario) {
         assert_eq!(one["over"], serde_json::json!([]), "{one}");
     }
     let said = ran(scenario, &["plugin", "bench", "shop-map"], 0).await;
-    for word in ["1,024 rows a call", "map-batch, source", "fuel", "254,800,000", "64 MiB"] {
+    for word in ["1,024 rows a call", "map-batch, source", "fuel", "2,098,000,000", "64 MiB"] {
         assert!(said.out.contains(word), "{word}: {said:?}");
     }
     assert!(!said.out.contains('\u{1b}'), "no colour where nobody looks: {said:?}");

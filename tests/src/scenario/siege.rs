@@ -124,7 +124,7 @@ target = {{ store = \"new\", relation = \"copies\", key = {{ id = \"{{id}}\" }} 
                 name,
                 &format!(
                     "plugin = \"{name}\"\n[plugins.{name}]\npath = \"{}\"\nconfig = {{ mode = \"{mode}\" }}\n\
-                 limits = {{ deadline = \"500ms\" }}",
+                 limits = {{ fuel_per_row = 200_000, deadline = \"500ms\" }}",
                     guest.display()
                 ),
             );

@@ -234,7 +234,7 @@ fn an_endless_loop_or_a_trap_in_any_export_ends_and_names_it() {
         // What is called when the host has taken the results, to free them.
         for export in [export.clone(), format!("cabi_post_{export}")] {
             for (body, cause) in
-                [(SPIN, "used up its fuel of 50"), (TRAP, "trapped: wasm trap: wasm `unreach")]
+                [(SPIN, "used up its fuel of 5"), (TRAP, "trapped: wasm trap: wasm `unreach")]
             {
                 let told = failure(Module::hostile().replaced(&export, body));
                 let Some((failed, kind)) = told else { panic!("{export} fails") };
@@ -248,7 +248,7 @@ fn an_endless_loop_or_a_trap_in_any_export_ends_and_names_it() {
 #[test]
 fn a_loop_where_the_host_asks_for_memory_ends_in_the_call_that_needs_it() {
     for (body, cause) in
-        [(SPIN, "used up its fuel of 50"), (TRAP, "trapped: wasm trap: wasm `unreach")]
+        [(SPIN, "used up its fuel of 5"), (TRAP, "trapped: wasm trap: wasm `unreach")]
     {
         let told = failure(Module::hostile().replaced("cabi_realloc", body));
         let Some((failed, kind)) = told else { panic!("it fails") };
