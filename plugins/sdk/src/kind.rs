@@ -422,7 +422,8 @@ impl Kind for Value {
     type Raw<'a> = &'a [u8];
     type Builder = Bytes;
     const LOGICAL: &'static str = "value";
-    const ACCEPTS: &'static [&'static str] = &["value"];
+    // A binary column is read as the CBOR of a value: that is how a table may keep dynamic cells.
+    const ACCEPTS: &'static [&'static str] = &["value", "binary"];
 
     #[inline(always)]
     fn raw(column: &Column, _: Form, row: usize) -> Found<&[u8]> {
