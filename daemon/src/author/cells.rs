@@ -13,22 +13,7 @@ pub(super) fn column(logical: Logical, cells: &[Option<&Json>]) -> Result<Column
     if logical == Logical::Integer && cells.iter().flatten().any(|cell| is_large(cell)) {
         return unsigned(cells);
     }
-    let mut column = match logical {
-        Logical::Boolean
-        | Logical::Integer
-        | Logical::Timestamp
-        | Logical::DateTime
-        | Logical::Date
-        | Logical::Time => ColumnBuilder::int64(cells.len()),
-        Logical::Float => ColumnBuilder::float64(cells.len()),
-        Logical::Decimal
-        | Logical::Text
-        | Logical::Binary
-        | Logical::Json
-        | Logical::Enum
-        | Logical::Set
-        | Logical::Value => ColumnBuilder::bytes(cells.len()),
-    };
+    let mut column = logical.column(cells.len());
     for cell in cells {
         match cell {
             None => column.push_null(),

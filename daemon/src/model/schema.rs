@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::model::ColumnBuilder;
+
 /// What a column's values mean. The registry is written down in `wit/README.md`; in the plugin
 /// contract a logical type is its text form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +51,27 @@ impl Logical {
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.split('(').next().unwrap_or(text).trim();
         ALL.iter().find(|(known, _)| *known == name).map(|(_, logical)| *logical)
+    }
+
+    /// Starts a column of this type in its layout; of integers, the signed one.
+    #[must_use]
+    pub fn column(self, capacity: usize) -> ColumnBuilder {
+        match self {
+            Self::Boolean
+            | Self::Integer
+            | Self::Timestamp
+            | Self::DateTime
+            | Self::Date
+            | Self::Time => ColumnBuilder::int64(capacity),
+            Self::Float => ColumnBuilder::float64(capacity),
+            Self::Decimal
+            | Self::Text
+            | Self::Binary
+            | Self::Json
+            | Self::Enum
+            | Self::Set
+            | Self::Value => ColumnBuilder::bytes(capacity),
+        }
     }
 
     /// The registry's names, for messages.

@@ -230,15 +230,7 @@ impl Conversion {
         if self.to == Logical::Integer {
             return write_integers(cells);
         }
-        let mut builder = match self.to {
-            Logical::Float => ColumnBuilder::float64(cells.len()),
-            Logical::Boolean
-            | Logical::Timestamp
-            | Logical::DateTime
-            | Logical::Date
-            | Logical::Time => ColumnBuilder::int64(cells.len()),
-            _ => ColumnBuilder::bytes(cells.len()),
-        };
+        let mut builder = self.to.column(cells.len());
         for (row, cell) in cells.iter().enumerate() {
             match cell {
                 Cell::Absent | Cell::Null => builder.push_null(),

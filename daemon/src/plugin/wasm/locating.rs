@@ -6,9 +6,7 @@
 
 use super::lift;
 use super::v0_1::{Context, Instance, RawLocated};
-use crate::model::{
-    Batch, ColumnBuilder, FieldDef, Logical, MappingPlan, Moment, RelationSchema, Role, Side,
-};
+use crate::model::{Batch, FieldDef, MappingPlan, Moment, RelationSchema, Role, Side};
 use crate::plugin::{Binding, Located, PlanIssue, PluginErrorKind};
 
 /// Keys of a call for each of its entities, on average: more are not places but a search.
@@ -39,8 +37,10 @@ pub(super) fn sides(
     issues: &mut Vec<PlanIssue>,
 ) -> Result<Sides, PluginErrorKind> {
     let fields = &plan.entities[0].fields;
-    let none =
-        Batch { rows: 0, columns: fields.iter().map(|field| empty(field.logical)).collect() };
+    let none = Batch {
+        rows: 0,
+        columns: fields.iter().map(|field| field.logical.column(0).finish()).collect(),
+    };
     let mut sides = Sides::default();
     for side in [Side::Source, Side::Target] {
         let schema = match side {
@@ -121,41 +121,21 @@ pub(super) fn located(
         located.from_entity.extend(kept.iter().map(|row| from_entity[*row] as usize));
     }
     if located.keys.columns.is_empty() {
-        located.keys.columns = key.iter().map(|field| empty(field.logical)).collect();
+        located.keys.columns = key.iter().map(|field| field.logical.column(0).finish()).collect();
     }
     Ok(located)
-}
-
-/// A column without rows.
-fn empty(logical: Logical) -> crate::model::Column {
-    let column = match logical {
-        Logical::Integer
-        | Logical::Boolean
-        | Logical::Timestamp
-        | Logical::DateTime
-        | Logical::Date
-        | Logical::Time => ColumnBuilder::int64(0),
-        Logical::Float => ColumnBuilder::float64(0),
-        Logical::Decimal
-        | Logical::Text
-        | Logical::Binary
-        | Logical::Json
-        | Logical::Enum
-        | Logical::Set
-        | Logical::Value => ColumnBuilder::bytes(0),
-    };
-    column.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Column, ColumnBuilder, Logical};
 
     fn key(name: &str, logical: Logical) -> FieldDef {
         FieldDef { name: name.to_owned(), logical, role: Role::Key, rules: Vec::new() }
     }
 
-    fn texts(cells: &[Option<&str>]) -> crate::model::Column {
+    fn texts(cells: &[Option<&str>]) -> Column {
         let mut column = ColumnBuilder::bytes(cells.len());
         for cell in cells {
             match cell {

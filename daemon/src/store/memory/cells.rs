@@ -55,11 +55,11 @@ impl<'a> PageBuilder<'a> {
                 column: name.clone(),
                 near: nearest(name, read.schema.columns.iter().map(|known| known.name.as_str())),
             })?;
-            Ok((found.logical, builder(found.logical)))
+            Ok((found.logical, found.logical.column(0)))
         });
         Ok(Self {
             read,
-            keys: read.schema.key_columns().map(|column| builder(column.logical)).collect(),
+            keys: read.schema.key_columns().map(|column| column.logical.column(0)).collect(),
             columns: columns.collect::<Result<_, _>>()?,
             unmapped: Vec::new(),
             rows: 0,
@@ -140,25 +140,6 @@ pub(super) fn bytes_of(column: &Column) -> u64 {
     match &column.values {
         Buffer::Bytes(values) => values.data.len() as u64,
         Buffer::Int64(_) | Buffer::UInt64(_) | Buffer::Float64(_) => column.values.len() as u64 * 8,
-    }
-}
-
-fn builder(logical: Logical) -> ColumnBuilder {
-    match logical {
-        Logical::Boolean
-        | Logical::Integer
-        | Logical::Timestamp
-        | Logical::DateTime
-        | Logical::Date
-        | Logical::Time => ColumnBuilder::int64(0),
-        Logical::Float => ColumnBuilder::float64(0),
-        Logical::Decimal
-        | Logical::Text
-        | Logical::Binary
-        | Logical::Json
-        | Logical::Enum
-        | Logical::Set
-        | Logical::Value => ColumnBuilder::bytes(0),
     }
 }
 

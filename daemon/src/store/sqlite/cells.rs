@@ -84,7 +84,7 @@ impl<'a> Pages<'a> {
     }
 
     fn open(&mut self) {
-        self.builders = self.selected.iter().map(|(_, logical)| builder(*logical)).collect();
+        self.builders = self.selected.iter().map(|(_, logical)| logical.column(0)).collect();
     }
 
     fn close(&mut self) {
@@ -111,25 +111,6 @@ impl<'a> Pages<'a> {
 /// A column holds in some row what it should not.
 pub(super) fn unlike(column: &str, declared: &str) -> Kind {
     Kind::Unfit(format!("column `{column}` holds a value in some row that is not {declared}"))
-}
-
-fn builder(logical: Logical) -> ColumnBuilder {
-    match logical {
-        Logical::Boolean
-        | Logical::Integer
-        | Logical::Timestamp
-        | Logical::DateTime
-        | Logical::Date
-        | Logical::Time => ColumnBuilder::int64(0),
-        Logical::Float => ColumnBuilder::float64(0),
-        Logical::Decimal
-        | Logical::Text
-        | Logical::Binary
-        | Logical::Json
-        | Logical::Enum
-        | Logical::Set
-        | Logical::Value => ColumnBuilder::bytes(0),
-    }
 }
 
 /// Appends a value; how many bytes it has. None: the column's type cannot mean it.
