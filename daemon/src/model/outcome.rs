@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::{Checksum, Digest, Extent, Moment, Number, Side};
 
 /// An entity's key: the deterministic CBOR array of its key fields' canonical values, in plan order.
+/// Where a mapping has several entity types, it is tag 55045 on `[type number, that array]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub Box<[u8]>);
 
@@ -17,14 +18,76 @@ pub struct Key(pub Box<[u8]>);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey(pub Box<[u8]>);
 
+/// The head of tag 55044, which marks the key of a row.
+const OF_ROW: [u8; 3] = [0xd9, 0xd7, 0x04];
+/// The head of tag 55045, which marks the key of an entity of one of several types.
+const OF_TYPE: [u8; 3] = [0xd9, 0xd7, 0x05];
+
 impl Key {
     /// The key that stands for a row of `side` which the mapping rejects, so that no entity's key is
     /// known: tag 55044 on `[side, store key]`. It never equals an entity's key.
     #[must_use]
     pub fn of_row(side: Side, at: &StoreKey) -> Self {
-        let mut bytes = vec![0xd9, 0xd7, 0x04, 0x82, u8::from(side == Side::Target)];
+        let mut bytes = [&OF_ROW[..], &[0x82, u8::from(side == Side::Target)]].concat();
         bytes.extend_from_slice(&at.0);
         Self(bytes.into_boxed_slice())
+    }
+
+    /// The key of an entity of the type at this position of the plan, where it has several: tag 55045
+    /// on `[number, array]`. `array` is the key as it would be if there were one type. Two types never
+    /// have the same key.
+    #[must_use]
+    pub fn of_type(number: usize, array: &[u8]) -> Self {
+        let mut bytes = [&OF_TYPE[..], &[0x82]].concat();
+        let wide = (number as u64).to_be_bytes();
+        // The shortest head that holds the number, as deterministic CBOR demands.
+        match number {
+            0..=0x17 => bytes.push(wide[7]),
+            0x18..=0xff => bytes.extend_from_slice(&[0x18, wide[7]]),
+            0x100..=0xffff => bytes.extend_from_slice(&[&[0x19], &wide[6..]].concat()),
+            0x1_0000..=0xffff_ffff => bytes.extend_from_slice(&[&[0x1a], &wide[4..]].concat()),
+            _ => bytes.extend_from_slice(&[&[0x1b], &wide[..]].concat()),
+        }
+        bytes.extend_from_slice(array);
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// The position of the entity's type in the plan: 0 where there is one type, and for a row that no
+    /// entity's key is known of.
+    #[must_use]
+    pub fn entity_type(&self) -> usize {
+        self.typed().map_or(0, |(number, _)| number)
+    }
+
+    /// Whether it says which of several types the entity is of.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        self.typed().is_some()
+    }
+
+    /// The array within: an entity's key fields, or the store key of a row.
+    #[must_use]
+    pub fn array(&self) -> &[u8] {
+        if self.is_of_row() {
+            return self.0.get(OF_ROW.len() + 2..).unwrap_or_default();
+        }
+        self.typed().map_or(&self.0, |(_, array)| array)
+    }
+
+    /// Type and array of a typed key.
+    fn typed(&self) -> Option<(usize, &[u8])> {
+        let (head, rest) = self.0.strip_prefix(&OF_TYPE)?.strip_prefix(&[0x82])?.split_first()?;
+        let width = match head {
+            0..=0x17 => return Some((usize::from(*head), rest)),
+            0x18 => 1,
+            0x19 => 2,
+            0x1a => 4,
+            0x1b => 8,
+            _ => return None,
+        };
+        let (number, array) = rest.split_at_checked(width)?;
+        let number = number.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte));
+        Some((usize::try_from(number).ok()?, array))
     }
 
     /// The key in short, for crowds: a hash (FNV-1a, mixed) that needs no secret. Keys are few enough
@@ -41,7 +104,7 @@ impl Key {
     /// Whether it stands for a row that no entity's key is known of.
     #[must_use]
     pub fn is_of_row(&self) -> bool {
-        self.0.starts_with(&[0xd9, 0xd7, 0x04])
+        self.0.starts_with(&OF_ROW)
     }
 }
 
@@ -385,4 +448,64 @@ pub struct Look {
     pub source_cost: Cost,
     /// What reading the target cost.
     pub target_cost: Cost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Value;
+
+    fn array(number: i64) -> Vec<u8> {
+        Value::List(vec![Value::Number(number.into())]).to_cbor()
+    }
+
+    #[test]
+    fn a_typed_key_says_its_type_in_the_shortest_form() {
+        for (number, head) in [
+            (0, &[0x00][..]),
+            (1, &[0x01]),
+            (23, &[0x17]),
+            (24, &[0x18, 24]),
+            (255, &[0x18, 255]),
+            (256, &[0x19, 1, 0]),
+            (65_535, &[0x19, 255, 255]),
+            (65_536, &[0x1a, 0, 1, 0, 0]),
+            (1 << 32, &[0x1b, 0, 0, 0, 1, 0, 0, 0, 0]),
+        ] {
+            let key = Key::of_type(number, &array(17));
+            let expected = [&[0xd9, 0xd7, 0x05, 0x82], head, &array(17)].concat();
+            assert_eq!(*key.0, *expected, "{number}");
+            assert_eq!((key.entity_type(), key.array()), (number, &array(17)[..]));
+            assert!(key.is_typed() && !key.is_of_row());
+        }
+    }
+
+    #[test]
+    fn keys_of_rows_and_of_single_types_have_type_zero() {
+        let plain = Key(array(17).into());
+        let row = Key::of_row(Side::Target, &StoreKey(array(17).into()));
+        for (key, of_row) in [(plain, false), (row, true)] {
+            assert_eq!((key.entity_type(), key.array()), (0, &array(17)[..]));
+            assert_eq!((key.is_typed(), key.is_of_row()), (false, of_row));
+        }
+    }
+
+    #[test]
+    fn the_same_values_in_two_types_are_two_keys() {
+        let (one, two) = (Key::of_type(0, &array(17)), Key::of_type(1, &array(17)));
+        assert_ne!(one, two);
+        assert_ne!(one.short(), two.short());
+        assert_ne!(one, Key(array(17).into()));
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_typed_key() {
+        let whole = Key::of_type(256, &[]);
+        for end in 0..whole.0.len() {
+            let key = Key(whole.0[..end].into());
+            assert_eq!((key.entity_type(), key.is_typed()), (0, false), "{end}");
+            assert_eq!(key.array(), &*key.0);
+        }
+        assert_eq!(Key([0xd9, 0xd7, 0x05, 0x82, 0x40].into()).entity_type(), 0);
+    }
 }

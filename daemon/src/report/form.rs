@@ -99,14 +99,10 @@ pub fn key_hmac(secret: &[u8; 32], pairing: &str, key: &Key) -> String {
 /// A key as the JSON array of its fields; of a row that the mapping rejects, its store key's.
 #[must_use]
 pub fn key_json(key: &Key) -> Json {
-    let fields = if key.is_of_row() { key.0.get(ROW_HEAD..).unwrap_or_default() } else { &key.0 };
     // What is no canonical value is shown, not hidden: a person looks for this key.
-    Value::decode(fields)
+    Value::decode(key.array())
         .map_or_else(|_undecodable| Json::String(hex(&key.0)), |value| json(&value))
 }
-
-/// Bytes before the store key in the key of a row: tag, head of the array, side.
-const ROW_HEAD: usize = 5;
 
 /// A canonical value as JSON, for people: bytes in hex, times in ISO 8601, sets as arrays.
 fn json(value: &Value) -> Json {
@@ -253,6 +249,7 @@ mod tests {
         assert_eq!(key_json(&Key(Box::from([0xff_u8]))), Json::String("ff".into()));
         let row = StoreKey(key(vec![Value::Text("USER#1".into())]).0);
         assert_eq!(key_json(&Key::of_row(Side::Target, &row)).to_string(), r#"["USER#1"]"#);
+        assert_eq!(key_json(&Key::of_type(1, &row.0)).to_string(), r#"["USER#1"]"#);
     }
 
     #[test]
