@@ -114,6 +114,7 @@ mod tests {
             pairing: pairing.to_owned(),
             identity: MappingIdentity(0),
             subject: Subject::Key(Key(Box::from(&b"k"[..]))),
+            entity: None,
             kind,
             side: None,
             fields: Vec::new(),

@@ -20,8 +20,8 @@ use std::time::Duration;
 use crate::abort;
 use crate::model::{
     Asked, Command, Commit, CriterionState, Direction, DriftKind, Extent, Fault, Finding,
-    FindingStatus, Happening, HookJob, InvariantDef, Leads, Look, MappingIdentity, Moment, Note,
-    Occurrence, Outcome, PairingStatus, Partition, Saved, Sighting,
+    FindingStatus, Happening, HookJob, InvariantDef, Key, Leads, Look, MappingIdentity, Moment,
+    Note, Occurrence, Outcome, PairingStatus, Partition, Saved, Sighting,
 };
 use crate::settle::Charged;
 use crate::{plan, settle};
@@ -46,15 +46,60 @@ pub struct Spec {
     pub settle: settle::Settings,
     /// The seed of its orders.
     pub seed: u64,
-    /// Names of its compared fields.
-    pub fields: Vec<String>,
+    /// Its entity types, as keys number them.
+    pub entities: Vec<EntitySpec>,
     /// Its invariants.
     pub invariants: Vec<InvariantDef>,
-    /// Whether declared versions are points in time.
+}
+
+/// What the engine must know of an entity type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntitySpec {
+    /// Its name.
+    pub name: String,
+    /// Names of its compared fields, in the order of their digests.
+    pub fields: Vec<String>,
+    /// Whether its declared versions are points in time.
     pub version_is_time: bool,
 }
 
 impl Spec {
+    /// The type of the entity with this key; none: it stands for a row that no entity is known of.
+    #[must_use]
+    pub fn entity(&self, key: &Key) -> Option<&EntitySpec> {
+        if key.is_of_row() { None } else { self.entities.get(key.entity_type()) }
+    }
+
+    /// The names of these compared fields of the entity with this key.
+    fn names(&self, key: &Key, fields: &[usize]) -> Vec<String> {
+        let known = self.entity(key).map_or(&[][..], |entity| &entity.fields);
+        fields.iter().filter_map(|&at| known.get(at).cloned()).collect()
+    }
+
+    /// The name of the type that so many entities are all of, as far as their sample tells: of several
+    /// types only a sample that names each of them does.
+    fn shared(&self, sample: &[Key], entities: u64) -> Option<String> {
+        let types: BTreeSet<Option<&str>> =
+            sample.iter().map(|key| self.entity(key).map(|entity| entity.name.as_str())).collect();
+        let told = match self.entities.as_slice() {
+            [one] if types.is_empty() => Some(one.name.as_str()),
+            [_one] => types.first().copied().flatten(),
+            _ if entities > sample.len() as u64 => None,
+            _ => types.first().copied().flatten(),
+        };
+        told.filter(|_| types.len() <= 1).map(str::to_owned)
+    }
+
+    /// Whether the declared version of the entity with this key is a point in time.
+    fn version_is_time(&self, key: &Key) -> bool {
+        self.entity(key).is_some_and(|entity| entity.version_is_time)
+    }
+
+    /// Whether the declared versions of any of its types are points in time.
+    fn has_times(&self) -> bool {
+        self.entities.iter().any(|entity| entity.version_is_time)
+    }
+
     /// What would be wrong with a key that was seen so, if it stood still: kinds of drift, each with
     /// the fields or the invariant that it is about.
     #[must_use]
@@ -65,9 +110,7 @@ impl Spec {
         let named = settle::charges(&suspect).into_iter().map(|charge| {
             let names = match charge.what {
                 Charged::Presence { .. } => Vec::new(),
-                Charged::Fields(fields) => {
-                    fields.iter().filter_map(|&at| self.fields.get(at).cloned()).collect()
-                }
+                Charged::Fields(fields) => self.names(&sighting.key, &fields),
                 Charged::Invariant(at) => self
                     .invariants
                     .get(at)

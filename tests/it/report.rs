@@ -136,6 +136,7 @@ fn finding(id: u64, check: u64) -> Finding {
         pairing: "users".to_owned(),
         identity: MappingIdentity(0xabc),
         subject: Subject::Key(Key(at.clone().into())),
+        entity: Some("user".to_owned()),
         kind: DriftKind::Mismatch,
         side: None,
         fields: vec!["email".to_owned(), "status".to_owned()],
@@ -247,6 +248,7 @@ async fn a_check_that_found_drift_is_a_trace_and_its_confirmation_another() {
         for (key, expected) in [
             (key::DRIFT_KEY, None),
             (key::DRIFT_KIND, Some("mismatch")),
+            (key::ENTITY_TYPE, Some("user")),
             (key::DRIFT_FIELDS, Some("email,status")),
             (key::DRIFT_COSMETIC, Some("email")),
             (key::DRIFT_AGE, Some("30")),

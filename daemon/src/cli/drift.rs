@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::cli::output::{Output, ago, table};
 use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort, keys, unknown};
-use crate::journal::{Filter, Reader, readable_key, readable_store_key};
+use crate::journal::{Filter, Reader, named_key, readable_key, readable_store_key};
 use crate::model::{Command, DriftKind, Finding, FindingStatus, Moment, PairingStatus, Subject};
 use crate::report::form::rfc3339;
 use crate::run::Clock;
@@ -178,9 +178,10 @@ fn subject(finding: &Finding) -> String {
             let places: Vec<String> = places.map(readable_store_key).collect();
             format!("row at {}", places.join(", "))
         }
-        Subject::Key(key) => readable_key(key),
+        Subject::Key(key) => named_key(finding.entity.as_deref(), key),
         Subject::Partition { partition, entities, sample } => {
-            let sample: Vec<String> = sample.iter().take(3).map(readable_key).collect();
+            let named = |key| named_key(finding.entity.as_deref(), key);
+            let sample: Vec<String> = sample.iter().take(3).map(named).collect();
             format!("{entities} entities in {}, such as {}", partition.extent, sample.join(", "))
         }
     }
@@ -208,12 +209,17 @@ fn what(finding: &Finding) -> String {
 
 /// A finding as JSON.
 pub(super) fn json(finding: &Finding) -> serde_json::Value {
+    // Where the name stands beside it, a key is only its fields.
+    let named = |key| match finding.entity {
+        Some(_) => readable_key(key),
+        None => named_key(None, key),
+    };
     let (key, entities, sample) = match &finding.subject {
         // Of a row that the mapping rejects only its place is known.
         Subject::Key(key) if key.is_of_row() => (None, 1, None),
-        Subject::Key(key) => (Some(readable_key(key)), 1, None),
+        Subject::Key(key) => (Some(named(key)), 1, None),
         Subject::Partition { entities, sample, .. } => {
-            (None, *entities, Some(sample.iter().map(readable_key).collect::<Vec<_>>()))
+            (None, *entities, Some(sample.iter().map(named).collect::<Vec<_>>()))
         }
     };
     let places = |at: &[crate::model::StoreKey]| -> Vec<String> {
@@ -228,6 +234,7 @@ pub(super) fn json(finding: &Finding) -> serde_json::Value {
         "finding": finding.id,
         "pairing": finding.pairing,
         "kind": finding.kind.as_str(),
+        "entity": finding.entity,
         "key": key,
         "entities": entities,
         "sample": sample,
@@ -298,4 +305,41 @@ fn moment(text: &str, now: Moment) -> Result<Moment, CliError> {
         "`{text}` is no time; write 2026-12-31T00:00:00Z, 2026-12-31, or a duration such as 36h or 7d"
     );
     Err(CliError::Usage(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Direction, Extent, Key, Partition, Value};
+    use crate::report::tests::finding;
+
+    fn order(subject: Subject, entity: Option<&str>) -> Finding {
+        Finding { subject, entity: entity.map(str::to_owned), ..finding() }
+    }
+
+    #[test]
+    fn a_key_of_one_of_several_types_is_shown_with_its_name() {
+        let array = Value::List(vec![Value::Number(17i64.into())]).to_cbor();
+        let (plain, typed) = (Key(array.clone().into()), Key::of_type(1, &array));
+        for (key, entity, shown, as_json) in [
+            (&plain, Some("order"), "[17]", "[17]"),
+            (&plain, None, "[17]", "[17]"),
+            (&typed, Some("order"), "order [17]", "[17]"),
+            (&typed, None, "type 1 [17]", "type 1 [17]"),
+        ] {
+            let one = order(Subject::Key(key.clone()), entity);
+            assert_eq!(subject(&one), shown);
+            assert_eq!(
+                (&json(&one)["entity"], &json(&one)["key"]),
+                (&json!(entity), &json!(as_json))
+            );
+            let extent = Extent::Segment { index: 0, of: 2 };
+            let partition = Partition { direction: Direction::FromTarget, number: 0, extent };
+            let sample = vec![key.clone()];
+            let many = order(Subject::Partition { partition, entities: 9, sample }, entity);
+            let told = subject(&many);
+            assert!(told.ends_with(&format!("such as {shown}")), "{told}");
+            assert_eq!(json(&many)["sample"], json!([as_json]));
+        }
+    }
 }

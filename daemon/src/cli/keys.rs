@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::cli::output::Output;
 use crate::cli::{CliError, JournalPath, SAME, UNTOLD, block_on, load};
-use crate::journal::{Reader, readable_key, readable_store_key};
-use crate::model::{DriftKind, Partition, Sighting, Subject};
+use crate::journal::{Reader, named_key, readable_key, readable_store_key};
+use crate::model::{DriftKind, Partition, Subject};
 use crate::run::{Differing, DifferingKey, Signals};
 
 /// Reads the partition of a finding, and prints every key that differs.
@@ -51,21 +51,22 @@ pub(super) fn keys(finding: &str, journal: &JournalPath, output: &Output) -> Res
     })
 }
 
-/// The key for people; a row that the mapping rejects has only its place.
-fn name(sighting: &Sighting) -> String {
-    if sighting.key.is_of_row() {
-        let places = sighting.source_at.iter().chain(&sighting.target_at);
-        return format!("row at {}", places.map(readable_store_key).collect::<Vec<_>>().join(", "));
-    }
-    readable_key(&sighting.key)
+/// Where a row is that the mapping rejects: it has no key but its place.
+fn row(found: &DifferingKey) -> Option<String> {
+    let sighting = &found.sighting;
+    let places = sighting.source_at.iter().chain(&sighting.target_at);
+    let places: Vec<String> = places.map(readable_store_key).collect();
+    sighting.key.is_of_row().then(|| format!("row at {}", places.join(", ")))
 }
 
 /// One line a key and kind, separated by tabs: to be cut and counted by other programs.
 fn as_text(partition: &Partition, found: &Differing) -> String {
     let mut text = String::new();
-    for DifferingKey { sighting, wrong } in &found.keys {
-        for (kind, about) in wrong {
-            text = text + &name(sighting) + "\t" + kind.as_str() + "\t" + &about.join(",") + "\n";
+    for key in &found.keys {
+        let named = || named_key(key.entity.as_deref(), &key.sighting.key);
+        let name = row(key).unwrap_or_else(named);
+        for (kind, about) in &key.wrong {
+            text = text + &name + "\t" + kind.as_str() + "\t" + &about.join(",") + "\n";
         }
     }
     let count = found.keys.len();
@@ -78,8 +79,10 @@ fn as_json(finding: u64, partition: &Partition, found: &Differing) -> String {
     let keys: Vec<_> = found
         .keys
         .iter()
-        .map(|DifferingKey { sighting, wrong: kinds }| {
-            json!({ "key": name(sighting), "wrong": kinds.iter().map(wrong).collect::<Vec<_>>() })
+        .map(|key| {
+            let name = row(key).unwrap_or_else(|| readable_key(&key.sighting.key));
+            let kinds: Vec<_> = key.wrong.iter().map(wrong).collect();
+            json!({ "entity": key.entity, "key": name, "wrong": kinds })
         })
         .collect();
     let result = json!({

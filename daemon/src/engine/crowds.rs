@@ -364,7 +364,7 @@ impl Pairing {
         let extensive = Extensive::of(&outcome, shrunk);
         let gone = crowding.take((began, step.now), &members, extensive);
         self.status.acquitted += gone;
-        if gone > 0 && !self.spec.version_is_time {
+        if gone > 0 && !self.spec.has_times() {
             self.lag.moved(step.now);
         }
         let window = self.spec.settle.window(self.lag.recent());
@@ -434,10 +434,7 @@ impl Pairing {
                 continue;
             }
             step.numbers.finding += 1;
-            let mut finding = self.crowd_finding(step, crowd, sort, seen);
-            if let Subject::Partition { entities: count, .. } = &mut finding.subject {
-                *count = entities;
-            }
+            let finding = self.crowd_finding(step, crowd, (sort, entities), seen);
             *self.status.confirmed.entry(finding.kind).or_insert(0) += entities;
             step.decision.commit.findings.push(finding.clone());
             step.happened(Happening::Confirmed(finding.clone()));
@@ -454,7 +451,7 @@ impl Pairing {
         &self,
         step: &Step<'_>,
         crowd: &Crowd,
-        sort: Sort,
+        (sort, entities): (Sort, u64),
         seen: &[Sighting],
     ) -> Finding {
         let origin =
@@ -470,7 +467,7 @@ impl Pairing {
                     sample.push(sighting.key.clone());
                 }
                 if let settle::Charged::Fields(at) = charge.what {
-                    fields.extend(at.iter().filter_map(|&at| self.spec.fields.get(at)).cloned());
+                    fields.extend(self.spec.names(&sighting.key, &at));
                 }
             }
         }
@@ -483,7 +480,8 @@ impl Pairing {
             id: step.numbers.finding,
             pairing: self.spec.name.clone(),
             identity: self.spec.identity,
-            subject: Subject::Partition { partition: crowd.partition, entities: 0, sample },
+            entity: self.spec.shared(&sample, entities),
+            subject: Subject::Partition { partition: crowd.partition, entities, sample },
             kind,
             side: None,
             fields,

@@ -203,9 +203,7 @@ impl Pairing {
     fn finding(&self, id: u64, now: Moment, suspect: &Suspect, charge: &Charge) -> Finding {
         let leads = self.spec.leads;
         let fields: Vec<String> = match &charge.what {
-            Charged::Fields(fields) => {
-                fields.iter().filter_map(|&at| self.spec.fields.get(at)).cloned().collect()
-            }
+            Charged::Fields(fields) => self.spec.names(&suspect.key, fields),
             Charged::Presence { .. } | Charged::Invariant(_) => Vec::new(),
         };
         let side = match (&charge.what, charge.kind) {
@@ -241,6 +239,7 @@ impl Pairing {
             pairing: self.spec.name.clone(),
             identity: self.spec.identity,
             subject: Subject::Key(suspect.key.clone()),
+            entity: self.spec.entity(&suspect.key).map(|entity| entity.name.clone()),
             kind: charge.kind,
             side,
             fields,

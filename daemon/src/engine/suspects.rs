@@ -50,7 +50,7 @@ impl Pairing {
             return;
         }
         self.add_known_places(&mut suspect);
-        suspect.leader_changed = self.written(&suspect.leader, step.now);
+        suspect.leader_changed = self.written(&suspect.key, &suspect.leader, step.now);
         self.undecided.entry(check).or_insert((0, false)).0 += 1;
         self.enqueue(step, suspect);
     }
@@ -126,9 +126,9 @@ impl Pairing {
     }
 
     /// When the leader wrote what it holds, if its declared version says so.
-    fn written(&self, leader: &State, now: Moment) -> Option<Moment> {
+    fn written(&self, key: &Key, leader: &State, now: Moment) -> Option<Moment> {
         match leader {
-            State::Present(facets) if self.spec.version_is_time => {
+            State::Present(facets) if self.spec.version_is_time(key) => {
                 version_moment(facets.version).filter(|written| *written <= now)
             }
             State::Present(_)
@@ -141,7 +141,7 @@ impl Pairing {
 
     /// What a check says of the follower's progress: the newest version that it holds.
     pub(super) fn note_progress(&mut self, now: Moment, outcome: &Outcome) {
-        if !self.spec.version_is_time {
+        if !self.spec.has_times() {
             return;
         }
         let reading = match self.spec.leads.follower() {
@@ -154,10 +154,12 @@ impl Pairing {
     }
 
     /// The follower was seen to hold something new.
-    fn follower_moved(&mut self, now: Moment, follower: &State) {
+    fn follower_moved(&mut self, now: Moment, key: &Key, follower: &State) {
         let applied = match follower {
             // What it holds now may have been written long ago.
-            State::Present(facets) if self.spec.version_is_time => version_moment(facets.version),
+            State::Present(facets) if self.spec.version_is_time(key) => {
+                version_moment(facets.version)
+            }
             State::Present(_)
             | State::Absent
             | State::Excluded
@@ -204,7 +206,7 @@ impl Pairing {
         for sighting in &result.sightings {
             let follower = self.sides(sighting).1;
             if self.suspects.get(&sighting.key).is_some_and(|known| known.follower != *follower) {
-                self.follower_moved(step.now, follower);
+                self.follower_moved(step.now, &sighting.key, follower);
             }
         }
         // What this look says of the follower as a whole comes before what it says of single keys.
@@ -277,8 +279,8 @@ impl Pairing {
                 self.decided(step, check, key, false);
             }
             Verdict::Again(mut suspect) => {
-                suspect.leader_changed =
-                    suspect.leader_changed.max(self.written(&suspect.leader, now));
+                let written = self.written(&suspect.key, &suspect.leader, now);
+                suspect.leader_changed = suspect.leader_changed.max(written);
                 self.enqueue(step, suspect);
             }
         }

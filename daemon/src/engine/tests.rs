@@ -8,6 +8,8 @@ use crate::model::{Digest, DriftKind, Facets, Key, Sighting, State, StoreKey, Su
 enum World {
     /// A key's field differs.
     Differs,
+    /// A field of an entity of the second type differs.
+    Typed,
     /// The key is gone from its place in the source, which cannot be searched; checks find nothing.
     Gone,
 }
@@ -24,12 +26,19 @@ fn settings() -> Settings {
         plan: plan::Settings::default(),
         settle: settle::Settings::default(),
         seed: 1,
-        fields: vec!["f".to_owned()],
+        entities: vec![entity("thing", &["f"])],
         invariants: Vec::new(),
-        version_is_time: false,
     };
     let abort = abort::Settings { mode: abort::Mode::Armed, criteria: Vec::new() };
     Settings { pairings: vec![spec], abort, hooks: Vec::new(), until: Until::Stopped }
+}
+
+fn entity(name: &str, fields: &[&str]) -> EntitySpec {
+    EntitySpec {
+        name: name.to_owned(),
+        fields: fields.iter().map(|&field| field.to_owned()).collect(),
+        version_is_time: false,
+    }
 }
 
 fn key() -> Key {
@@ -37,6 +46,10 @@ fn key() -> Key {
 }
 
 fn sighting() -> Sighting {
+    sighting_of(key())
+}
+
+fn sighting_of(key: Key) -> Sighting {
     let held = |digest| {
         State::Present(Facets {
             entity: Digest(digest),
@@ -45,7 +58,7 @@ fn sighting() -> Sighting {
         })
     };
     Sighting {
-        key: key(),
+        key,
         source: held(1),
         target: held(2),
         source_at: vec![StoreKey(Box::from(&b"5"[..]))],
@@ -58,6 +71,15 @@ fn sighting() -> Sighting {
     }
 }
 
+/// The key that differs.
+fn seen(world: World) -> Option<Sighting> {
+    match world {
+        World::Differs => Some(sighting()),
+        World::Typed => Some(sighting_of(Key::of_type(1, b"k"))),
+        World::Gone => None,
+    }
+}
+
 fn answer(job: Job, world: World, now: Moment) -> Event {
     match job {
         Job::Split { pairing, direction } => {
@@ -65,15 +87,14 @@ fn answer(job: Job, world: World, now: Moment) -> Event {
             Event::Split { pairing, direction, extents }
         }
         Job::Check { check, .. } => {
-            let suspects = if world == World::Differs { vec![sighting()] } else { Vec::new() };
+            let suspects = seen(world).into_iter().collect();
             let outcome = Outcome { same: 1, suspects, ..Outcome::default() };
             Event::Checked { check, began: now, outcome }
         }
         Job::Look { look, .. } => {
             let mut result = Look::default();
-            if world == World::Differs {
-                result.sightings.push(sighting());
-            } else {
+            result.sightings.extend(seen(world));
+            if world == World::Gone {
                 let text = || "gone".to_owned();
                 let (what, remedy) = (text(), text());
                 result.unread.push((key(), Fault { side: None, what, remedy, code: Fault::GONE }));
@@ -122,4 +143,68 @@ fn a_finding_whose_row_is_gone_is_resolved_by_a_whole_pass_that_does_not_meet_it
         })
         .collect();
     assert_eq!(resolved, [(DriftKind::Mismatch, Subject::Key(key()))]);
+}
+
+#[test]
+fn fields_and_entity_types_are_named_after_the_key() {
+    let mut spec = settings().pairings.remove(0);
+    let of = |number| Key::of_type(number, b"k");
+    let row = Key::of_row(crate::model::Side::Source, &StoreKey(Box::from(&b"k"[..])));
+    let told = |spec: &Spec, key: &Key| {
+        let name = spec.entity(key).map(|entity| entity.name.clone());
+        let [(_, fields)] = &spec.wrong(&sighting_of(key.clone()), Moment(0))[..] else {
+            panic!("one thing is wrong")
+        };
+        (name, fields.join(","))
+    };
+    let named = |name: &str, field: &str| (Some(name.to_owned()), field.to_owned());
+    assert_eq!(told(&spec, &key()), named("thing", "f"));
+    assert_eq!(told(&spec, &row), (None, String::new()));
+    spec.entities.push(entity("order", &["total"]));
+    assert_eq!(told(&spec, &of(0)), named("thing", "f"));
+    assert_eq!(told(&spec, &of(1)), named("order", "total"));
+    assert_eq!(told(&spec, &of(2)), (None, String::new()));
+}
+
+#[test]
+fn a_confirmed_finding_says_of_which_type_it_is() {
+    let mut settings = settings();
+    settings.pairings[0].entities.push(entity("order", &["total"]));
+    let typed = Key::of_type(1, b"k");
+    let mut now = Moment(1_000_000_000_000_000);
+    let mut engine = Engine::new(settings, Saved::default(), now);
+    let happened = drive(&mut engine, (&mut now, Event::Started), World::Typed, 300);
+    let told: Vec<_> = happened
+        .iter()
+        .filter_map(|what| {
+            let Happening::Confirmed(finding) = what else { return None };
+            Some((finding.subject.clone(), finding.entity.as_deref(), finding.fields.join(",")))
+        })
+        .collect();
+    assert_eq!(told, [(Subject::Key(typed), Some("order"), "total".to_owned())]);
+}
+
+#[test]
+fn entities_share_a_type_only_if_their_sample_tells_of_all() {
+    let mut spec = settings().pairings.remove(0);
+    let row = Key::of_row(crate::model::Side::Source, &StoreKey(Box::from(&b"k"[..])));
+    let of = |number| Key::of_type(number, b"k");
+    for (sample, entities, expected) in [
+        (vec![], 9, Some("thing")),
+        (vec![key()], 9, Some("thing")),
+        (vec![row.clone()], 9, None),
+        (vec![row.clone(), key()], 2, None),
+    ] {
+        assert_eq!(spec.shared(&sample, entities).as_deref(), expected, "{sample:?} of {entities}");
+    }
+    spec.entities.push(entity("order", &["total"]));
+    for (sample, entities, expected) in [
+        (vec![], 9, None),
+        (vec![of(1)], 9, None),
+        (vec![of(1)], 1, Some("order")),
+        (vec![of(1), of(0)], 2, None),
+        (vec![row], 1, None),
+    ] {
+        assert_eq!(spec.shared(&sample, entities).as_deref(), expected, "{sample:?} of {entities}");
+    }
 }

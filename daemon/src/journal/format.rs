@@ -157,6 +157,8 @@ struct FindingForm {
     identity: MappingIdentity,
     #[serde(with = "SubjectForm")]
     subject: Subject,
+    #[serde(default)]
+    entity: Option<String>,
     #[serde(with = "text")]
     kind: DriftKind,
     #[serde(with = "maybe_text")]

@@ -30,8 +30,8 @@ pub struct Filter {
     pub kind: Option<DriftKind>,
     /// Only those of this pairing.
     pub pairing: Option<String>,
-    /// Only those of this key, in hexadecimal digits or as [`readable_key`](super::readable_key)
-    /// shows it.
+    /// Only those of this key, in hexadecimal digits or as [`named_key`](super::named_key) shows
+    /// it.
     pub key: Option<String>,
 }
 

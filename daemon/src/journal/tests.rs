@@ -6,8 +6,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
 use tempfile::TempDir;
 
+use super::format::Form as _;
 use super::*;
 use crate::model::{
     Command, Direction, Extent, Occurrence, Partition, PartitionEnd, PassState, Range,
@@ -439,6 +441,10 @@ proptest! {
         limit in 0..9u32,
         offset in 0..9u32,
     ) {
+        let mut findings = findings;
+        // A pairing does not have two names for one type.
+        let entity = findings[0].entity.clone();
+        findings.iter_mut().for_each(|finding| finding.entity.clone_from(&entity));
         let directory = directory();
         let settings = settings(&directory);
         let mut journal = Journal::open(&settings, NOW).unwrap();
@@ -464,12 +470,23 @@ proptest! {
         if let crate::model::Subject::Key(key) = &one.subject {
             last.retain(|finding| finding.subject == one.subject);
             let hex = text::hex(&key.0).to_uppercase();
-            for text in [hex, readable_key(key)] {
+            for text in [hex, named_key(one.entity.as_deref(), key)] {
                 filter.key = Some(text);
                 prop_assert_eq!(&reader.findings(&filter, 100, 0).unwrap(), &last);
             }
         }
     }
+}
+
+#[test]
+fn a_finding_that_was_kept_without_its_entity_type_is_read() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let made = words::finding().new_tree(&mut runner).unwrap().current();
+    let old = crate::model::Finding { entity: None, ..made };
+    let text = old.to_json();
+    let before = text.replace(r#""entity":null,"#, "");
+    assert_ne!(before, text);
+    assert_eq!(crate::model::Finding::from_json(&before).unwrap(), old);
 }
 
 #[test]

@@ -256,7 +256,19 @@ impl Word for HookState {
 /// of canonical values is shown as its hexadecimal digits in a JSON string.
 #[must_use]
 pub fn readable_key(key: &Key) -> String {
-    readable(&key.0)
+    readable(if key.is_typed() { key.array() } else { &key.0 })
+}
+
+/// The same, and before it the name of its entity type where the mapping has several: `order [42]`,
+/// or `type 1 [42]` where the name is not known.
+#[must_use]
+pub fn named_key(entity: Option<&str>, key: &Key) -> String {
+    let fields = readable_key(key);
+    match entity {
+        _ if !key.is_typed() => fields,
+        Some(name) => format!("{name} {fields}"),
+        None => format!("type {} {fields}", key.entity_type()),
+    }
 }
 
 /// The same for a key of a store.
@@ -410,5 +422,15 @@ mod tests {
             r#"[42,"a\"b",{"bytes":"ab"},{"timestamp":"1970-01-01T00:00:00Z"},{"date":"1970-01-02"}]"#
         );
         assert_eq!(readable_key(&Key([0xff, 0x00].into())), r#""ff00""#);
+    }
+
+    #[test]
+    fn keys_of_one_of_several_types_are_named() {
+        let array = Value::List(vec![Value::Number(17i64.into())]).to_cbor();
+        let (plain, typed) = (Key(array.clone().into()), Key::of_type(1, &array));
+        assert_eq!(named_key(Some("order"), &plain), "[17]");
+        assert_eq!(named_key(Some("order"), &typed), "order [17]");
+        assert_eq!(named_key(None, &typed), "type 1 [17]");
+        assert_eq!(readable_key(&typed), "[17]");
     }
 }

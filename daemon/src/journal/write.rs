@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::journal::command;
 use crate::journal::format::Form as _;
-use crate::journal::text::{Word as _, readable_key};
+use crate::journal::text::{Word as _, named_key};
 use crate::model::{
     Commit, Crowd, Extent, Finding, FindingStatus, Happening, HookJob, HookState, Key, Moment,
     Occurrence, Partition, PartitionEnd, PassState, Subject, Suspect,
@@ -160,7 +160,7 @@ fn suspect(tx: &Connection, suspect: &Suspect) -> Result<(), WriteError> {
         .execute((
             &suspect.pairing,
             suspect.key.to_text(),
-            readable_key(&suspect.key),
+            named_key(None, &suspect.key),
             suspect.first_seen.to_text(),
             suspect.looks,
             suspect.due.to_text(),
@@ -207,7 +207,7 @@ fn finding(tx: &Connection, finding: &Finding) -> Result<(), WriteError> {
         finding.kind.as_str(),
         status,
         key.map(|key| key.to_text()),
-        key.map(readable_key),
+        key.map(|key| named_key(finding.entity.as_deref(), key)),
         entities,
         finding.confirmed.to_text(),
         finding.ignored_until.map(|until| until.to_text()),

@@ -116,6 +116,9 @@ pub struct Finding {
     pub identity: MappingIdentity,
     /// What it is about.
     pub subject: Subject,
+    /// The name of the entity type: none for a row that no entity is known of, and for a partition
+    /// whose differing entities are of several types, or may be.
+    pub entity: Option<String>,
     /// The kind of drift.
     pub kind: DriftKind,
     /// For `duplicate` and `unmappable` the side concerned.

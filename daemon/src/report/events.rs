@@ -180,6 +180,8 @@ struct Drift<'a> {
     pairing: &'a str,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    entity: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     was: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     side: Option<String>,
@@ -369,6 +371,7 @@ fn drift<'a>(finding: &'a Finding, was: Option<DriftKind>, identity: &Identity) 
         finding: finding.id,
         pairing,
         kind: finding.kind.as_str(),
+        entity: finding.entity.as_deref(),
         was: was.map(DriftKind::as_str),
         side: finding.side.map(|side| side.to_string()),
         entities: finding.entities(),

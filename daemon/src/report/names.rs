@@ -79,6 +79,8 @@ pub mod attribute {
     pub const FINDING: &str = "driftd.finding";
     /// The kind of drift. Also on metrics.
     pub const DRIFT_KIND: &str = "driftd.drift.kind";
+    /// The name of the entity type that the span is about, if it is about one.
+    pub const ENTITY_TYPE: &str = "driftd.entity.type";
     /// The HMAC of a drifted key.
     pub const DRIFT_KEY_HMAC: &str = "driftd.drift.key_hmac";
     /// A drifted key as it is; only where keys are exported as they are.

@@ -61,6 +61,7 @@ pub(crate) fn finding() -> Finding {
         pairing: "users".to_owned(),
         identity: MappingIdentity(0xabc),
         subject: Subject::Key(key()),
+        entity: Some("user".to_owned()),
         kind: DriftKind::Mismatch,
         side: None,
         fields: vec!["email".to_owned(), "status".to_owned()],

@@ -327,6 +327,9 @@ impl Traces {
             KeyValue::new(attribute::IDENTITY, finding.identity.to_string()),
             KeyValue::new(attribute::ERROR_TYPE, "drift"),
         ];
+        if let Some(entity) = &finding.entity {
+            out.push(KeyValue::new(attribute::ENTITY_TYPE, entity.clone()));
+        }
         if let Some(key) = key {
             let hmac = self.identity.key_hmac(&finding.pairing, key);
             out.push(KeyValue::new(attribute::DRIFT_KEY_HMAC, hmac));

@@ -28,6 +28,8 @@ pub struct Differing {
 pub struct DifferingKey {
     /// What was seen.
     pub sighting: Sighting,
+    /// The name of its entity type; none: of a row that no entity is known of.
+    pub entity: Option<String>,
     /// What would be wrong with it if it stood still: kinds of drift, each with the fields or the
     /// invariant that it is about.
     pub wrong: Vec<(DriftKind, Vec<String>)>,
@@ -72,7 +74,8 @@ pub async fn differing(
         let outcome = check::check(context, &part, usize::MAX, clock.now()).await;
         let charged = |sighting: Sighting| {
             let wrong = spec.wrong(&sighting, clock.now());
-            DifferingKey { sighting, wrong }
+            let entity = spec.entity(&sighting.key).map(|entity| entity.name.clone());
+            DifferingKey { sighting, entity, wrong }
         };
         found.keys.extend(outcome.suspects.into_iter().map(charged));
         found.unread.extend(outcome.unread);

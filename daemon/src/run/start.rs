@@ -17,7 +17,7 @@ use crate::api::Shared;
 use crate::check::{Context, SideContext};
 use crate::compare::{Canon, CanonError};
 use crate::config::{MappingSettings, PairingSettings, Settings, SideSettings};
-use crate::engine::Spec;
+use crate::engine::{EntitySpec, Spec};
 use crate::journal;
 use crate::model::{Extent, Leads, Logical, RelationPlan, RelationSchema, Role, Side};
 use crate::plan::{self, SideFacts};
@@ -421,9 +421,12 @@ impl Binder<'_> {
             plan: pairing.plan.clone(),
             settle: pairing.settle.clone(),
             seed: self.secrets.seed,
-            fields: canon.compared().map(str::to_owned).collect(),
+            entities: vec![EntitySpec {
+                name: entity.name.clone(),
+                fields: canon.compared().map(str::to_owned).collect(),
+                version_is_time: canon.version_is_time(),
+            }],
             invariants: mapper.invariants().to_vec(),
-            version_is_time: canon.version_is_time(),
         };
         let rows = pairing.plan.partition_rows;
         let window = rows.get().saturating_mul(WINDOW);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use driftd::check::{Context, SideContext};
 use driftd::compare::Canon;
-use driftd::engine::Spec;
+use driftd::engine::{EntitySpec, Spec};
 use driftd::model::{
     ColumnDef, Key, Leads, Logical, Moment, Number, RelationSchema, Role, Side, StoreKey, Value,
 };
@@ -208,9 +208,12 @@ impl Pairing {
             plan: self.plan.clone(),
             settle: self.settle.clone(),
             seed: self.seed,
-            fields: canon.compared().map(str::to_owned).collect(),
+            entities: vec![EntitySpec {
+                name: mapper.plan().entities[0].name.clone(),
+                fields: canon.compared().map(str::to_owned).collect(),
+                version_is_time: canon.version_is_time(),
+            }],
             invariants: mapper.invariants().to_vec(),
-            version_is_time: canon.version_is_time(),
         }
     }
 

@@ -107,6 +107,7 @@ fn finding(id: u64, kind: DriftKind, subject: Subject) -> Finding {
         pairing: "users".into(),
         identity: MappingIdentity::default(),
         subject,
+        entity: None,
         kind,
         side: None,
         fields: Vec::new(),

@@ -17,6 +17,7 @@ fn finding(id: u64, status: FindingStatus) -> Finding {
         pairing: "users".to_owned(),
         identity: MappingIdentity(1),
         subject: Subject::Key(Key(id.to_be_bytes().into())),
+        entity: None,
         kind: DriftKind::Missing,
         side: None,
         fields: Vec::new(),

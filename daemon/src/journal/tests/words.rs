@@ -49,7 +49,9 @@ fn key() -> impl Strategy<Value = Key> + Clone {
     let decodable = (0..4i64).prop_map(|number| {
         Key(Value::List(vec![Value::Number(number.into())]).to_cbor().into_boxed_slice())
     });
-    prop_oneof![decodable, select(vec![Key([].into()), Key([0xff, 0].into())])]
+    let typed =
+        (0..2usize, decodable.clone()).prop_map(|(number, key)| Key::of_type(number, &key.0));
+    prop_oneof![decodable, typed, select(vec![Key([].into()), Key([0xff, 0].into())])]
 }
 
 fn store_keys() -> impl Strategy<Value = Vec<StoreKey>> {
@@ -200,7 +202,7 @@ pub(in crate::journal) fn finding() -> impl Strategy<Value = Finding> {
         moment().prop_map(FindingStatus::Resolved),
         moment().prop_map(FindingStatus::Superseded),
     ];
-    let head = (1..9u64, pairing(), identity(), subject, kind(), of(side()));
+    let head = (1..9u64, pairing(), identity(), subject, kind(), of(side()), of(word()));
     let what = (words(), words(), of((word(), severity)), of(word()), of(digest()), of(digest()));
     let places = (btree_map(word(), word(), 0..2), store_keys(), store_keys(), any::<u64>());
     let times = (moment(), moment(), moment(), moment(), any::<u32>(), status, of(moment()));
@@ -209,6 +211,7 @@ pub(in crate::journal) fn finding() -> impl Strategy<Value = Finding> {
         pairing: head.1,
         identity: head.2,
         subject: head.3,
+        entity: head.6,
         kind: head.4,
         side: head.5,
         fields: what.0,

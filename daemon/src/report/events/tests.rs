@@ -39,7 +39,7 @@ fn a_confirmation_is_this_text_for_ever() {
             r#""subject":"users/5110a41aab0faa7286d66b94430c7a4c","time":"2025-11-20T12:00:00.120000Z","#,
             r#""datacontenttype":"application/json","sequence":"00000000000000000042","#,
             r#""severitytext":"ERROR","severitynumber":17,"#,
-            r#""data":{"finding":12,"pairing":"users","kind":"mismatch","entities":1,"#,
+            r#""data":{"finding":12,"pairing":"users","kind":"mismatch","entity":"user","entities":1,"#,
             r#""key_hmac":"5110a41aab0faa7286d66b94430c7a4c","#,
             r#""fields":["email","status"],"cosmetic":["email"],"#,
             r#""source_digest":"00000000000000000000000000000001","#,
@@ -109,7 +109,9 @@ fn each_type_says_what_its_consumers_need() {
     ] {
         assert_eq!(one(kind), expected, "{kind}");
     }
-    assert!(one(event::DRIFT_CHANGED).contains(r#""kind":"mismatch","was":"stale""#));
+    assert!(
+        one(event::DRIFT_CHANGED).contains(r#""kind":"mismatch","entity":"user","was":"stale""#)
+    );
     assert!(one(event::DRIFT_RESOLVED).contains(r#""ended":"1970-01-01T00:00:50.000000Z""#));
 }
 
