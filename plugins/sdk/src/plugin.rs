@@ -7,7 +7,8 @@ use crate::locating::Locators;
 use crate::map;
 use crate::plan::{Inner, Plan};
 use crate::row::{Call, Rows};
-use crate::rules::{PairRows, Rules, Tallying};
+use crate::rules::{PairRows, Rules};
+use crate::tally::Tallying;
 use crate::wire::{
     Batch, Context, Error, Info, Input, InvariantDef, Located, Mapped, MappingPlan, Output, Pairs,
     TableSchema, Violation,
