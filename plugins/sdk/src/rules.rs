@@ -1,10 +1,11 @@
 //! Rules that must hold.
 //!
 //! Owns [`Rules`]: rules on each side, on a pair, and over all pairs of a partition. Refuses state
-//! between calls but for tallies. Invariant: a violation names the rule and the pair that it is of.
+//! between calls but for tallies. Invariant: a rule is of the scope of its check.
 
 use std::cell::RefCell;
 use std::fmt;
+use std::rc::Rc;
 
 use crate::Issue;
 use crate::column::{base, bit, sorted};
@@ -13,7 +14,7 @@ use crate::kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Value};
 use crate::row::{Call, Col, Result, Row, Rows};
 use crate::tally::{Tally, Tallying};
 use crate::time::{Date, DateTime, Time, Timestamp};
-use crate::wire::{Context, EntityDef, InvariantDef, Pairs, Severity, Side, Violation};
+use crate::wire::{Context, EntityDef, InvariantDef, Pairs, Scope, Severity, Side, Violation};
 
 /// The rules of a plugin in the making: given to
 /// [`Invariants::declare`](crate::Invariants::declare).
@@ -112,7 +113,7 @@ impl Rules {
 
     fn rule(&self, of: Fields<'_>, severity: Severity, id: &str, summary: &str) -> Rule<'_> {
         let (id, summary) = (id.to_owned(), summary.to_owned());
-        let def = InvariantDef { id, summary, severity };
+        let def = InvariantDef { id, summary, severity, scope: Scope::Pair };
         let mut inner = self.inner.borrow_mut();
         inner.rules.push(Declared { def, entity: of.index, check: Check::None });
         Rule { rules: self, index: inner.rules.len() - 1 }
@@ -139,11 +140,11 @@ impl Rules {
     }
 
     /// A tally for a rule over many pairs; none for other rules.
-    pub(crate) fn tally(&self, invariant: u32) -> Option<(usize, Box<dyn Tallying>)> {
+    pub(crate) fn tally(&self, invariant: u32) -> Option<Box<dyn Tallying>> {
         let inner = self.inner.borrow();
         let rule = inner.rules.get(invariant as usize)?;
         match &rule.check {
-            Check::Partition(start) => Some((rule.entity, start())),
+            Check::Partition(start) => Some(start()),
             Check::Pairs(_) | Check::None => None,
         }
     }
@@ -151,11 +152,12 @@ impl Rules {
 
 /// The pairs of a call, row by row.
 pub(crate) struct PairRows<'t> {
+    pub(crate) entity: usize,
+    pub(crate) count: usize,
     source: Call<'t>,
     target: Call<'t>,
     source_present: Vec<u8>,
     target_present: Vec<u8>,
-    count: usize,
 }
 
 impl<'t> PairRows<'t> {
@@ -167,10 +169,11 @@ impl<'t> PairRows<'t> {
             Call::new(names, context, vec![Rows::of_batch(entity as u16, batch)])
         };
         let (source, target) = (call(Side::Source, source), call(Side::Target, target));
-        Self { source, target, source_present, target_present, count }
+        let entity = entity as usize;
+        Self { entity, count, source, target, source_present, target_present }
     }
 
-    fn pair(&self, row: usize) -> Pair<'_> {
+    pub(crate) fn pair(&self, row: usize) -> Pair<'_> {
         let side = |call, present: &[u8]| {
             let call: &Call<'_> = call;
             bit(present, row).then(|| Row { call, rows: &call.rows[0], row })
@@ -327,9 +330,14 @@ impl fmt::Debug for Rule<'_> {
     }
 }
 
-impl Rule<'_> {
+impl<'r> Rule<'r> {
     fn check(self, check: Check) {
-        self.rules.inner.borrow_mut().rules[self.index].check = check;
+        let rule = &mut self.rules.inner.borrow_mut().rules[self.index];
+        rule.def.scope = match &check {
+            Check::None | Check::Pairs(_) => Scope::Pair,
+            Check::Partition(_) => Scope::Partition,
+        };
+        rule.check = check;
     }
 
     /// It must be true of the entity on every side that has it.
@@ -393,17 +401,175 @@ impl Rule<'_> {
     ///     );
     /// # }
     /// ```
-    pub fn over_all<T, P, F>(self, push: P, finish: F)
-    where
-        T: Tally,
-        P: for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + Clone + 'static,
-        F: Fn(&T) -> Vec<String> + Clone + 'static,
-    {
+    pub fn over_all<T: Tally>(
+        self,
+        push: impl for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + 'static,
+        finish: impl Fn(&T) -> Vec<String> + 'static,
+    ) {
+        let entity = self.rules.inner.borrow().rules[self.index].entity;
+        let over = Over { rule: self, pushes: Vec::new() };
+        over.with(entity, Rc::new(push)).finish(finish);
+    }
+
+    /// It is about all pairs of a partition, of several entity types: `push` adds each pair of this one
+    /// to a [`Tally`]; [`Over::over`] adds another type, and [`Over::finish`] says what is wrong.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use driftd_plugin::{Decimal, Reject, Rules, Tally};
+    /// # fn declare(rules: &Rules) {
+    /// # let (order, line) = (rules.entity("order"), rules.entity("line"));
+    /// let (id, total) = (order.integer("id"), order.decimal("total"));
+    /// let (of, price) = (line.integer("order"), line.decimal("price"));
+    /// let large = || Reject::from("the sum is too large");
+    /// rules
+    ///     .error(order, "source-total", "an order's total is the sum of its lines' prices")
+    ///     .over(order, move |rest: &mut BTreeMap<i64, Decimal>, pair| {
+    ///         let Some(order) = pair.source else { return Ok(()) };
+    ///         let rest = rest.entry(order.need(id)?).or_default();
+    ///         rest.merge(order.need(total)?).ok_or_else(large)
+    ///     })
+    ///     .over(line, move |rest, pair| {
+    ///         let Some(line) = pair.source else { return Ok(()) };
+    ///         let rest = rest.entry(line.need(of)?).or_default();
+    ///         let less = line.need(price)?.checked_neg();
+    ///         less.and_then(|less| rest.merge(less)).ok_or_else(large)
+    ///     })
+    ///     .finish(|rest| {
+    ///         let wrong = rest.iter().filter(|(_, rest)| **rest != Decimal::default());
+    ///         wrong.map(|(id, rest)| format!("order {id} is off by {rest}")).collect()
+    ///     });
+    /// # }
+    /// ```
+    pub fn over<T: Tally>(
+        self,
+        of: Fields<'_>,
+        push: impl for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + 'static,
+    ) -> Over<'r, T> {
+        Over { rule: self, pushes: Vec::new() }.over(of, push)
+    }
+}
+
+/// A rule over a partition that has yet to be told what is wrong.
+///
+/// ```
+/// # use driftd_plugin::Rules;
+/// # fn declare(rules: &Rules) {
+/// # let (order, line) = (rules.entity("order"), rules.entity("line"));
+/// rules
+///     .warning(order, "has-lines", "there are at least as many lines as orders")
+///     .over(order, |sums: &mut (i64, i64), pair| {
+///         sums.0 += i64::from(pair.source.is_some());
+///         Ok(())
+///     })
+///     .over(line, |sums, pair| {
+///         sums.1 += i64::from(pair.source.is_some());
+///         Ok(())
+///     })
+///     .finish(|(orders, lines)| if orders > lines { vec!["too few".to_owned()] } else { vec![] });
+/// # }
+/// ```
+#[must_use = "a rule over a partition does nothing until `finish`"]
+pub struct Over<'r, T> {
+    rule: Rule<'r>,
+    /// What adds the pairs of an entity type.
+    pushes: Vec<(usize, Rc<Push<T>>)>,
+}
+
+type Push<T> = dyn for<'a> Fn(&mut T, Pair<'a>) -> Result<()>;
+
+impl<T> fmt::Debug for Over<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Over").field("rule", &self.rule).finish_non_exhaustive()
+    }
+}
+
+impl<T: Tally> Over<'_, T> {
+    /// Adds the pairs of another entity type.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Pair, Rules};
+    /// # fn declare(rules: &Rules) {
+    /// # let (order, line) = (rules.entity("order"), rules.entity("line"));
+    /// # let rule = rules.warning(order, "few", "there are few orders and lines");
+    /// let count = |all: &mut i64, _: Pair<'_>| {
+    ///     *all += 1;
+    ///     Ok(())
+    /// };
+    /// rule.over(order, count)
+    ///     .over(line, count)
+    ///     .finish(|all| if *all > 1_000 { vec![format!("{all} of both")] } else { vec![] });
+    /// # }
+    /// ```
+    pub fn over(
+        self,
+        of: Fields<'_>,
+        push: impl for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + 'static,
+    ) -> Self {
+        self.with(of.index, Rc::new(push))
+    }
+
+    fn with(mut self, entity: usize, push: Rc<Push<T>>) -> Self {
+        self.pushes.push((entity, push));
+        self
+    }
+
+    /// Gives a message, which may hold values, for each thing that is wrong.
+    ///
+    /// ```
+    /// # use driftd_plugin::Rules;
+    /// # fn declare(rules: &Rules) {
+    /// # let order = rules.entity("order");
+    /// # let rule = rules.warning(order, "few", "there are few orders");
+    /// rule.over(order, |all: &mut i64, _| {
+    ///     *all += 1;
+    ///     Ok(())
+    /// })
+    /// .finish(|all| if *all > 1_000 { vec![format!("{all} orders")] } else { vec![] });
+    /// # }
+    /// ```
+    pub fn finish(self, finish: impl Fn(&T) -> Vec<String> + 'static) {
+        let Self { rule, pushes } = self;
+        let (pushes, finish): (_, Rc<Finish<T>>) = (Rc::new(pushes), Rc::new(finish));
         let start = move || {
-            let (tally, push, finish) = (T::default(), push.clone(), finish.clone());
-            Box::new(Over { tally, push, finish }) as Box<dyn Tallying>
+            let (pushes, finish) = (Rc::clone(&pushes), Rc::clone(&finish));
+            Box::new(Sums { tally: T::default(), pushes, finish }) as Box<dyn Tallying>
         };
-        self.check(Check::Partition(Box::new(start)));
+        rule.check(Check::Partition(Box::new(start)));
+    }
+}
+
+type Finish<T> = dyn Fn(&T) -> Vec<String>;
+
+/// A tally in use, with what adds to it.
+struct Sums<T> {
+    tally: T,
+    pushes: Rc<Vec<(usize, Rc<Push<T>>)>>,
+    finish: Rc<Finish<T>>,
+}
+
+impl<T: Tally> Tallying for Sums<T> {
+    fn push(&mut self, pairs: &PairRows<'_>) -> Result<()> {
+        let here = self.pushes.iter().filter(|(entity, _)| *entity == pairs.entity);
+        for (_, push) in here {
+            (0..pairs.count).try_for_each(|at| push(&mut self.tally, pairs.pair(at)))?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.tally.save(&mut out);
+        out
+    }
+
+    fn merge(&mut self, mut state: &[u8]) -> Option<()> {
+        let other = T::load(&mut state).filter(|_| state.is_empty())?;
+        self.tally.merge(other)
+    }
+
+    fn finish(&self) -> Vec<String> {
+        (self.finish)(&self.tally)
     }
 }
 
@@ -442,37 +608,5 @@ impl<F: for<'a> Fn(Pair<'a>) -> Result<Option<String>>> OnPairs for Broken<F> {
                 Err(why) => violation(at, format!("cannot be checked: {why}")),
             }
         }
-    }
-}
-
-struct Over<T, P, F> {
-    tally: T,
-    push: P,
-    finish: F,
-}
-
-impl<T, P, F> Tallying for Over<T, P, F>
-where
-    T: Tally,
-    P: for<'a> Fn(&mut T, Pair<'a>) -> Result<()>,
-    F: Fn(&T) -> Vec<String>,
-{
-    fn push(&mut self, pairs: &PairRows<'_>) -> Result<()> {
-        (0..pairs.count).try_for_each(|at| (self.push)(&mut self.tally, pairs.pair(at)))
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.tally.save(&mut out);
-        out
-    }
-
-    fn merge(&mut self, mut state: &[u8]) -> Option<()> {
-        let other = T::load(&mut state).filter(|_| state.is_empty())?;
-        self.tally.merge(other)
-    }
-
-    fn finish(&self) -> Vec<String> {
-        (self.finish)(&self.tally)
     }
 }
