@@ -27,8 +27,8 @@ pub use finding::{
     Crowd, Finding, FindingStatus, Incident, PairingStatus, Part, Still, Subject, Suspect,
 };
 pub use mapping::{
-    EntityDef, FieldDef, InvariantDef, MappingPlan, RelationPlan, Role, Rule, RuleError, Severity,
-    SidePlan, Standing,
+    EntityDef, FieldDef, InvariantDef, MappingPlan, RelationPlan, Role, Rule, RuleError, Scope,
+    Severity, SidePlan, Standing,
 };
 pub use moment::Moment;
 pub use name::{Leads, Side};

@@ -62,7 +62,9 @@ export function plugin(host, about) {
       declare: guarded(() => {
         rules = declared();
         if (rules.issues.length > 0) throw rules.issues;
-        return rules.rules.map(({ id, summary, severity }) => ({ id, summary, severity }));
+        return rules.rules.map(({ id, summary, severity, over }) => ({
+          id, summary, severity, scope: over === undefined ? "pair" : "partition",
+        }));
       }),
       checkPairs: guarded((context, pairs) => checkPairs((rules ??= declared()), context, pairs)),
       Accumulator: class {

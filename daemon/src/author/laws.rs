@@ -9,7 +9,7 @@ use super::AuthorError;
 use super::fixtures::Case;
 use super::report::{Problem, ProblemKind, lawless};
 use super::trial::{Given, Runner};
-use crate::model::{Batch, Buffer, Moment, Side, Violation};
+use crate::model::{Batch, Buffer, Moment, Scope, Side, Violation};
 use crate::plugin::wasm::{Tallied, Tally, Trial, Tried};
 
 const TWICE: &str = "the same batch twice gives the same bytes";
@@ -216,7 +216,8 @@ pub(super) fn of_partition(
     let alone = alone.collect::<Result<Vec<_>, _>>()?;
     let (mut said, mut problems) = (Vec::new(), Vec::new());
     let mut trial = runner.trial(runner.schema.as_of);
-    for (at, declared) in runner.attached.mapper.invariants().iter().enumerate() {
+    let declared = runner.attached.mapper.invariants().iter().enumerate();
+    for (at, declared) in declared.filter(|(_, declared)| declared.scope == Scope::Partition) {
         let pushed = runner.tally(&mut trial, at, &Tally::Pairs(&whole.pairs()))?;
         let mut states = Vec::new();
         for one in &alone {

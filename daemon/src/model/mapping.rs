@@ -163,6 +163,35 @@ impl Severity {
     }
 }
 
+/// What an invariant is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// A pair: an entity of both sides.
+    Pair,
+    /// All pairs of a partition.
+    Partition,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 2] = [Self::Pair, Self::Partition];
+
+    /// The contract's name of it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Partition => "partition",
+        }
+    }
+
+    /// Reads the registry's text form; none where the text is not in the registry.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text)
+    }
+}
+
 /// A rule that must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvariantDef {
@@ -172,4 +201,6 @@ pub struct InvariantDef {
     pub summary: String,
     /// How bad a violation is.
     pub severity: Severity,
+    /// What it is about.
+    pub scope: Scope,
 }

@@ -406,11 +406,12 @@ impl Loaded {
             .map_err(failed("plan"))?
             .map_err(refused("plan"))?;
         let plan = planning::check(proposal.clone(), binding).map_err(unfit)?;
-        let invariants = instance
+        let declared = instance
             .declare(binding.pairing)
             .map_err(failed("declare"))?
             .map_err(refused("declare"))?;
-        let mut issues = planning::check_invariants(&invariants);
+        let mut issues = Vec::new();
+        let invariants = planning::check_invariants(declared, &mut issues);
         let locators = Locators::new(&plan.entities[0], binding, &mut issues);
         let located = locating::sides(&mut instance, binding, &plan, &mut issues)
             .map_err(failed("locate"))?;

@@ -311,12 +311,18 @@ impl invariants::Guest for Hostile {
             id: id.to_owned(),
             summary: "a rule".to_owned(),
             severity: Severity::Error,
+            scope: "pair".to_owned(),
         };
+        let of_all = || InvariantDef { scope: "partition".to_owned(), ..rule("all") };
         Ok(match mode().as_str() {
             // These are to be told by what they do to rows alone.
             mode if mode.starts_with("row:") => vec![],
             "long-invariant" => vec![InvariantDef { summary: long(), ..rule(&long()) }],
             "twin-rules" => vec![rule("one"), rule("one"), rule("")],
+            "odd-scope" => vec![InvariantDef { scope: "table".to_owned(), ..rule("one") }],
+            "long-scope" => vec![InvariantDef { scope: long(), ..rule("one") }],
+            "violation-scope" => vec![rule("one"), of_all()],
+            mode if tallies(mode) => vec![rule("one"), of_all()],
             _ => vec![rule("one")],
         })
     }
@@ -328,33 +334,52 @@ impl invariants::Guest for Hostile {
             "long-violation" => vec![Violation { message: long(), ..violation(0, Some(0)) }],
             "violation-pair" => vec![violation(0, Some(pairs.source.rows))],
             "violation-none" => vec![violation(0, None)],
-            "violation-rule" => vec![violation(1, Some(0))],
+            "violation-rule" | "violation-scope" => vec![violation(1, Some(0))],
             "violation-flood" => vec![violation(0, Some(0)); pairs.source.rows as usize + 1],
             _ => vec![violation(0, Some(0))],
         })
     }
 }
 
-struct Nothing;
+/// Whether a mode is about accumulators: these need a rule over a partition.
+fn tallies(mode: &str) -> bool {
+    let ways = ["tally-", "accumulator:", "push:", "snapshot:", "merge:", "finish:"];
+    ways.iter().any(|way| mode.starts_with(way))
+}
+
+/// An accumulator that sums nothing.
+struct Nothing(u32);
 
 impl invariants::GuestAccumulator for Nothing {
-    fn new(_invariant: u32) -> Self {
-        Self
+    fn new(invariant: u32) -> Self {
+        misbehave("accumulator");
+        Self(invariant)
     }
 
     fn push(&self, _ctx: Context, _pairs: Pairs) -> Result<(), Error> {
+        misbehave("push");
         Ok(())
     }
 
     fn snapshot(&self) -> Vec<u8> {
+        misbehave("snapshot");
         vec![]
     }
 
     fn merge(&self, _state: Vec<u8>) -> Result<(), Error> {
+        misbehave("merge");
         Ok(())
     }
 
     fn finish(&self) -> Result<Vec<Violation>, Error> {
-        Ok(vec![])
+        misbehave("finish");
+        let violation = |invariant, pair| Violation { invariant, pair, message: "so".to_owned() };
+        Ok(match mode().as_str() {
+            "tally-rule" => vec![violation(0, None)],
+            "tally-pair" => vec![violation(self.0, Some(0))],
+            "tally-long" => vec![Violation { message: long(), ..violation(self.0, None) }],
+            "tally-flood" => vec![violation(self.0, None); 1_000_000],
+            _ => vec![],
+        })
     }
 }

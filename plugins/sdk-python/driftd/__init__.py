@@ -97,7 +97,10 @@ class Plugin:
                 if rules.issues:
                     raise Err(rules.issues)
                 return [
-                    wit_invariants.InvariantDef(rule.id, rule.summary, rule.severity)
+                    wit_invariants.InvariantDef(
+                        rule.id, rule.summary, rule.severity,
+                        "pair" if rule.over is None else "partition",
+                    )
                     for rule in rules.rules
                 ]
 

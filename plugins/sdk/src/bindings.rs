@@ -1,7 +1,7 @@
 //! The contract, for whoever exports a plugin.
 //!
-//! Owns a copy of `wit/driftd.wit`, so that a plugin outside of this repository needs no file beside it,
-//! and the one world that the contract does not name. Refuses to be edited: a test compares it.
+//! Owns a copy of `wit/driftd.wit`, so that a plugin outside of this repository needs no file beside it.
+//! Refuses to be edited: a test compares it.
 //! Invariant: a plugin's bindings are of exactly one world, because those of several do not link.
 
 /// The bindings of a world of the contract.
@@ -15,7 +15,8 @@ macro_rules! __bindings {
             inline: r#"
 // The contract between driftd and its plugins. Frozen once a version is tagged: no
 // record gains a field and no variant or enum gains a case; what must grow is an open
-// string or a new exported interface. See README.md for how it is used.
+// string or a new exported interface. See README.md for how it is used, and for the
+// registries of open strings.
 package driftd:plugin@0.1.0;
 
 interface types {
@@ -62,6 +63,7 @@ interface types {
   record table-schema {
     name: string,
     columns: list<column-def>,
+    /// Positions in `columns` of the primary key, in the order of that key.
     key: list<u32>,
   }
 
@@ -69,6 +71,8 @@ interface types {
 
   record context {
     pairing: string,
+    /// The side that the rows, entities or keys of the call are of. Calls about pairs are
+    /// of both: it says "source" there and means nothing.
     side: side,
     /// When this check began: microseconds since the Unix epoch, the same for both
     /// sides and for every repetition. It may decide a standing (expired), never the
@@ -143,6 +147,8 @@ interface mapping {
     ignored: list<string>,
     /// Positions in `columns` whose values make a group: rows of all relations of
     /// this side with equal group values arrive in one call. Empty: a row is a group.
+    /// Where one relation of a side is grouped, all are, by as many columns of the same
+    /// types.
     group-by: list<u32>,
   }
 
@@ -158,12 +164,16 @@ interface mapping {
     target: side-plan,
   }
 
+  /// Rows of one relation. A call has at most one input of each; one that has no row in
+  /// any group of the call may be left out.
   record input {
+    /// Position in the list of schemas given to `plan`.
     relation: u32,
     /// The shard or store that these rows come from.
     origin: string,
     rows: batch,
-    /// For each row the number of its group within this call.
+    /// For each row the number of its group within this call, in any order. Groups are
+    /// numbered from 0, across all inputs.
     group: list<u32>,
   }
 
@@ -172,17 +182,22 @@ interface mapping {
   /// there (expired, tombstone).
   enum standing { present, absent, excluded }
 
+  /// The entities of one type. A call gives at most one output of each type; a group may
+  /// yield entities of several types, and several of one.
   record output {
+    /// Position in the plan's `entities`.
     entity: u32,
-    /// Canonical entities, in the order of that entity's fields.
+    /// Canonical entities: a column for each field of the type, in the plan's order.
     items: batch,
-    /// For each entity the group that it came from, ascending.
+    /// For each entity the group that it came from; it never falls.
     from-group: list<u32>,
     standing: list<standing>,
   }
 
-  /// A row that cannot be mapped (`kind` "reject") or deserves a word ("warn").
+  /// A row that cannot be mapped (`kind` "reject") or deserves a word ("warn"). A
+  /// rejected row rejects its whole group, which then yields no entity of any type.
   record note {
+    /// Position in the call's `inputs`, and the row within it.
     input: u32,
     row: u32,
     kind: string,
@@ -209,17 +224,31 @@ interface locating {
   use mapping.{output};
 
   record located {
+    /// Position in the list of schemas given to `plan`. Where the rows of the side are
+    /// grouped, the keys must contain the columns of the group, and the whole group of
+    /// what is found is read.
     relation: u32,
-    /// "get": keys are full store keys. "query": a prefix of one, all rows under it.
+    /// Open registry. "get": full primary keys. "query": all rows under the leading
+    /// columns of the primary key. Fewer columns than the key has are equal; with all of
+    /// them the last, if it is text or binary, is a prefix of the row's ("begins with").
     access: string,
+    /// Columns of the primary key, in its order and of its types.
     keys: batch,
-    /// For each key the entity (row of `items`) that it belongs to: an entity may have
-    /// none, one or several.
+    /// For each key the entity (row of `items`) that it belongs to, in any order: an
+    /// entity may have none, one or several.
     from-entity: list<u32>,
   }
+
+  /// `entity` is a position in the plan's `entities`, and `items` has all fields of that
+  /// type, in the plan's order.
   locate: func(ctx: context, entity: u32, items: batch) -> result<list<located>, error>;
 
-  /// Store keys to entity keys, for changes of which only the key is known.
+  /// Full primary keys of a relation (a position in the list of schemas given to `plan`)
+  /// to the keys of the entities that lie there: for changes of which only the key is
+  /// known, and for rows that the mapping rejects, so that they are told under their
+  /// entity's key. `from-group` is the row of `store-keys`, every standing is "present",
+  /// and fields that are not part of the key are null. A store key that tells of no entity
+  /// is left out.
   keys-of: func(ctx: context, relation: u32, store-keys: batch) -> result<list<output>, error>;
 }
 
@@ -235,12 +264,16 @@ interface invariants {
     /// treated as a value.
     summary: string,
     severity: severity,
+    /// Open registry. "pair": checked by `check-pairs`. "partition": checked by an
+    /// accumulator over all pairs of a partition.
+    scope: string,
   }
 
-  /// Canonical entities of both sides, aligned by key; a bitmap (one bit a pair, least
-  /// significant first) says which are there. The cells of what is not there are
-  /// placeholders.
+  /// Canonical entities of one type and of both sides, with all its fields, aligned by
+  /// key; a bitmap (one bit a pair, least significant first) says which are there. The
+  /// cells of what is not there are placeholders.
   record pairs {
+    /// Position in the plan's `entities`.
     entity: u32,
     source: batch,
     source-present: list<u8>,
@@ -249,17 +282,23 @@ interface invariants {
   }
 
   record violation {
+    /// Position in what `declare` returned.
     invariant: u32,
-    /// The pair concerned; none for a rule over many.
+    /// The pair concerned; none for a rule over a partition.
     pair: option<u32>,
     message: string,
   }
 
   declare: func(pairing: string) -> result<list<invariant-def>, list<issue>>;
+
+  /// All rules of scope "pair" about the pairs' entity type.
   check-pairs: func(ctx: context, pairs: pairs) -> result<list<violation>, error>;
 
-  /// A rule over many pairs (sums, counts, uniqueness). merge is associative and
-  /// commutative; a snapshot survives a restart under the same mapping identity.
+  /// A rule of scope "partition" (sums, counts, uniqueness). `push` gets the pairs of
+  /// every entity type, those that the rule is not about too, one call a type and part,
+  /// in any order; each pair once. merge is associative and commutative; a snapshot
+  /// survives a restart under the same mapping identity. `finish` may be called again,
+  /// and between pushes.
   resource accumulator {
     constructor(invariant: u32);
     push: func(ctx: context, pairs: pairs) -> result<_, error>;
@@ -280,13 +319,13 @@ world mapper-with-invariants {
   export invariants;
 }
 
-world complete {
-  include mapper-with-invariants;
+world mapper-with-locating {
+  include mapper;
   export locating;
 }
 
-world mapper-with-locating {
-  include mapper;
+world complete {
+  include mapper-with-invariants;
   export locating;
 }
 "#
@@ -301,7 +340,7 @@ mod tests {
         let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit/driftd.wit");
         let contract = std::fs::read_to_string(contract).unwrap();
         let copy = include_str!("bindings.rs").split("r#\"\n").nth(1).unwrap();
-        let copy = copy.split("\nworld mapper-with-locating").next().unwrap();
+        let copy = copy.split("\"#\n").next().unwrap();
         assert!(copy == contract, "copy wit/driftd.wit into plugins/sdk/src/bindings.rs");
     }
 }

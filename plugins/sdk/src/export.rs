@@ -352,6 +352,7 @@ macro_rules! __glue_invariants {
                         wire::Severity::Error => invariants::Severity::Error,
                         wire::Severity::Critical => invariants::Severity::Critical,
                     },
+                    scope: def.scope.name().to_owned(),
                 };
                 let declared = plugin(|plugin| plugin.declare());
                 declared.map(|defs| defs.into_iter().map(def).collect()).map_err(issues_out)

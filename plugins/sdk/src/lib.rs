@@ -67,6 +67,7 @@ mod plugin;
 mod read;
 mod row;
 mod rules;
+mod tally;
 mod time;
 #[doc(hidden)]
 pub mod wire;
@@ -81,7 +82,8 @@ pub use plan::{Entity, EntitySide, Field, Plan, Relation, Standing};
 pub use plugin::{Config, Invariants, Issue, Locating, Mapping};
 pub use read::{Get, IntoCell, Null, Read, TextWriter, null};
 pub use row::{Col, Reject, Result, Row, reject};
-pub use rules::{Fields, Pair, Rule, Rules, Tally, TallyKey};
+pub use rules::{Fields, Over, Pair, Rule, Rules};
+pub use tally::{Tally, TallyKey};
 pub use time::{Date, DateTime, Time, Timestamp};
 pub use wire::{Severity, Side};
 

@@ -7,7 +7,8 @@ use crate::locating::Locators;
 use crate::map;
 use crate::plan::{Inner, Plan};
 use crate::row::{Call, Rows};
-use crate::rules::{PairRows, Rules, Tallying};
+use crate::rules::{PairRows, Rules};
+use crate::tally::Tallying;
 use crate::wire::{
     Batch, Context, Error, Info, Input, InvariantDef, Located, Mapped, MappingPlan, Output, Pairs,
     TableSchema, Violation,
@@ -486,27 +487,27 @@ fn refused(issues: Vec<Issue>) -> Error {
 #[doc(hidden)]
 pub struct Accumulator {
     invariant: u32,
-    tally: Option<(usize, Box<dyn Tallying>)>,
+    tally: Option<Box<dyn Tallying>>,
     fields: Vec<Vec<String>>,
 }
 
 impl Accumulator {
     pub fn push(&mut self, context: Context, pairs: Pairs) -> Result<(), Error> {
         match &mut self.tally {
-            Some((entity, tally)) if *entity == pairs.entity as usize => tally
+            Some(tally) => tally
                 .push(&PairRows::new(&self.fields, context, pairs))
                 .map_err(|why| Error { code: "tally".to_owned(), message: why.to_string() }),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
     pub fn snapshot(&self) -> Vec<u8> {
-        self.tally.as_ref().map(|(_, tally)| tally.snapshot()).unwrap_or_default()
+        self.tally.as_ref().map(|tally| tally.snapshot()).unwrap_or_default()
     }
 
     pub fn merge(&mut self, state: &[u8]) -> Result<(), Error> {
         let merged = match &mut self.tally {
-            Some((_, tally)) => tally.merge(state),
+            Some(tally) => tally.merge(state),
             None => Some(()),
         };
         merged.ok_or_else(|| Error {
@@ -516,7 +517,7 @@ impl Accumulator {
     }
 
     pub fn finish(&self) -> Vec<Violation> {
-        let messages = self.tally.iter().flat_map(|(_, tally)| tally.finish());
+        let messages = self.tally.iter().flat_map(|tally| tally.finish());
         let invariant = self.invariant;
         messages.map(|message| Violation { invariant, pair: None, message }).collect()
     }

@@ -1,20 +1,20 @@
 //! Rules that must hold.
 //!
 //! Owns [`Rules`]: rules on each side, on a pair, and over all pairs of a partition. Refuses state
-//! between calls but for tallies. Invariant: tallies merge in any order to the same sums, because they
-//! are made of nothing but sums.
+//! between calls but for tallies. Invariant: a rule is of the scope of its check.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
+use std::rc::Rc;
 
 use crate::Issue;
 use crate::column::{base, bit, sorted};
 use crate::decimal::Decimal;
 use crate::kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Value};
 use crate::row::{Call, Col, Result, Row, Rows};
+use crate::tally::{Tally, Tallying};
 use crate::time::{Date, DateTime, Time, Timestamp};
-use crate::wire::{Context, EntityDef, InvariantDef, Pairs, Severity, Side, Violation};
+use crate::wire::{Context, EntityDef, InvariantDef, Pairs, Scope, Severity, Side, Violation};
 
 /// The rules of a plugin in the making: given to
 /// [`Invariants::declare`](crate::Invariants::declare).
@@ -113,7 +113,7 @@ impl Rules {
 
     fn rule(&self, of: Fields<'_>, severity: Severity, id: &str, summary: &str) -> Rule<'_> {
         let (id, summary) = (id.to_owned(), summary.to_owned());
-        let def = InvariantDef { id, summary, severity };
+        let def = InvariantDef { id, summary, severity, scope: Scope::Pair };
         let mut inner = self.inner.borrow_mut();
         inner.rules.push(Declared { def, entity: of.index, check: Check::None });
         Rule { rules: self, index: inner.rules.len() - 1 }
@@ -140,11 +140,11 @@ impl Rules {
     }
 
     /// A tally for a rule over many pairs; none for other rules.
-    pub(crate) fn tally(&self, invariant: u32) -> Option<(usize, Box<dyn Tallying>)> {
+    pub(crate) fn tally(&self, invariant: u32) -> Option<Box<dyn Tallying>> {
         let inner = self.inner.borrow();
         let rule = inner.rules.get(invariant as usize)?;
         match &rule.check {
-            Check::Partition(start) => Some((rule.entity, start())),
+            Check::Partition(start) => Some(start()),
             Check::Pairs(_) | Check::None => None,
         }
     }
@@ -152,11 +152,12 @@ impl Rules {
 
 /// The pairs of a call, row by row.
 pub(crate) struct PairRows<'t> {
+    pub(crate) entity: usize,
+    pub(crate) count: usize,
     source: Call<'t>,
     target: Call<'t>,
     source_present: Vec<u8>,
     target_present: Vec<u8>,
-    count: usize,
 }
 
 impl<'t> PairRows<'t> {
@@ -168,10 +169,11 @@ impl<'t> PairRows<'t> {
             Call::new(names, context, vec![Rows::of_batch(entity as u16, batch)])
         };
         let (source, target) = (call(Side::Source, source), call(Side::Target, target));
-        Self { source, target, source_present, target_present, count }
+        let entity = entity as usize;
+        Self { entity, count, source, target, source_present, target_present }
     }
 
-    fn pair(&self, row: usize) -> Pair<'_> {
+    pub(crate) fn pair(&self, row: usize) -> Pair<'_> {
         let side = |call, present: &[u8]| {
             let call: &Call<'_> = call;
             bit(present, row).then(|| Row { call, rows: &call.rows[0], row })
@@ -328,9 +330,14 @@ impl fmt::Debug for Rule<'_> {
     }
 }
 
-impl Rule<'_> {
+impl<'r> Rule<'r> {
     fn check(self, check: Check) {
-        self.rules.inner.borrow_mut().rules[self.index].check = check;
+        let rule = &mut self.rules.inner.borrow_mut().rules[self.index];
+        rule.def.scope = match &check {
+            Check::None | Check::Pairs(_) => Scope::Pair,
+            Check::Partition(_) => Scope::Partition,
+        };
+        rule.check = check;
     }
 
     /// It must be true of the entity on every side that has it.
@@ -394,17 +401,175 @@ impl Rule<'_> {
     ///     );
     /// # }
     /// ```
-    pub fn over_all<T, P, F>(self, push: P, finish: F)
-    where
-        T: Tally,
-        P: for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + Clone + 'static,
-        F: Fn(&T) -> Vec<String> + Clone + 'static,
-    {
+    pub fn over_all<T: Tally>(
+        self,
+        push: impl for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + 'static,
+        finish: impl Fn(&T) -> Vec<String> + 'static,
+    ) {
+        let entity = self.rules.inner.borrow().rules[self.index].entity;
+        let over = Over { rule: self, pushes: Vec::new() };
+        over.with(entity, Rc::new(push)).finish(finish);
+    }
+
+    /// It is about all pairs of a partition, of several entity types: `push` adds each pair of this one
+    /// to a [`Tally`]; [`Over::over`] adds another type, and [`Over::finish`] says what is wrong.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use driftd_plugin::{Decimal, Reject, Rules, Tally};
+    /// # fn declare(rules: &Rules) {
+    /// # let (order, line) = (rules.entity("order"), rules.entity("line"));
+    /// let (id, total) = (order.integer("id"), order.decimal("total"));
+    /// let (of, price) = (line.integer("order"), line.decimal("price"));
+    /// let large = || Reject::from("the sum is too large");
+    /// rules
+    ///     .error(order, "source-total", "an order's total is the sum of its lines' prices")
+    ///     .over(order, move |rest: &mut BTreeMap<i64, Decimal>, pair| {
+    ///         let Some(order) = pair.source else { return Ok(()) };
+    ///         let rest = rest.entry(order.need(id)?).or_default();
+    ///         rest.merge(order.need(total)?).ok_or_else(large)
+    ///     })
+    ///     .over(line, move |rest, pair| {
+    ///         let Some(line) = pair.source else { return Ok(()) };
+    ///         let rest = rest.entry(line.need(of)?).or_default();
+    ///         let less = line.need(price)?.checked_neg();
+    ///         less.and_then(|less| rest.merge(less)).ok_or_else(large)
+    ///     })
+    ///     .finish(|rest| {
+    ///         let wrong = rest.iter().filter(|(_, rest)| **rest != Decimal::default());
+    ///         wrong.map(|(id, rest)| format!("order {id} is off by {rest}")).collect()
+    ///     });
+    /// # }
+    /// ```
+    pub fn over<T: Tally>(
+        self,
+        of: Fields<'_>,
+        push: impl for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + 'static,
+    ) -> Over<'r, T> {
+        Over { rule: self, pushes: Vec::new() }.over(of, push)
+    }
+}
+
+/// A rule over a partition that has yet to be told what is wrong.
+///
+/// ```
+/// # use driftd_plugin::Rules;
+/// # fn declare(rules: &Rules) {
+/// # let (order, line) = (rules.entity("order"), rules.entity("line"));
+/// rules
+///     .warning(order, "has-lines", "there are at least as many lines as orders")
+///     .over(order, |sums: &mut (i64, i64), pair| {
+///         sums.0 += i64::from(pair.source.is_some());
+///         Ok(())
+///     })
+///     .over(line, |sums, pair| {
+///         sums.1 += i64::from(pair.source.is_some());
+///         Ok(())
+///     })
+///     .finish(|(orders, lines)| if orders > lines { vec!["too few".to_owned()] } else { vec![] });
+/// # }
+/// ```
+#[must_use = "a rule over a partition does nothing until `finish`"]
+pub struct Over<'r, T> {
+    rule: Rule<'r>,
+    /// What adds the pairs of an entity type.
+    pushes: Vec<(usize, Rc<Push<T>>)>,
+}
+
+type Push<T> = dyn for<'a> Fn(&mut T, Pair<'a>) -> Result<()>;
+
+impl<T> fmt::Debug for Over<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Over").field("rule", &self.rule).finish_non_exhaustive()
+    }
+}
+
+impl<T: Tally> Over<'_, T> {
+    /// Adds the pairs of another entity type.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Pair, Rules};
+    /// # fn declare(rules: &Rules) {
+    /// # let (order, line) = (rules.entity("order"), rules.entity("line"));
+    /// # let rule = rules.warning(order, "few", "there are few orders and lines");
+    /// let count = |all: &mut i64, _: Pair<'_>| {
+    ///     *all += 1;
+    ///     Ok(())
+    /// };
+    /// rule.over(order, count)
+    ///     .over(line, count)
+    ///     .finish(|all| if *all > 1_000 { vec![format!("{all} of both")] } else { vec![] });
+    /// # }
+    /// ```
+    pub fn over(
+        self,
+        of: Fields<'_>,
+        push: impl for<'a> Fn(&mut T, Pair<'a>) -> Result<()> + 'static,
+    ) -> Self {
+        self.with(of.index, Rc::new(push))
+    }
+
+    fn with(mut self, entity: usize, push: Rc<Push<T>>) -> Self {
+        self.pushes.push((entity, push));
+        self
+    }
+
+    /// Gives a message, which may hold values, for each thing that is wrong.
+    ///
+    /// ```
+    /// # use driftd_plugin::Rules;
+    /// # fn declare(rules: &Rules) {
+    /// # let order = rules.entity("order");
+    /// # let rule = rules.warning(order, "few", "there are few orders");
+    /// rule.over(order, |all: &mut i64, _| {
+    ///     *all += 1;
+    ///     Ok(())
+    /// })
+    /// .finish(|all| if *all > 1_000 { vec![format!("{all} orders")] } else { vec![] });
+    /// # }
+    /// ```
+    pub fn finish(self, finish: impl Fn(&T) -> Vec<String> + 'static) {
+        let Self { rule, pushes } = self;
+        let (pushes, finish): (_, Rc<Finish<T>>) = (Rc::new(pushes), Rc::new(finish));
         let start = move || {
-            let (tally, push, finish) = (T::default(), push.clone(), finish.clone());
-            Box::new(Over { tally, push, finish }) as Box<dyn Tallying>
+            let (pushes, finish) = (Rc::clone(&pushes), Rc::clone(&finish));
+            Box::new(Sums { tally: T::default(), pushes, finish }) as Box<dyn Tallying>
         };
-        self.check(Check::Partition(Box::new(start)));
+        rule.check(Check::Partition(Box::new(start)));
+    }
+}
+
+type Finish<T> = dyn Fn(&T) -> Vec<String>;
+
+/// A tally in use, with what adds to it.
+struct Sums<T> {
+    tally: T,
+    pushes: Rc<Vec<(usize, Rc<Push<T>>)>>,
+    finish: Rc<Finish<T>>,
+}
+
+impl<T: Tally> Tallying for Sums<T> {
+    fn push(&mut self, pairs: &PairRows<'_>) -> Result<()> {
+        let here = self.pushes.iter().filter(|(entity, _)| *entity == pairs.entity);
+        for (_, push) in here {
+            (0..pairs.count).try_for_each(|at| push(&mut self.tally, pairs.pair(at)))?;
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.tally.save(&mut out);
+        out
+    }
+
+    fn merge(&mut self, mut state: &[u8]) -> Option<()> {
+        let other = T::load(&mut state).filter(|_| state.is_empty())?;
+        self.tally.merge(other)
+    }
+
+    fn finish(&self) -> Vec<String> {
+        (self.finish)(&self.tally)
     }
 }
 
@@ -443,232 +608,5 @@ impl<F: for<'a> Fn(Pair<'a>) -> Result<Option<String>>> OnPairs for Broken<F> {
                 Err(why) => violation(at, format!("cannot be checked: {why}")),
             }
         }
-    }
-}
-
-/// Sums over many pairs. Merging adds, so the order of pairs and of merges does not matter. Whole and
-/// exact numbers are tallies, pairs and triples of tallies, and maps from texts or numbers to tallies.
-///
-/// ```
-/// use std::collections::BTreeMap;
-///
-/// use driftd_plugin::{Decimal, Tally};
-///
-/// let mut one: BTreeMap<String, (i64, Decimal)> = BTreeMap::new();
-/// one.insert("EUR".to_owned(), (1, Decimal::from(5)));
-/// let two = one.clone();
-/// one.merge(two).unwrap();
-/// assert_eq!(one["EUR"], (2, Decimal::from(10)));
-///
-/// let mut bytes = Vec::new();
-/// one.save(&mut bytes);
-/// assert_eq!(BTreeMap::load(&mut &bytes[..]), Some(one));
-/// ```
-pub trait Tally: Default + 'static {
-    /// Adds another tally; none where the sum is too large to be exact.
-    ///
-    /// ```
-    /// # use driftd_plugin::Tally;
-    /// let mut sum = 1i64;
-    /// assert_eq!((sum.merge(2), sum), (Some(()), 3));
-    /// assert_eq!(sum.merge(i64::MAX), None);
-    /// ```
-    fn merge(&mut self, other: Self) -> Option<()>;
-
-    /// Appends the tally to `out`.
-    ///
-    /// ```
-    /// # use driftd_plugin::Tally;
-    /// let mut bytes = Vec::new();
-    /// 7i64.save(&mut bytes);
-    /// assert_eq!(bytes, [7, 0, 0, 0, 0, 0, 0, 0]);
-    /// ```
-    fn save(&self, out: &mut Vec<u8>);
-
-    /// Takes a tally from the front of `bytes`; none where there is no whole one.
-    ///
-    /// ```
-    /// # use driftd_plugin::Tally;
-    /// assert_eq!(i64::load(&mut &[7, 0, 0, 0, 0, 0, 0, 0][..]), Some(7));
-    /// assert_eq!(i64::load(&mut &[7][..]), None);
-    /// ```
-    fn load(bytes: &mut &[u8]) -> Option<Self>;
-}
-
-fn front<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (front, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*front)
-}
-
-macro_rules! tally_numbers {
-    ($($number:ty),*) => {
-        $(impl Tally for $number {
-            fn merge(&mut self, other: Self) -> Option<()> {
-                *self = self.checked_add(other)?;
-                Some(())
-            }
-
-            fn save(&self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
-            }
-
-            fn load(bytes: &mut &[u8]) -> Option<Self> {
-                front(bytes).map(Self::from_le_bytes)
-            }
-        })*
-    };
-}
-tally_numbers!(i64, u64, i128);
-
-impl Tally for Decimal {
-    fn merge(&mut self, other: Self) -> Option<()> {
-        *self = self.checked_add(other)?;
-        Some(())
-    }
-
-    fn save(&self, out: &mut Vec<u8>) {
-        let (mantissa, exponent) = self.normal().parts();
-        out.extend_from_slice(&mantissa.to_le_bytes());
-        out.extend_from_slice(&exponent.to_le_bytes());
-    }
-
-    fn load(bytes: &mut &[u8]) -> Option<Self> {
-        let mantissa = i128::from_le_bytes(front(bytes)?);
-        Some(Self::new(mantissa, i32::from_le_bytes(front(bytes)?)))
-    }
-}
-
-macro_rules! tally_tuples {
-    ($(($($name:ident $at:tt),*))*) => {
-        $(impl<$($name: Tally),*> Tally for ($($name,)*) {
-            fn merge(&mut self, other: Self) -> Option<()> {
-                $(self.$at.merge(other.$at)?;)*
-                Some(())
-            }
-
-            fn save(&self, out: &mut Vec<u8>) {
-                $(self.$at.save(out);)*
-            }
-
-            fn load(bytes: &mut &[u8]) -> Option<Self> {
-                Some(($($name::load(bytes)?,)*))
-            }
-        })*
-    };
-}
-tally_tuples!((A 0, B 1) (A 0, B 1, C 2));
-
-/// A key of a map of tallies.
-///
-/// ```
-/// use std::collections::BTreeMap;
-///
-/// let counts: BTreeMap<(String, i64), u64> = BTreeMap::new();
-/// # fn tally(_: impl driftd_plugin::Tally) {}
-/// # tally(counts);
-/// ```
-pub trait TallyKey: Ord + 'static {
-    #[doc(hidden)]
-    fn save_key(&self, out: &mut Vec<u8>);
-    #[doc(hidden)]
-    fn load_key(bytes: &mut &[u8]) -> Option<Self>
-    where
-        Self: Sized;
-}
-
-impl TallyKey for String {
-    fn save_key(&self, out: &mut Vec<u8>) {
-        (self.len() as u64).save(out);
-        out.extend_from_slice(self.as_bytes());
-    }
-
-    fn load_key(bytes: &mut &[u8]) -> Option<Self> {
-        let length = usize::try_from(u64::load(bytes)?).ok()?;
-        let (text, rest) = bytes.split_at_checked(length)?;
-        *bytes = rest;
-        Self::from_utf8(text.to_vec()).ok()
-    }
-}
-
-impl TallyKey for i64 {
-    fn save_key(&self, out: &mut Vec<u8>) {
-        self.save(out);
-    }
-
-    fn load_key(bytes: &mut &[u8]) -> Option<Self> {
-        Self::load(bytes)
-    }
-}
-
-impl<A: TallyKey, B: TallyKey> TallyKey for (A, B) {
-    fn save_key(&self, out: &mut Vec<u8>) {
-        self.0.save_key(out);
-        self.1.save_key(out);
-    }
-
-    fn load_key(bytes: &mut &[u8]) -> Option<Self> {
-        Some((A::load_key(bytes)?, B::load_key(bytes)?))
-    }
-}
-
-impl<K: TallyKey, T: Tally> Tally for BTreeMap<K, T> {
-    fn merge(&mut self, other: Self) -> Option<()> {
-        other.into_iter().try_for_each(|(key, tally)| self.entry(key).or_default().merge(tally))
-    }
-
-    fn save(&self, out: &mut Vec<u8>) {
-        (self.len() as u64).save(out);
-        for (key, tally) in self {
-            key.save_key(out);
-            tally.save(out);
-        }
-    }
-
-    fn load(bytes: &mut &[u8]) -> Option<Self> {
-        let length = u64::load(bytes)?;
-        let entry = |_| Some((K::load_key(bytes)?, T::load(bytes)?));
-        (0..length).map(entry).collect()
-    }
-}
-
-/// A tally in use, whatever it sums.
-#[doc(hidden)]
-pub trait Tallying {
-    fn push(&mut self, pairs: &PairRows<'_>) -> Result<()>;
-    fn snapshot(&self) -> Vec<u8>;
-    fn merge(&mut self, state: &[u8]) -> Option<()>;
-    fn finish(&self) -> Vec<String>;
-}
-
-struct Over<T, P, F> {
-    tally: T,
-    push: P,
-    finish: F,
-}
-
-impl<T, P, F> Tallying for Over<T, P, F>
-where
-    T: Tally,
-    P: for<'a> Fn(&mut T, Pair<'a>) -> Result<()>,
-    F: Fn(&T) -> Vec<String>,
-{
-    fn push(&mut self, pairs: &PairRows<'_>) -> Result<()> {
-        (0..pairs.count).try_for_each(|at| (self.push)(&mut self.tally, pairs.pair(at)))
-    }
-
-    fn snapshot(&self) -> Vec<u8> {
-        let mut out = Vec::new();
-        self.tally.save(&mut out);
-        out
-    }
-
-    fn merge(&mut self, mut state: &[u8]) -> Option<()> {
-        let other = T::load(&mut state).filter(|_| state.is_empty())?;
-        self.tally.merge(other)
-    }
-
-    fn finish(&self) -> Vec<String> {
-        (self.finish)(&self.tally)
     }
 }

@@ -203,11 +203,28 @@ pub enum Severity {
     Critical,
 }
 
+/// What a rule is about, as the contract names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Pair,
+    Partition,
+}
+
+impl Scope {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Partition => "partition",
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvariantDef {
     pub id: String,
     pub summary: String,
     pub severity: Severity,
+    pub scope: Scope,
 }
 
 #[derive(Clone, Debug, PartialEq)]

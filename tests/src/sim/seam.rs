@@ -9,8 +9,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use driftd::model::{
-    Batch, Extent, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Severity,
-    Side, Standing, Violation,
+    Batch, Extent, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Scope,
+    Severity, Side, Standing, Violation,
 };
 use driftd::plugin::{
     Located, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind, Session,
@@ -156,11 +156,13 @@ impl Judging {
             id: "balance".to_owned(),
             summary: "no amount is negative".to_owned(),
             severity: Severity::Critical,
+            scope: Scope::Pair,
         };
         let polite = InvariantDef {
             id: "polite".to_owned(),
             summary: "no name is rude".to_owned(),
             severity: Severity::Info,
+            scope: Scope::Pair,
         };
         let invariants = if invariant { vec![balance, polite] } else { Vec::new() };
         Self { inner, plan, invariants }

@@ -194,12 +194,49 @@ fn violations_are_checked() {
         ("violation-none", "violation 0 names no pair"),
         ("violation-rule", "violation 0 is of invariant 1, which does not exist"),
         ("violation-flood", "3 violations of 1 invariants by 2 pairs"),
+        ("violation-scope", "violation 0 is of invariant 1, which is of a partition"),
     ] {
         let error = check(mode).unwrap_err();
         assert_eq!(error.function, "check-pairs", "{mode}");
         assert_eq!(error.kind, PluginErrorKind::Malformed(expected.to_owned()), "{mode}");
     }
     assert!(matches!(check("check:spin").unwrap_err().kind, PluginErrorKind::Fuel { .. }));
+}
+
+#[test]
+fn accumulators_are_checked() {
+    let pair = things(2, "x");
+    let there = [true, true];
+    let tally = |mode: &str, invariant| {
+        let attached = bind(mode, limits()).unwrap();
+        let pairs =
+            Pairs { source: &pair, source_present: &there, target: &pair, target_present: &there };
+        let mut trial = attached.trial(Moment(0));
+        let fed = trial.tally(invariant, &Tally::Pairs(&pairs));
+        // Whatever became of it, the next one works.
+        trial.map(Side::Source, &things(1, "be good")).unwrap();
+        fed.map_err(|error| error.kind)
+    };
+    assert_eq!(tally("tally-nothing", 1).unwrap().violations, []);
+    for (mode, invariant, expected) in [
+        ("tally-rule", 1, "the accumulator of invariant 1 tells a violation of invariant 0"),
+        ("tally-pair", 1, "the accumulator of invariant 1 names a pair"),
+        ("tally-nothing", 0, "invariant 0 is not of a partition"),
+        ("tally-nothing", 2, "invariant 2 is not of a partition"),
+    ] {
+        let malformed = PluginErrorKind::Malformed(expected.to_owned());
+        assert_eq!(tally(mode, invariant).unwrap_err(), malformed, "{mode}");
+    }
+    for mode in ["accumulator:spin", "push:spin", "snapshot:spin", "finish:spin", "tally-flood"] {
+        let kind = tally(mode, 1).unwrap_err();
+        let bounded = matches!(
+            kind,
+            PluginErrorKind::Fuel { .. }
+                | PluginErrorKind::Output { .. }
+                | PluginErrorKind::Memory { .. }
+        );
+        assert!(bounded, "{mode}: {kind:?}");
+    }
 }
 
 #[test]
@@ -274,6 +311,10 @@ fn plans_that_are_too_wide_or_wrong_are_refused() {
             "/source/relations/0/group-by: the plan groups rows of the source; this version supports a row a group",
         ),
         ("twin-rules", "/invariants/1/id: `one` is declared twice"),
+        (
+            "odd-scope",
+            "/invariants/0/scope: invariant `one` has the unknown scope `table`; known: pair, partition",
+        ),
     ] {
         assert_eq!(unfit(mode)[0], expected, "{mode}");
     }
@@ -304,6 +345,7 @@ fn names_of_megabytes_are_refused_or_cut_and_never_told_in_full() {
         "long-column",
         "long-ignored",
         "long-invariant",
+        "long-scope",
         "long-issue",
         "many-issues",
         "many-fields",

@@ -5,8 +5,8 @@
 //! rules, and asks for nothing that this version would silently leave out.
 
 use crate::model::{
-    EntityDef, FieldDef, InvariantDef, Logical, MappingPlan, RelationPlan, Role, Rule, Side,
-    SidePlan,
+    EntityDef, FieldDef, InvariantDef, Logical, MappingPlan, RelationPlan, Role, Rule, Scope,
+    Severity, Side, SidePlan,
 };
 use crate::plugin::{Binding, Place, PlanIssue, may_be_version};
 
@@ -39,6 +39,15 @@ pub(super) struct ProposedField {
     pub(super) rules: Vec<String>,
 }
 
+/// A rule as a plugin declares it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct ProposedInvariant {
+    pub(super) id: String,
+    pub(super) summary: String,
+    pub(super) severity: Severity,
+    pub(super) scope: String,
+}
+
 /// Looks up every word of `proposal`.
 pub(super) fn check(
     proposal: Proposal,
@@ -65,25 +74,40 @@ pub(super) fn check(
     if issues.is_empty() { Ok(MappingPlan { entities, source, target }) } else { Err(issues) }
 }
 
-/// Checks the invariants that a plugin declares.
-pub(super) fn check_invariants(invariants: &[InvariantDef]) -> Vec<PlanIssue> {
-    let mut issues = Vec::new();
-    if invariants.len() > MANY {
+/// Looks up the invariants that a plugin declares; what is wrong with them goes to `issues`.
+pub(super) fn check_invariants(
+    proposed: Vec<ProposedInvariant>,
+    issues: &mut Vec<PlanIssue>,
+) -> Vec<InvariantDef> {
+    if proposed.len() > MANY {
         issues.push(PlanIssue::new("/invariants", format!("more than {MANY} invariants")));
-        return issues;
+        return Vec::new();
     }
-    for (index, invariant) in invariants.iter().enumerate() {
+    let mut invariants: Vec<InvariantDef> = Vec::with_capacity(proposed.len());
+    for (index, ProposedInvariant { id, summary, severity, scope }) in
+        proposed.into_iter().enumerate()
+    {
         let path = format!("/invariants/{index}/id");
-        check_name(&invariant.id, "an invariant", &path, &mut issues);
-        if invariants[..index].iter().any(|earlier| earlier.id == invariant.id) {
-            issues.push(PlanIssue::new(path, format!("`{}` is declared twice", invariant.id)));
+        check_name(&id, "an invariant", &path, issues);
+        if invariants.iter().any(|earlier| earlier.id == id) {
+            issues.push(PlanIssue::new(path, format!("`{id}` is declared twice")));
         }
-        if invariant.summary.len() > 5 * NAME_BYTES {
+        if summary.len() > 5 * NAME_BYTES {
             let path = format!("/invariants/{index}/summary");
             issues.push(PlanIssue::new(path, format!("longer than {} bytes", 5 * NAME_BYTES)));
         }
+        let known = Scope::parse(&scope);
+        if known.is_none() {
+            let what = format!("invariant `{id}` has the unknown scope `{scope}`");
+            let help = format!("known: {}", Scope::ALL.map(Scope::as_str).join(", "));
+            let path = format!("/invariants/{index}/scope");
+            issues.push(PlanIssue::new(path, what).help(help));
+        }
+        // An unknown scope has been told; any stands in for it.
+        let scope = known.unwrap_or(Scope::Pair);
+        invariants.push(InvariantDef { id, summary, severity, scope });
     }
-    issues
+    invariants
 }
 
 fn check_name(name: &str, of: &str, path: &str, issues: &mut Vec<PlanIssue>) {

@@ -13,8 +13,8 @@ use super::planning::Proposal;
 use super::trial::{Cost, Tallied, Tally};
 use super::v0_1::{Context, Contract, Instance, RawMapped, RawNote, RawOutput, RawViolation};
 use crate::model::{
-    Batch, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Side,
-    Violation,
+    Batch, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Scope,
+    Side, Violation,
 };
 use crate::plugin::{
     Limits, Located, Locators, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind,
@@ -144,7 +144,7 @@ impl Session for WasmSession {
     }
 
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
-        if self.bound.invariants.is_empty() {
+        if self.bound.invariants.iter().all(|invariant| invariant.scope != Scope::Pair) {
             return Ok(Vec::new());
         }
         let bound = Arc::clone(&self.bound);
@@ -152,7 +152,7 @@ impl Session for WasmSession {
         let rows = pairs.source.rows;
         self.call("check-pairs", |instance| {
             let violations = instance.check_pairs(context, pairs)?;
-            checked_violations(violations, rows, bound.invariants.len())
+            checked_violations(violations, rows, &bound.invariants)
                 .map_err(PluginErrorKind::Malformed)
         })
     }
@@ -175,7 +175,7 @@ impl WasmSession {
         })
     }
 
-    /// Feeds a fresh accumulator of an invariant.
+    /// Feeds a fresh accumulator of an invariant, which must be of a partition.
     pub(super) fn tally(
         &mut self,
         invariant: usize,
@@ -185,12 +185,21 @@ impl WasmSession {
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
         // As many as were declared, which is checked to be few.
         let number = u32::try_from(invariant).unwrap_or(u32::MAX);
+        if bound.invariants.get(invariant).is_none_or(|it| it.scope != Scope::Partition) {
+            let what = format!("invariant {invariant} is not of a partition");
+            return Err(bound.program.error("accumulator", PluginErrorKind::Malformed(what)));
+        }
         self.call("accumulator", |instance| {
             let (state, said) = instance.tally(context, number, tally)?;
-            let known = bound.invariants.len();
-            if let Some(odd) = said.iter().find(|said| said.invariant as usize >= known) {
-                let what =
-                    format!("a violation of invariant {}, which does not exist", odd.invariant);
+            if let Some(odd) = said.iter().find(|said| said.invariant != number) {
+                let what = format!(
+                    "the accumulator of invariant {number} tells a violation of invariant {}",
+                    odd.invariant
+                );
+                return Err(PluginErrorKind::Malformed(what));
+            }
+            if said.iter().any(|said| said.pair.is_some()) {
+                let what = format!("the accumulator of invariant {number} names a pair");
                 return Err(PluginErrorKind::Malformed(what));
             }
             let violation = |said: RawViolation| Violation {
@@ -313,20 +322,29 @@ fn without(mapped: Mapped, unmappable: lift::Unmappable) -> Mapped {
 fn checked_violations(
     violations: Vec<RawViolation>,
     pairs: usize,
-    invariants: usize,
+    invariants: &[InvariantDef],
 ) -> Result<Vec<PairViolation>, String> {
-    if violations.len() > pairs.saturating_mul(invariants) {
+    let of_pairs = invariants.iter().filter(|invariant| invariant.scope == Scope::Pair).count();
+    if violations.len() > pairs.saturating_mul(of_pairs) {
         return Err(format!(
-            "{} violations of {invariants} invariants by {pairs} pairs",
+            "{} violations of {of_pairs} invariants by {pairs} pairs",
             violations.len()
         ));
     }
     let violation = |(index, violation): (usize, RawViolation)| {
         let invariant = violation.invariant as usize;
-        if invariant >= invariants {
-            return Err(format!(
-                "violation {index} is of invariant {invariant}, which does not exist"
-            ));
+        match invariants.get(invariant).map(|invariant| invariant.scope) {
+            Some(Scope::Pair) => {}
+            Some(Scope::Partition) => {
+                return Err(format!(
+                    "violation {index} is of invariant {invariant}, which is of a partition"
+                ));
+            }
+            None => {
+                return Err(format!(
+                    "violation {index} is of invariant {invariant}, which does not exist"
+                ));
+            }
         }
         match violation.pair.map(|pair| pair as usize) {
             Some(pair) if pair < pairs => Ok(PairViolation {

@@ -11,11 +11,11 @@ use self::bindings::driftd::plugin::host::{self, Level};
 use self::bindings::driftd::plugin::types;
 use self::bindings::exports::driftd::plugin::{invariants, lifecycle, locating, mapping};
 use super::machine::{Allowance, Guest, Machine, shortened};
-use super::planning::{Proposal, ProposedEntity, ProposedField};
+use super::planning::{Proposal, ProposedEntity, ProposedField, ProposedInvariant};
 use super::trial::{Cost, Tally};
 use crate::model::{
-    Batch, Bitmap, Buffer, Column, InvariantDef, Moment, RelationPlan, RelationSchema, Role,
-    Severity, Side, SidePlan, Standing, VarBytes,
+    Batch, Bitmap, Buffer, Column, Moment, RelationPlan, RelationSchema, Role, Severity, Side,
+    SidePlan, Standing, VarBytes,
 };
 use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind};
 
@@ -220,12 +220,12 @@ impl Instance {
     pub(super) fn declare(
         &mut self,
         pairing: &str,
-    ) -> Result<Result<Vec<InvariantDef>, Vec<PlanIssue>>, PluginErrorKind> {
+    ) -> Result<Result<Vec<ProposedInvariant>, Vec<PlanIssue>>, PluginErrorKind> {
         let Self { store, exports, limits, .. } = self;
         let Some(invariants) = &exports.invariants else { return Ok(Ok(Vec::new())) };
         let allowance = Allowance::new(*limits, 0);
         let declared = call(store, allowance, |store| invariants.call_declare(store, pairing))?;
-        let definition = |def: invariants::InvariantDef| InvariantDef {
+        let definition = |def: invariants::InvariantDef| ProposedInvariant {
             id: def.id,
             summary: def.summary,
             severity: match def.severity {
@@ -234,6 +234,7 @@ impl Instance {
                 invariants::Severity::Error => Severity::Error,
                 invariants::Severity::Critical => Severity::Critical,
             },
+            scope: def.scope,
         };
         Ok(declared.map(|defs| defs.into_iter().map(definition).collect()).map_err(issues))
     }
