@@ -49,6 +49,7 @@ const fn files(language: Language) -> Files {
             "README.md",
             "src/plugin.js",
             "driftd/driftd.js",
+            "driftd/rows.js",
             "driftd/columns.js",
             "driftd/values.js",
             "wit/driftd.wit",
