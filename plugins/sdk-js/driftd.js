@@ -5,15 +5,16 @@
 // a column that is a field as it stands is handed on without being read.
 
 import * as columns from "./columns.js";
-import { Column, Reader, Rows, attempt, mapBatch } from "./rows.js";
+import { Column, Reader, Rows, attempt, fill, mapBatch, sift } from "./rows.js";
 import { Decimal, Moment, Reject, decode, encode, isInt64, reject } from "./values.js";
 
 export { Decimal, Moment, reject };
 
 /**
- * The exports of a plugin. `host` is the contract's interface of that name; `about` has `name`,
- * `version`, `summary`, and the functions `plan(plan, config)`, `rules(rules, config)` and
- * `configure(config)`, of which only the first is needed.
+ * The exports of a plugin, of which it takes those of its world. `host` is the contract's interface of
+ * that name; `about` has `name`, `version`, `summary`, and the functions `plan(plan, config)`,
+ * `rules(rules, config)`, `locate(locators, config)` and `configure(config)`, of which only the first is
+ * needed.
  */
 export function plugin(host, about) {
   let config = {};
@@ -33,7 +34,16 @@ export function plugin(host, about) {
     about.rules?.(rules, config);
     return rules;
   };
+  const located = () => {
+    if (locators !== undefined) return locators;
+    const made = new Locators(planned);
+    about.locate?.(made, config);
+    const [wrong] = made.issues;
+    if (wrong !== undefined) throw { code: "refused", message: wrong.message };
+    return (locators = made);
+  };
   let rules;
+  let locators;
   return {
     lifecycle: {
       describe: guarded(() => ({
@@ -54,7 +64,7 @@ export function plugin(host, about) {
         about.plan(plan, config);
         if (plan.issues.length > 0) throw plan.issues;
         planned = plan;
-        rules = undefined;
+        rules = locators = undefined;
         return plan.made();
       }),
       mapBatch: guarded((context, inputs) => mapBatch(planned, context, inputs)),
@@ -63,8 +73,8 @@ export function plugin(host, about) {
       declare: guarded(() => {
         rules = declared();
         if (rules.issues.length > 0) throw rules.issues;
-        return rules.rules.map(({ id, summary, severity, over }) => ({
-          id, summary, severity, scope: over === undefined ? "pair" : "partition",
+        return rules.rules.map(({ id, summary, severity, finish }) => ({
+          id, summary, severity, scope: finish === undefined ? "pair" : "partition",
         }));
       }),
       checkPairs: guarded((context, pairs) => checkPairs((rules ??= declared()), context, pairs)),
@@ -78,8 +88,10 @@ export function plugin(host, about) {
 
         push(context, pairs) {
           guarded(() => {
-            if (this.rule.over === undefined || pairs.entity !== this.rule.entity) return;
-            for (const pair of pairsOf(rules, context, pairs)) this.rule.over.push(this.tally, pair);
+            for (const { entity, push } of this.rule.pushes) {
+              if (entity !== pairs.entity) continue;
+              for (const pair of pairsOf(rules.entities, context, pairs)) push(this.tally, pair);
+            }
           })();
         }
 
@@ -88,14 +100,22 @@ export function plugin(host, about) {
         }
 
         merge(state) {
-          for (const [name, sum] of decode(state)) this.tally.add(name, sum);
+          guarded(() => {
+            for (const [name, sum] of decode(state)) this.tally.add(name, sum);
+          })();
         }
 
         finish() {
-          const messages = this.rule.over?.finish(this.tally) ?? [];
-          return messages.map((message) => ({ invariant: this.invariant, pair: undefined, message }));
+          return guarded(() => {
+            const messages = this.rule.finish?.(this.tally) ?? [];
+            return messages.map((message) => ({ invariant: this.invariant, pair: undefined, message }));
+          })();
         }
       },
+    },
+    locating: {
+      locate: guarded((context, entity, items) => located().locate(context, entity, items)),
+      keysOf: guarded((context, relation, keys) => located().keysOf(context, relation, keys)),
     },
   };
 }
@@ -129,6 +149,16 @@ class Plan {
     return this.relations.target[0];
   }
 
+  /** A relation of a side by its name in the store. */
+  relation(side, name) {
+    const found = this.relations[side].find(({ schema }) => schema.name === name);
+    if (found === undefined) {
+      const names = this.relations[side].map(({ schema }) => `\`${schema.name}\``).join(", ");
+      this.refuse(`the ${side} has no relation \`${name}\``, `it has ${names}`);
+    }
+    return found ?? this.relations[side][0];
+  }
+
   /** An entity type, of which each row of `source` and each row of `target` is one, unless said otherwise. */
   entity(name, source, target) {
     const entity = new Entity(name, source, target);
@@ -145,11 +175,11 @@ class Plan {
     const side = (relations) => ({
       relations: relations
         .filter(({ columns }) => columns.length > 0)
-        .map(({ position, columns, ignored }) => ({
+        .map(({ position, columns, ignored, groups }) => ({
           relation: position,
           columns,
           ignored,
-          groupBy: new Uint32Array(0),
+          groupBy: Uint32Array.from(groups),
         })),
       mapped: true,
     });
@@ -170,7 +200,7 @@ class Plan {
  */
 class Relation {
   constructor(plan, side, position, schema) {
-    Object.assign(this, { plan, side, position, schema, columns: [], ignored: [] });
+    Object.assign(this, { plan, side, position, schema, columns: [], ignored: [], groups: [] });
   }
 
   column(name, type) {
@@ -184,9 +214,21 @@ class Relation {
         `column \`${name}\` of the ${this.side} is of type ${logical}; this plugin can read ${kind.accepts.join(", ")}`,
       ));
     }
-    let index = this.columns.indexOf(name);
-    if (index < 0) index = this.columns.push(name) - 1;
-    return new Column(kind, logical, index, name);
+    return new Column(this, kind, logical, this.positionOf(name), name);
+  }
+
+  positionOf(name) {
+    const index = this.columns.indexOf(name);
+    return index < 0 ? this.columns.push(name) - 1 : index;
+  }
+
+  /**
+   * The columns whose values make a group: rows of all relations of this side with equal values arrive
+   * together. A column of another relation is then that of the row in the same group, and `row.all(column)`
+   * gives several.
+   */
+  groupBy(...names) {
+    this.groups = names.map((name) => this.positionOf(name));
   }
 
   /** Attributes that are known and left out on purpose; driftd reports any other. */
@@ -296,8 +338,18 @@ class Rules {
   }
 
   rule(severity, { index }, id, summary) {
-    const rule = { id, summary, severity, entity: index };
+    const rule = { id, summary, severity, entity: index, pushes: [] };
     this.rules.push(rule);
+    const over = {
+      over(of, push) {
+        rule.pushes.push({ entity: of.index, push });
+        return over;
+      },
+      /** Gives a message, which may hold values, for each thing that is wrong. */
+      finish(finish) {
+        rule.finish = finish;
+      },
+    };
     return {
       /** It must be true of the entity on every side that has it. */
       holds(test) {
@@ -315,8 +367,13 @@ class Rules {
       },
       /** It is about all pairs of a partition: `push` adds each to sums, `finish` gives messages. */
       overAll(push, finish) {
-        rule.over = { push, finish };
+        over.over({ index }, push).finish(finish);
       },
+      /**
+       * It is about all pairs of a partition, of several entity types: `push` adds each of this type to
+       * sums; `over` adds another type, and `finish` gives messages.
+       */
+      over: over.over,
     };
   }
 }
@@ -327,6 +384,7 @@ for (const severity of ["info", "warning", "error", "critical"]) {
   };
 }
 
+/** An entity type, for the rules and locators that are about it. */
 class Fields {
   constructor(rules, index, entity) {
     Object.assign(this, { rules, index, entity });
@@ -342,7 +400,7 @@ class Fields {
     } else if (!kind.accepts.includes(logical) && logical !== "value") {
       issues.push(issue(`field \`${name}\` is of type ${logical}, and is read as ${type}`));
     }
-    return new Column(kind, logical, index, name);
+    return new Column(this.entity, kind, logical, index, name);
   }
 }
 
@@ -365,8 +423,12 @@ class Tally {
   add(name, number) {
     const sum = this.sums.get(name) ?? 0n;
     const exact = (one) => (one instanceof Decimal ? one : new Decimal(one));
-    const total = exact(sum).plus(exact(number));
-    this.sums.set(name, total.exponent === 0 && isInt64(total.mantissa) ? total.mantissa : total.normal());
+    const total = exact(sum).plus(exact(number)).normal();
+    // One form for one sum, however it came about.
+    const { mantissa, exponent } = total;
+    const isShort = exponent >= 0 && exponent <= 18;
+    const whole = isShort ? mantissa * 10n ** BigInt(exponent) : null;
+    this.sums.set(name, whole !== null && isInt64(whole) ? whole : total);
   }
 
   get(name) {
@@ -378,10 +440,10 @@ class Tally {
   }
 }
 
-function* pairsOf(rules, context, { source, sourcePresent, target, targetPresent }) {
+function* pairsOf(entities, context, { entity, source, sourcePresent, target, targetPresent }) {
   const sides = {
-    source: new Rows({ ...context, side: "source" }, source),
-    target: new Rows({ ...context, side: "target" }, target),
+    source: new Rows({ ...context, side: "source" }, entities[entity], source),
+    target: new Rows({ ...context, side: "target" }, entities[entity], target),
   };
   for (let row = 0; row < source.rows; row += 1) {
     yield {
@@ -394,7 +456,7 @@ function* pairsOf(rules, context, { source, sourcePresent, target, targetPresent
 function checkPairs(rules, context, pairs) {
   const violations = [];
   let at = 0;
-  for (const pair of pairsOf(rules, context, pairs)) {
+  for (const pair of pairsOf(rules.entities, context, pairs)) {
     rules.rules.forEach((rule, invariant) => {
       if (rule.check === undefined || rule.entity !== pairs.entity) return;
       let message;
@@ -409,4 +471,164 @@ function checkPairs(rules, context, pairs) {
     at += 1;
   }
   return violations;
+}
+
+// --- locating ------------------------------------------------------------------------------------
+
+/** Where the stores keep entities, in the making. A place is a side, or a side and a relation's name. */
+class Locators {
+  constructor(plan) {
+    this.plan = plan;
+    this.entities = plan.entities;
+    this.issues = [];
+    this.locators = [];
+    this.identities = [];
+  }
+
+  /** The entity type of a name, whose fields are read like columns: `order.integer("id")`. */
+  entity(name) {
+    const index = this.entities.findIndex((entity) => entity.name === name);
+    if (index < 0) this.issues.push(issue(`there is no entity type \`${name}\``));
+    return new Fields(this, index, this.entities[index]);
+  }
+
+  at(place) {
+    const [side, name] = Array.isArray(place) ? place : [place];
+    const relations = this.plan.relations[side];
+    const here = relations.filter(({ schema }) => name === undefined || schema.name === name);
+    if (here.length !== 1) {
+      const what = name === undefined ? "several relations: name one" : `no relation \`${name}\``;
+      this.issues.push(issue(`the ${side} has ${what}`));
+    }
+    return here[0] ?? relations[0];
+  }
+
+  /** Entities are got by their full keys: `keys` gives a list of them, each a list of its columns. */
+  get({ index }, place, keys) {
+    const relation = this.at(place);
+    this.locators.push({ entity: index, relation, access: "get", width: relation.schema.key.length, keys });
+  }
+
+  /**
+   * Entities are all rows under the first columns of a key, which are equal; with all columns the last, if
+   * it is text or binary, is a prefix. `keys` gives a list of these, each a list of its columns.
+   */
+  query({ index }, place, width, keys) {
+    const relation = this.at(place);
+    const most = relation.schema.key.length;
+    if (width < 1 || width > most) this.issues.push(issue(`a query by ${width} columns of a key of ${most}`));
+    this.locators.push({ entity: index, relation, access: "query", width, keys });
+  }
+
+  /** The key of a relation, whose columns are read like those of a row. */
+  key(place) {
+    return new StoreKey(this, this.at(place));
+  }
+
+  locate(context, entity, items) {
+    const rows = new Rows(context, this.entities[entity], items);
+    const here = this.locators.filter((locator) =>
+      locator.entity === entity && locator.relation.side === context.side);
+    return here.map(({ relation, access, width, keys }) => {
+      const all = [];
+      const from = [];
+      for (const row of rows.all) {
+        const made = attempt(keys, row);
+        // One that is refused is located nowhere.
+        if (made instanceof Reject) continue;
+        for (const key of made) {
+          if (key.length !== width) throw new TypeError(`a key of ${key.length} columns, not ${width}`);
+          all.push(key);
+          from.push(row.index);
+        }
+      }
+      const { columns: known, key } = relation.schema;
+      const column = (_, at) =>
+        kindOfKey(known[key[at]].logical).write(all.map((cells) => cells[at]));
+      return {
+        relation: relation.position,
+        access,
+        keys: { rows: all.length, columns: Array.from({ length: width }, column) },
+        fromEntity: Uint32Array.from(from),
+      };
+    });
+  }
+
+  keysOf(context, relation, keys) {
+    const of = this.plan.relations[context.side][relation];
+    const here = this.identities.filter((identity) => identity.relation === of);
+    return here.map(({ entity, key, readers, condition }) => {
+      const rows = new Rows(context, key, keys);
+      const rejected = new Map();
+      const is = condition === null ? null : sift(rows.cells(condition).slice(), rejected);
+      const alive = is === null ? rows : rows.only(is.map((holds) => holds === true));
+      const made = this.entities[entity].fields.map(({ name, logical }) => {
+        const reader = readers.get(name);
+        if (reader !== undefined) return fill(reader, alive, rejected);
+        return columns.kindOf(logical).write(new Array(rows.count).fill(undefined));
+      });
+      const kept = [];
+      for (let row = 0; row < rows.count; row += 1) {
+        if (!rejected.has(row) && (is === null || is[row] === true)) kept.push(row);
+      }
+      return {
+        entity,
+        items: { rows: kept.length, columns: made.map((column) => columns.take(column, kept)) },
+        fromGroup: Uint32Array.from(kept),
+        standing: kept.map(() => "present"),
+      };
+    });
+  }
+}
+
+/** The labels of enumerations and sets are text. */
+function kindOfKey(logical) {
+  const base = columns.base(logical);
+  return columns.kindOf(["enum", "set"].includes(base) ? "text" : base);
+}
+
+/** The key of a relation, as a store has it. */
+class StoreKey {
+  constructor(locators, relation) {
+    Object.assign(this, { locators, relation });
+  }
+
+  column(name, type) {
+    const { schema: { name: table, columns: known, key }, side } = this.relation;
+    const index = key.findIndex((at) => known[at].name === name);
+    if (index < 0) {
+      this.locators.issues.push(issue(`the key of \`${table}\` at the ${side} has no column \`${name}\``));
+    }
+    const logical = columns.base(known[key[index]]?.logical ?? "value");
+    return new Column(this, columns.kindOf(type), logical, index, name);
+  }
+
+  /** Says that the key tells the key of an entity. */
+  identifies({ index }) {
+    const identity = {
+      entity: index, relation: this.relation, key: this, readers: new Map(), condition: null,
+    };
+    this.locators.identities.push(identity);
+    return {
+      /** A field of the entity's key. */
+      field(name, reader) {
+        identity.readers.set(name, reader);
+        return this;
+      },
+      /** Keys for which this is not true are of something else. */
+      onlyIf(condition) {
+        identity.condition = condition;
+        return this;
+      },
+    };
+  }
+}
+
+for (const type of [
+  "boolean", "integer", "decimal", "float", "text", "binary",
+  "timestamp", "datetime", "date", "time", "json", "value",
+]) {
+  StoreKey.prototype[type] = function (name) {
+    return this.column(name, type);
+  };
 }

@@ -105,24 +105,39 @@ export function attempt(make, cell) {
 
 /** A column as it comes. */
 export class Column extends Reader {
-  constructor(kind, logical, index, name) {
+  constructor(of, kind, logical, index, name) {
     const label = name.startsWith("/") ? name.slice(1).replaceAll("/", ".") : name;
     const wrong = new Reject(`${label} is no ${kind.isNo}`);
-    super(kind, (rows) => columns.read(kind, logical, rows.columns[index], rows.count, wrong), label);
-    this.logical = logical;
-    this.index = index;
+    super(kind, (rows) => {
+      if (rows.of !== of) return this.joined(rows);
+      return columns.read(kind, logical, rows.columns[index], rows.count, wrong);
+    }, label);
+    Object.assign(this, { of, logical, index });
+  }
+
+  /** For each row that of the one row of this column's relation in the same group. */
+  joined(rows) {
+    return rows.all.map((row) => {
+      const others = row.all(this);
+      if (others.length > 1) return new Reject(`${this.label} is in ${others.length} rows of the group`);
+      return others.length === 0 ? undefined : others[0].rows.cells(this)[others[0].index];
+    });
   }
 }
 
 // --- rows to entities ----------------------------------------------------------------------------
 
-/** The rows of one input, and what was read of them. */
+/** The rows of one input, and what was read of them. `of` is what its columns are columns of. */
 export class Rows {
-  constructor(context, batch, origin = "") {
+  constructor(context, of, batch, input = {}) {
     this.context = context;
+    this.of = of;
     this.count = batch.rows;
     this.columns = batch.columns;
-    this.origin = origin;
+    this.origin = input.origin ?? "";
+    this.group = input.group ?? [];
+    /** The rows of each relation of the call, by group. */
+    this.call = input.call ?? new Map();
     this.known = new Map();
     /** Whether the fields of a row are read; null: those of all are. */
     this.live = null;
@@ -146,7 +161,7 @@ export class Rows {
   /** The same rows, of which only some are read. */
   only(live) {
     if (!live.includes(false)) return this;
-    const rows = new Rows(this.context, { rows: this.count, columns: this.columns }, this.origin);
+    const rows = new Rows(this.context, this.of, { rows: this.count, columns: this.columns }, this);
     rows.live = live;
     return rows;
   }
@@ -171,6 +186,22 @@ class Row {
     return this.get(reader) ?? reject(`${reader.label} is null`);
   }
 
+  /** Every row of the column's relation in this row's group, as they came. */
+  all(column) {
+    const others = this.rows.call.get(column.of);
+    if (others === undefined) return [];
+    if (others.groups === undefined) {
+      others.groups = new Map();
+      for (const row of others.all) {
+        const group = others.group[row.index];
+        const known = others.groups.get(group);
+        if (known === undefined) others.groups.set(group, [row]);
+        else known.push(row);
+      }
+    }
+    return others.groups.get(this.rows.group[this.index]) ?? [];
+  }
+
   /** When this check began. It may decide a standing, never a compared field. */
   get asOf() {
     return this.rows.context.asOf;
@@ -188,27 +219,53 @@ class Row {
 
 export function mapBatch(plan, context, inputs) {
   const { side } = context;
-  const outputs = [];
-  const notes = [];
-  inputs.forEach((input, at) => {
-    const relation = plan.relations[side][input.relation];
-    const rows = new Rows(context, input.rows, input.origin);
-    const rejected = new Map();
-    const entities = plan.entities.filter(({ sides }) => sides[side].relation === relation);
-    const standings = entities.map(({ sides }) => standingsOf(sides[side], rows, rejected));
-    claim(standings, rows, rejected);
-    const made = entities.map(({ fields }, which) => {
-      const live = standings[which].map((standing) => standing !== "other" && standing !== null);
-      const alive = rows.only(live);
-      return fields.map(({ readers }) => fill(readers[side], alive, rejected));
-    });
-    entities.forEach((entity, which) => {
-      outputs.push(output(plan.entities.indexOf(entity), made[which], standings[which], input, rejected));
-    });
-    const rejects = Array.from(rejected).sort(([one], [two]) => one - two);
-    for (const [row, message] of rejects) notes.push({ input: at, row, kind: "reject", message });
+  const call = new Map();
+  const given = inputs.map(({ relation, rows, origin, group }) => {
+    const of = plan.relations[side][relation];
+    const made = new Rows(context, of, rows, { origin, group, call });
+    made.rejected = new Map();
+    call.set(of, made);
+    return made;
   });
-  return { outputs, notes };
+  const made = [];
+  plan.entities.forEach(({ sides }, entity) => {
+    const rows = call.get(sides[side].relation);
+    if (rows === undefined) return;
+    made.push({ entity, rows, standings: standingsOf(sides[side], rows, rows.rejected) });
+  });
+  for (const rows of given) {
+    claim(made.filter((one) => one.rows === rows).map(({ standings }) => standings), rows);
+  }
+  refuseOrphans(given, made);
+  for (const one of made) {
+    const live = one.standings.map((standing) => standing !== "other" && standing !== null);
+    const alive = one.rows.only(live);
+    const { fields } = plan.entities[one.entity];
+    one.columns = fields.map(({ readers }) => fill(readers[side], alive, one.rows.rejected));
+  }
+  // A row that cannot be mapped takes its group with it.
+  const lost = new Set();
+  const notes = [];
+  given.forEach(({ rejected, group }, input) => {
+    const rejects = Array.from(rejected).sort(([one], [two]) => one - two);
+    for (const [row, message] of rejects) {
+      lost.add(group[row]);
+      notes.push({ input, row, kind: "reject", message });
+    }
+  });
+  return { outputs: made.map((one) => output(one, lost)), notes };
+}
+
+/** Rows of a relation that only joins others are refused where no other is in their group. */
+function refuseOrphans(given, made) {
+  const leads = (rows) => made.some((one) => one.rows === rows);
+  if (given.every(leads)) return;
+  const led = new Set(given.filter(leads).flatMap(({ group }) => Array.from(group)));
+  for (const { group, rejected } of given.filter((rows) => !leads(rows))) {
+    group.forEach((one, row) => {
+      if (!led.has(one)) rejected.set(row, "belongs to no entity: its group has no row that is one");
+    });
+  }
 }
 
 /** Takes what cannot be read out of cells; the first reason of a row is the one that is told. */
@@ -231,7 +288,7 @@ function standingsOf({ condition, otherwise, decide }, rows, rejected) {
 }
 
 /** A row that is no entity of any type is excluded in the first; elsewhere it is left out. */
-function claim(standings, { count }, rejected) {
+function claim(standings, { count, rejected }) {
   if (standings.length < 2) return;
   for (let row = 0; row < count; row += 1) {
     const claimed = rejected.has(row) || standings.some((standing) => standing[row] !== "other");
@@ -242,7 +299,7 @@ function claim(standings, { count }, rejected) {
 }
 
 export function fill(reader, rows, rejected) {
-  if (reader instanceof Column && rows.live === null) {
+  if (reader instanceof Column && rows.live === null && reader.of === rows.of) {
     const column = rows.columns[reader.index];
     if (columns.passes(reader.kind, reader.logical, column)) return column;
   }
@@ -252,21 +309,23 @@ export function fill(reader, rows, rejected) {
   return reader.kind.write(sift(cells.slice(), rejected));
 }
 
-function output(entity, made, standings, { rows, group }, rejected) {
-  const whole = rejected.size === 0 && !standings.includes(null);
+/** The entities of a type without those of lost groups, by ascending group. */
+function output({ entity, rows: { count, group }, standings, columns: made }, lost) {
   const standing = (one) => (one === "other" ? "excluded" : one);
-  if (whole) {
+  const ascends = group.every((one, row) => row === 0 || group[row - 1] <= one);
+  if (lost.size === 0 && ascends && !standings.includes(null)) {
     return {
       entity,
-      items: { rows: rows.rows, columns: made },
+      items: { rows: count, columns: made },
       fromGroup: group,
       standing: standings.map(standing),
     };
   }
   const kept = [];
-  for (let row = 0; row < rows.rows; row += 1) {
-    if (standings[row] !== null && !rejected.has(row)) kept.push(row);
+  for (let row = 0; row < count; row += 1) {
+    if (standings[row] !== null && !lost.has(group[row])) kept.push(row);
   }
+  if (!ascends) kept.sort((one, two) => group[one] - group[two] || one - two);
   return {
     entity,
     items: { rows: kept.length, columns: made.map((column) => columns.take(column, kept)) },
