@@ -69,6 +69,7 @@ const fn files(language: Language) -> Files {
             "build.py",
             "src/plugin.py",
             "driftd/__init__.py",
+            "driftd/rows.py",
             "driftd/columns.py",
             "driftd/values.py",
             "wit/driftd.wit",
