@@ -70,6 +70,8 @@ const fn files(language: Language) -> Files {
             "src/plugin.py",
             "driftd/__init__.py",
             "driftd/rows.py",
+            "driftd/fields.py",
+            "driftd/locating.py",
             "driftd/columns.py",
             "driftd/values.py",
             "wit/driftd.wit",

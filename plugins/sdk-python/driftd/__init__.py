@@ -19,12 +19,13 @@ from wit_world.imports.types import Error, Issue
 
 from . import columns, values
 from .columns import ABSENT
+from .fields import Fields, add_types, issue
+from .locating import Locators
 from .rows import Column, Reader, Rows, attempt, map_batch
 from .values import CellSet, Moment, Reject, reject
 
 __all__ = ["ABSENT", "CellSet", "Decimal", "Moment", "Plugin", "Reject", "reject"]
 
-TYPES = tuple(columns.KINDS)
 
 
 class Plugin:
@@ -39,6 +40,7 @@ class Plugin:
         self.config = {}
         self.planned = None
         self._rules = None
+        self._locators = None
 
     def configure(self, config):
         """Looks at the plugin's own configuration; returns what is wrong, as (path, message) pairs."""
@@ -51,6 +53,9 @@ class Plugin:
     def rules(self, rules):
         """Declares invariants."""
 
+    def locate(self, locators):
+        """Says where the stores keep entities."""
+
     def ruled(self):
         """The rules, for the plan that was made."""
         if self._rules is None:
@@ -58,9 +63,24 @@ class Plugin:
             self.rules(self._rules)
         return self._rules
 
+    def located(self):
+        """The locators, for the plan that was made."""
+        if self._locators is None:
+            locators = Locators(self.planned)
+            self.locate(locators)
+            if locators.issues:
+                raise Err(Error("refused", locators.issues[0].message))
+            self._locators = locators
+        return self._locators
+
     @classmethod
     def exports(cls):
         """The classes that a plugin's module must have: Lifecycle, Mapping, Invariants."""
+        return cls.complete()[:3]
+
+    @classmethod
+    def complete(cls):
+        """The same for the world `complete`: Lifecycle, Mapping, Invariants, Locating."""
         plugin = cls()
 
         class Lifecycle:
@@ -83,7 +103,7 @@ class Plugin:
                 plugin.plan(plan)
                 if plan.issues:
                     raise Err(plan.issues)
-                plugin.planned, plugin._rules = plan, None
+                plugin.planned, plugin._rules, plugin._locators = plan, None, None
                 return plan.made()
 
             @_guarded
@@ -99,7 +119,7 @@ class Plugin:
                 return [
                     wit_invariants.InvariantDef(
                         rule.id, rule.summary, rule.severity,
-                        "pair" if rule.over is None else "partition",
+                        "pair" if rule.told is None else "partition",
                     )
                     for rule in rules.rules
                 ]
@@ -116,10 +136,10 @@ class Plugin:
 
             @_guarded
             def push(self, ctx, pairs):
-                if self.rule.over is None or pairs.entity != self.rule.entity:
-                    return
-                for pair in _pairs_of(ctx, pairs):
-                    self.rule.over[0](self.tally, pair)
+                for entity, push in self.rule.pushes:
+                    if entity == pairs.entity:
+                        for pair in _pairs_of(plugin.ruled(), ctx, pairs):
+                            push(self.tally, pair)
 
             @_guarded
             def snapshot(self):
@@ -132,16 +152,25 @@ class Plugin:
 
             @_guarded
             def finish(self):
-                messages = self.rule.over[1](self.tally) if self.rule.over else []
+                messages = self.rule.told(self.tally) if self.rule.told else []
                 return [
                     wit_invariants.Violation(self.invariant, None, message) for message in messages
                 ]
+
+        class Locating:
+            @_guarded
+            def locate(self, ctx, entity, items):
+                return plugin.located().located(ctx, entity, items)
+
+            @_guarded
+            def keys_of(self, ctx, relation, store_keys):
+                return plugin.located().keys_of(ctx, relation, store_keys)
 
         # A resource is looked for in a module that has the name of its interface.
         module = types.ModuleType("invariants")
         module.Accumulator = Accumulator
         sys.modules["invariants"] = module
-        return Lifecycle, Mapping, Invariants
+        return Lifecycle, Mapping, Invariants, Locating
 
 
 def _guarded(call):
@@ -164,10 +193,6 @@ def _guarded(call):
             raise
 
     return guarded
-
-
-def _issue(message, help=None):
-    return Issue("", message, help)
 
 
 # --- what a mapping is made of --------------------------------------------------------------------
@@ -195,8 +220,17 @@ class Plan:
 
     def _first(self, side):
         if not self.relations[side]:
-            raise Err([_issue(f"the {side} has no relation")])
+            raise Err([issue(f"the {side} has no relation")])
         return self.relations[side][0]
+
+    def relation(self, side, name):
+        """A relation of a side by its name in the store."""
+        for relation in self.relations[side]:
+            if relation.schema.name == name:
+                return relation
+        names = ", ".join(f"`{relation.schema.name}`" for relation in self.relations[side])
+        self.refuse(f"the {side} has no relation `{name}`", f"it has {names}")
+        return self._first(side)
 
     def entity(self, name, source, target):
         """An entity type, of which each row of `source` and of `target` is one, unless said otherwise."""
@@ -206,12 +240,14 @@ class Plan:
 
     def refuse(self, why, help=None):
         """Refuses to map these relations, and says why."""
-        self.issues.append(_issue(why, help))
+        self.issues.append(issue(why, help))
 
     def made(self):
         def side(name):
             relations = [
-                wit.RelationPlan(relation.position, relation.columns, relation.ignored, [])
+                wit.RelationPlan(
+                    relation.position, relation.columns, relation.ignored, relation.groups
+                )
                 for relation in self.relations[name] if relation.columns
             ]
             return wit.SidePlan(relations, True)
@@ -232,7 +268,7 @@ class Relation:
 
     def __init__(self, plan, side, position, schema):
         self.plan, self.side, self.position, self.schema = plan, side, position, schema
-        self.columns, self.ignored = [], []
+        self.columns, self.ignored, self.groups = [], [], []
 
     def column(self, name, type):
         """A column, read as a logical type."""
@@ -246,9 +282,18 @@ class Relation:
                 f"column `{name}` of the {self.side} is of type {logical}; "
                 f"this plugin can read {', '.join(kind.accepts)}"
             )
+        return Column(self, kind, logical, self._position_of(name), name)
+
+    def _position_of(self, name):
         if name not in self.columns:
             self.columns.append(name)
-        return Column(kind, logical, self.columns.index(name), name)
+        return self.columns.index(name)
+
+    def group_by(self, *names):
+        """The columns whose values make a group: rows of all relations of this side with equal values
+        arrive together. A column of another relation is then that of the row in the same group, and
+        `row.all(column)` gives several."""
+        self.groups = [self._position_of(name) for name in names]
 
     def ignore(self, *names):
         """Attributes that are known and left out on purpose; driftd reports any other."""
@@ -337,13 +382,7 @@ class EntitySide:
         self.decide = decide
 
 
-def _add_types(of):
-    """A method for each logical type, which names a column or field."""
-    for type in TYPES:
-        setattr(of, type, lambda self, name, type=type: self.column(name, type))
-
-
-_add_types(Relation)
+add_types(Relation)
 
 # --- rules ----------------------------------------------------------------------------------------
 
@@ -359,7 +398,7 @@ class Rules:
         for index, entity in enumerate(self.entities):
             if entity.name == name:
                 return Fields(self, index, entity)
-        raise Err([_issue(f"there is no entity type `{name}`")])
+        raise Err([issue(f"there is no entity type `{name}`")])
 
     def _rule(self, severity, of, id, summary):
         rule = Rule(severity, of.index, id, summary)
@@ -383,37 +422,12 @@ class Rules:
         return self._rule(wit_invariants.Severity.CRITICAL, of, id, summary)
 
 
-class Fields:
-    """An entity type, for the rules that are about it."""
-
-    def __init__(self, rules, index, entity):
-        self.rules, self.index, self.entity = rules, index, entity
-
-    def column(self, name, type):
-        """A field, read as a logical type."""
-        kind = columns.kind_of(type)
-        for index, field in enumerate(self.entity.fields):
-            if field.name == name:
-                break
-        else:
-            raise Err([_issue(f"entity type `{self.entity.name}` has no field `{name}`")])
-        logical = field.kind.logical
-        if logical not in kind.accepts and logical != "value":
-            self.rules.issues.append(
-                _issue(f"field `{name}` is of type {logical}, and is read as {type}")
-            )
-        return Column(kind, logical, index, name)
-
-
-_add_types(Fields)
-
-
 class Rule:
     """A rule that has yet to be told what it checks."""
 
     def __init__(self, severity, entity, id, summary):
         self.severity, self.entity, self.id, self.summary = severity, entity, id, summary
-        self.check, self.over = None, None
+        self.check, self.pushes, self.told = None, [], None
 
     def holds(self, test):
         """It must be true of the entity on every side that has it."""
@@ -432,7 +446,17 @@ class Rule:
 
     def over_all(self, push, finish):
         """It is about all pairs of a partition: `push` adds each to sums, `finish` gives messages."""
-        self.over = push, finish
+        self.pushes, self.told = [(self.entity, push)], finish
+
+    def over(self, of, push):
+        """It is about all pairs of a partition, of several entity types: `push` adds each of this type
+        to sums; `over` adds another type, and `finish` gives messages."""
+        self.pushes.append((of.index, push))
+        return self
+
+    def finish(self, finish):
+        """Gives a message, which may hold values, for each thing that is wrong with the sums."""
+        self.told = finish
 
 
 class Pair:
@@ -463,9 +487,10 @@ class Tally:
         return sorted(self.sums)
 
 
-def _pairs_of(ctx, pairs):
-    source = Rows(ctx.as_of, "source", pairs.source).all()
-    target = Rows(ctx.as_of, "target", pairs.target).all()
+def _pairs_of(rules, ctx, pairs):
+    of = rules.entities[pairs.entity]
+    source = Rows(ctx.as_of, "source", of, pairs.source).all()
+    target = Rows(ctx.as_of, "target", of, pairs.target).all()
     for row in range(pairs.source.rows):
         yield Pair(
             source[row] if columns.bit(pairs.source_present, row) else None,
@@ -475,7 +500,7 @@ def _pairs_of(ctx, pairs):
 
 def _check_pairs(rules, ctx, pairs):
     violations = []
-    for at, pair in enumerate(_pairs_of(ctx, pairs)):
+    for at, pair in enumerate(_pairs_of(rules, ctx, pairs)):
         for invariant, rule in enumerate(rules.rules):
             if rule.check is None or rule.entity != pairs.entity:
                 continue

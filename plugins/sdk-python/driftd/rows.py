@@ -107,13 +107,29 @@ def attempt(make, cell):
 
 
 class Column(Reader):
-    """A column as it comes."""
+    """A column as it comes. `of` is what it is a column of: a relation, an entity type, a key."""
 
-    def __init__(self, kind, logical, index, name):
+    def __init__(self, of, kind, logical, index, name):
         label = name[1:].replace("/", ".") if name.startswith("/") else name
         wrong = Reject(f"{label} is no {kind.is_no}")
-        super().__init__(kind, lambda rows: kind.read(logical, rows.columns[index], wrong), label)
-        self.logical, self.index = logical, index
+
+        def read(rows):
+            if rows.of is not of:
+                return self._joined(rows)
+            return kind.read(logical, rows.columns[index], wrong)
+
+        super().__init__(kind, read, label)
+        self.of, self.logical, self.index = of, logical, index
+
+    def _joined(self, rows):
+        """For each row that of the one row of this column's relation in the same group."""
+        def one(row):
+            others = row.all(self)
+            if len(others) > 1:
+                return Reject(f"{self.label_of} is in {len(others)} rows of the group")
+            return others[0].rows.cells(self)[others[0].index] if others else self.kind.nothing
+
+        return [one(row) for row in rows.all()]
 
 
 # --- rows to entities -----------------------------------------------------------------------------
@@ -122,10 +138,13 @@ class Column(Reader):
 class Rows:
     """The rows of one input, and what was read of them."""
 
-    def __init__(self, as_of, side, batch, origin="", live=None):
-        self.as_of, self.side, self.batch, self.origin, self.live = as_of, side, batch, origin, live
+    def __init__(self, as_of, side, of, batch, origin="", group=(), call=None):
+        self.as_of, self.side, self.of, self.batch = as_of, side, of, batch
+        self.origin, self.group = origin, group
+        # The rows of each relation of the call.
+        self.call = {} if call is None else call
         self.count, self.columns = batch.rows, batch.columns
-        self.known, self.rows = {}, None
+        self.live, self.known, self.rows, self.groups, self.rejected = None, {}, None, None, {}
 
     def cells(self, reader):
         """What a reader makes of every row."""
@@ -148,7 +167,19 @@ class Rows:
         """The same rows, of which only some are read."""
         if all(live):
             return self
-        return Rows(self.as_of, self.side, self.batch, self.origin, live)
+        rows = Rows(
+            self.as_of, self.side, self.of, self.batch, self.origin, self.group, self.call
+        )
+        rows.live = live
+        return rows
+
+    def within(self, group):
+        """Every row of a group."""
+        if self.groups is None:
+            self.groups = {}
+            for row, one in zip(self.all(), self.group):
+                self.groups.setdefault(one, []).append(row)
+        return self.groups.get(group, [])
 
 
 class Row:
@@ -171,6 +202,11 @@ class Row:
         cell = self.get(reader)
         return reject(f"{reader.label_of} is null") if cell is None else cell
 
+    def all(self, column):
+        """Every row of the column's relation in this row's group, as they came."""
+        others = self.rows.call.get(column.of)
+        return others.within(self.rows.group[self.index]) if others is not None else []
+
     @property
     def as_of(self):
         """When this check began. It may decide a standing, never a compared field."""
@@ -188,27 +224,44 @@ class Row:
 
 
 def map_batch(plan, ctx, inputs):
-    side = SIDES[ctx.side]
-    outputs, notes = [], []
-    for at, given in enumerate(inputs):
-        relation = plan.relations[side][given.relation]
-        rows = Rows(ctx.as_of, side, given.rows, given.origin)
-        here = [
-            (index, entity) for index, entity in enumerate(plan.entities)
-            if entity.sides[side].relation is relation
-        ]
-        rejected = {}
-        standings = [_standings(entity.sides[side], rows, rejected) for _, entity in here]
-        _claim(standings, rows.count, rejected)
-        made = []
-        for (_, entity), standing in zip(here, standings):
-            alive = rows.only([one not in ("other", None) for one in standing])
-            made.append([fill(field.readers[side], alive, rejected) for field in entity.fields])
-        for (index, _), fields, standing in zip(here, made, standings):
-            outputs.append(_output(index, fields, standing, given, rejected))
-        for row, message in sorted(rejected.items()):
+    """The entities of all rows of a call."""
+    side, call = SIDES[ctx.side], {}
+    for given in inputs:
+        of = plan.relations[side][given.relation]
+        call[of] = Rows(ctx.as_of, side, of, given.rows, given.origin, given.group, call)
+    made = []
+    for index, entity in enumerate(plan.entities):
+        rows = call.get(entity.sides[side].relation)
+        if rows is not None:
+            made.append((index, entity, rows, _standings(entity.sides[side], rows, rows.rejected)))
+    for rows in call.values():
+        _claim([standing for _, _, of, standing in made if of is rows], rows.count, rows.rejected)
+    _refuse_orphans(call, {rows.of for _, _, rows, _ in made})
+    filled = []
+    for _, entity, rows, standing in made:
+        alive = rows.only([one not in ("other", None) for one in standing])
+        filled.append([fill(field.readers[side], alive, rows.rejected) for field in entity.fields])
+    # A row that cannot be mapped takes its group with it.
+    lost, notes = set(), []
+    for at, rows in enumerate(call.values()):
+        for row, message in sorted(rows.rejected.items()):
+            lost.add(rows.group[row])
             notes.append(wit.Note(at, row, "reject", message))
+    outputs = [
+        _output(index, fields, standing, rows, lost)
+        for (index, _, rows, standing), fields in zip(made, filled)
+    ]
     return wit.Mapped(outputs, notes)
+
+
+def _refuse_orphans(call, leading):
+    """Rows of a relation that only joins others are refused where no other is in their group."""
+    led = {group for of in leading for group in call[of].group}
+    for of, rows in call.items():
+        for row, group in enumerate(rows.group if of not in leading else ()):
+            if group not in led:
+                why = "belongs to no entity: its group has no row that is one"
+                rows.rejected.setdefault(row, why)
 
 
 def sift(cells, rejected, nothing=None):
@@ -244,7 +297,8 @@ def _claim(standings, count, rejected):
 
 
 def fill(reader, rows, rejected):
-    if isinstance(reader, Column) and rows.live is None:
+    """The column that a reader makes of the rows that are read."""
+    if isinstance(reader, Column) and rows.live is None and reader.of is rows.of:
         column = rows.columns[reader.index]
         if reader.kind.passes(reader.logical, column):
             return column
@@ -260,12 +314,15 @@ STANDINGS = {
 }
 
 
-def _output(entity, made, standings, given, rejected):
-    count, group = given.rows.rows, given.group
-    if not rejected and None not in standings:
+def _output(entity, made, standings, rows, lost):
+    """The entities of a type without those of lost groups, by ascending group."""
+    count, group = rows.count, list(rows.group)
+    ascends = all(one <= two for one, two in zip(group, group[1:]))
+    if not lost and ascends and None not in standings:
         standing = [STANDINGS[one] for one in standings]
-        return wit.Output(entity, Batch(count, made), list(group), standing)
-    kept = [row for row in range(count) if standings[row] is not None and row not in rejected]
+        return wit.Output(entity, Batch(count, made), group, standing)
+    kept = [row for row in range(count) if standings[row] is not None and group[row] not in lost]
+    kept.sort(key=lambda row: group[row])
     items = Batch(len(kept), [columns.take(column, kept) for column in made])
     standing = [STANDINGS[standings[row]] for row in kept]
     return wit.Output(entity, items, [group[row] for row in kept], standing)
