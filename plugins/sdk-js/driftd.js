@@ -413,7 +413,7 @@ for (const type of [
   };
 }
 
-/** Exact sums by name, which merge in any order. */
+/** Exact sums by name, which merge in any order. A name whose sum is nothing has none. */
 class Tally {
   constructor() {
     this.sums = new Map();
@@ -428,7 +428,9 @@ class Tally {
     const { mantissa, exponent } = total;
     const isShort = exponent >= 0 && exponent <= 18;
     const whole = isShort ? mantissa * 10n ** BigInt(exponent) : null;
-    this.sums.set(name, whole !== null && isInt64(whole) ? whole : total);
+    // What sums to nothing is not kept, so what agrees takes no room.
+    if (whole === 0n) this.sums.delete(name);
+    else this.sums.set(name, whole !== null && isInt64(whole) ? whole : total);
   }
 
   get(name) {

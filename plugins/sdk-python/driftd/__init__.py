@@ -469,14 +469,19 @@ class Pair:
 
 
 class Tally:
-    """Exact sums by name, which merge in any order."""
+    """Exact sums by name, which merge in any order. A name whose sum is nothing has none."""
 
     def __init__(self):
         self.sums = {}
 
     def add(self, name, number):
         """Adds an int or a Decimal."""
-        self.sums[name] = self.sums.get(name, 0) + number
+        total = self.sums.get(name, 0) + number
+        # What sums to nothing is not kept, so what agrees takes no room.
+        if total:
+            self.sums[name] = total
+        else:
+            self.sums.pop(name, None)
 
     def get(self, name):
         """The sum of a name."""

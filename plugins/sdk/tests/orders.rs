@@ -80,6 +80,17 @@ impl Invariants for Orders {
             },
         );
         Self::line_for_each_order(rules);
+        rules.info(order, "same-totals", "as many orders of each total").over_all(
+            move |rest: &mut BTreeMap<i64, i64>, pair| {
+                for (row, count) in [(pair.source, 1), (pair.target, -1)] {
+                    if let Some(row) = row {
+                        *rest.entry(row.need(total)?).or_default() += count;
+                    }
+                }
+                Ok(())
+            },
+            |rest| rest.iter().map(|(total, rest)| format!("{total}: {rest}")).collect(),
+        );
     }
 }
 
@@ -358,6 +369,7 @@ fn rules_hold_on_pairs_and_over_a_partition() {
             rule("same-total", Scope::Pair),
             rule("count-per-status", Scope::Partition),
             rule("line-for-each-order", Scope::Partition),
+            rule("same-totals", Scope::Partition),
         ]
     );
     let all = || pairs(&[(1, "new"), (2, "paid")], &[(1, "new"), (3, "new")]);
@@ -390,6 +402,13 @@ fn rules_hold_on_pairs_and_over_a_partition() {
     };
     both.push(context(Side::Source), lines.clone()).unwrap();
     assert_eq!(both.finish()[0].message, "(2, 2) and (1, 0)");
+    // What agrees takes no room: the count of the entries is all that there is.
+    let mut agreeing = plugin.accumulator(3);
+    let same = || pairs(&[(1, "new"), (2, "paid")], &[(1, "new"), (2, "paid")]);
+    agreeing.push(context(Side::Source), same()).unwrap();
+    assert_eq!((agreeing.snapshot(), agreeing.finish()), (vec![0; 8], Vec::new()));
+    agreeing.push(context(Side::Source), all()).unwrap();
+    assert_eq!(agreeing.finish()[0].message, "2: 1");
     let before = whole.snapshot();
     whole.push(context(Side::Source), lines).unwrap();
     assert_eq!(whole.snapshot(), before);
