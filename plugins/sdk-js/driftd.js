@@ -5,14 +5,16 @@
 // a column that is a field as it stands is handed on without being read.
 
 import * as columns from "./columns.js";
-import { Decimal, Moment, Reject, decode, encode, isInt64, reject, wholeOf } from "./values.js";
+import { Column, Reader, Rows, attempt, fill, mapBatch, sift } from "./rows.js";
+import { Decimal, Moment, Reject, decode, encode, isInt64, reject } from "./values.js";
 
 export { Decimal, Moment, reject };
 
 /**
- * The exports of a plugin. `host` is the contract's interface of that name; `about` has `name`,
- * `version`, `summary`, and the functions `plan(plan, config)`, `rules(rules, config)` and
- * `configure(config)`, of which only the first is needed.
+ * The exports of a plugin, of which it takes those of its world. `host` is the contract's interface of
+ * that name; `about` has `name`, `version`, `summary`, and the functions `plan(plan, config)`,
+ * `rules(rules, config)`, `locate(locators, config)` and `configure(config)`, of which only the first is
+ * needed.
  */
 export function plugin(host, about) {
   let config = {};
@@ -32,7 +34,16 @@ export function plugin(host, about) {
     about.rules?.(rules, config);
     return rules;
   };
+  const located = () => {
+    if (locators !== undefined) return locators;
+    const made = new Locators(planned);
+    about.locate?.(made, config);
+    const [wrong] = made.issues;
+    if (wrong !== undefined) throw { code: "refused", message: wrong.message };
+    return (locators = made);
+  };
   let rules;
+  let locators;
   return {
     lifecycle: {
       describe: guarded(() => ({
@@ -53,7 +64,7 @@ export function plugin(host, about) {
         about.plan(plan, config);
         if (plan.issues.length > 0) throw plan.issues;
         planned = plan;
-        rules = undefined;
+        rules = locators = undefined;
         return plan.made();
       }),
       mapBatch: guarded((context, inputs) => mapBatch(planned, context, inputs)),
@@ -62,8 +73,8 @@ export function plugin(host, about) {
       declare: guarded(() => {
         rules = declared();
         if (rules.issues.length > 0) throw rules.issues;
-        return rules.rules.map(({ id, summary, severity, over }) => ({
-          id, summary, severity, scope: over === undefined ? "pair" : "partition",
+        return rules.rules.map(({ id, summary, severity, finish }) => ({
+          id, summary, severity, scope: finish === undefined ? "pair" : "partition",
         }));
       }),
       checkPairs: guarded((context, pairs) => checkPairs((rules ??= declared()), context, pairs)),
@@ -77,8 +88,10 @@ export function plugin(host, about) {
 
         push(context, pairs) {
           guarded(() => {
-            if (this.rule.over === undefined || pairs.entity !== this.rule.entity) return;
-            for (const pair of pairsOf(rules, context, pairs)) this.rule.over.push(this.tally, pair);
+            for (const { entity, push } of this.rule.pushes) {
+              if (entity !== pairs.entity) continue;
+              for (const pair of pairsOf(rules.entities, context, pairs)) push(this.tally, pair);
+            }
           })();
         }
 
@@ -87,14 +100,22 @@ export function plugin(host, about) {
         }
 
         merge(state) {
-          for (const [name, sum] of decode(state)) this.tally.add(name, sum);
+          guarded(() => {
+            for (const [name, sum] of decode(state)) this.tally.add(name, sum);
+          })();
         }
 
         finish() {
-          const messages = this.rule.over?.finish(this.tally) ?? [];
-          return messages.map((message) => ({ invariant: this.invariant, pair: undefined, message }));
+          return guarded(() => {
+            const messages = this.rule.finish?.(this.tally) ?? [];
+            return messages.map((message) => ({ invariant: this.invariant, pair: undefined, message }));
+          })();
         }
       },
+    },
+    locating: {
+      locate: guarded((context, entity, items) => located().locate(context, entity, items)),
+      keysOf: guarded((context, relation, keys) => located().keysOf(context, relation, keys)),
     },
   };
 }
@@ -128,6 +149,16 @@ class Plan {
     return this.relations.target[0];
   }
 
+  /** A relation of a side by its name in the store. */
+  relation(side, name) {
+    const found = this.relations[side].find(({ schema }) => schema.name === name);
+    if (found === undefined) {
+      const names = this.relations[side].map(({ schema }) => `\`${schema.name}\``).join(", ");
+      this.refuse(`the ${side} has no relation \`${name}\``, `it has ${names}`);
+    }
+    return found ?? this.relations[side][0];
+  }
+
   /** An entity type, of which each row of `source` and each row of `target` is one, unless said otherwise. */
   entity(name, source, target) {
     const entity = new Entity(name, source, target);
@@ -144,11 +175,11 @@ class Plan {
     const side = (relations) => ({
       relations: relations
         .filter(({ columns }) => columns.length > 0)
-        .map(({ position, columns, ignored }) => ({
+        .map(({ position, columns, ignored, groups }) => ({
           relation: position,
           columns,
           ignored,
-          groupBy: new Uint32Array(0),
+          groupBy: Uint32Array.from(groups),
         })),
       mapped: true,
     });
@@ -169,7 +200,7 @@ class Plan {
  */
 class Relation {
   constructor(plan, side, position, schema) {
-    Object.assign(this, { plan, side, position, schema, columns: [], ignored: [] });
+    Object.assign(this, { plan, side, position, schema, columns: [], ignored: [], groups: [] });
   }
 
   column(name, type) {
@@ -183,9 +214,21 @@ class Relation {
         `column \`${name}\` of the ${this.side} is of type ${logical}; this plugin can read ${kind.accepts.join(", ")}`,
       ));
     }
-    let index = this.columns.indexOf(name);
-    if (index < 0) index = this.columns.push(name) - 1;
-    return new Column(kind, logical, index, name);
+    return new Column(this, kind, logical, this.positionOf(name), name);
+  }
+
+  positionOf(name) {
+    const index = this.columns.indexOf(name);
+    return index < 0 ? this.columns.push(name) - 1 : index;
+  }
+
+  /**
+   * The columns whose values make a group: rows of all relations of this side with equal values arrive
+   * together. A column of another relation is then that of the row in the same group, and `row.all(column)`
+   * gives several.
+   */
+  groupBy(...names) {
+    this.groups = names.map((name) => this.positionOf(name));
   }
 
   /** Attributes that are known and left out on purpose; driftd reports any other. */
@@ -268,284 +311,12 @@ class EntitySide {
   }
 }
 
-/**
- * What a cell is made of. Reads all rows at once: a call for each cell costs more than what it does.
- * A cell that cannot be read is a Reject among the others. A null stays null, unless a function over
- * the whole row says otherwise.
- */
-class Reader {
-  constructor(kind, make, label = "a cell") {
-    this.kind = kind;
-    this.make = make;
-    this.label = label;
-  }
-
-  /** What a function makes of a value, as type `type`; it may call `reject`. */
-  map(type, make) {
-    return new Reader(columns.kindOf(type), (rows) => {
-      const { count, live } = rows;
-      const from = rows.cells(this);
-      // Undefined is no cell in any type; null would be a value in one.
-      const cells = new Array(count).fill(undefined);
-      for (let row = 0; row < count; row += 1) {
-        const cell = from[row];
-        if (cell === null || cell === undefined || (live !== null && !live[row])) continue;
-        cells[row] = cell instanceof Reject ? cell : attempt(make, cell);
-      }
-      return cells;
-    }, this.label);
-  }
-
-  /** What a function makes of a value, as text. */
-  text(make) {
-    return this.map("text", make);
-  }
-
-  /** What follows a prefix, without which the row is refused. */
-  after(prefix) {
-    const refused = new Reject(`${this.label} does not begin with ${prefix}`);
-    return this.map("text", (text) => (text.startsWith(prefix) ? text.slice(prefix.length) : refused));
-  }
-
-  /** Whether a text begins with a prefix; false where there is none. */
-  startsWith(prefix) {
-    return new Reader(columns.kindOf("boolean"), (rows) =>
-      rows.cells(this).map((cell) => (cell instanceof Reject ? cell : (cell?.startsWith(prefix) ?? false))));
-  }
-
-  /** The whole number that a text is. */
-  parseInteger() {
-    const refused = new Reject(`${this.label} is no integer`);
-    return this.map("integer", (text) => wholeOf(text) ?? refused);
-  }
-
-  /** The exact number that a text is. */
-  parseDecimal() {
-    const refused = new Reject(`${this.label} is no decimal`);
-    return this.map("decimal", (text) => Decimal.parse(text) ?? refused);
-  }
-
-  /** The exact number that a whole one stands for: cents are `scaled(-2)`. */
-  scaled(exponent) {
-    return this.map("decimal", (whole) => new Decimal(whole, exponent));
-  }
-
-  /** The instant that a number of seconds since 1970 is. */
-  seconds() {
-    return this.instant(1_000_000n);
-  }
-
-  /** The instant that a number of milliseconds since 1970 is. */
-  millis() {
-    return this.instant(1_000n);
-  }
-
-  /** The instant that a number of microseconds since 1970 is. */
-  micros() {
-    return this.instant(1n);
-  }
-
-  instant(unit) {
-    const refused = new Reject(`${this.label} is out of range`);
-    return this.map("timestamp", (count) => (isInt64(count * unit) ? count * unit : refused));
-  }
-
-  /** Says in other words why a row cannot be mapped. */
-  orReject(why) {
-    const refused = new Reject(why);
-    return new Reader(this.kind, (rows) =>
-      rows.cells(this).map((cell) => (cell instanceof Reject ? refused : cell)), this.label);
-  }
-}
-
-/** What a function makes, or why it refuses to. */
-function attempt(make, cell) {
-  try {
-    return make(cell);
-  } catch (error) {
-    if (error instanceof Reject) return error;
-    throw error;
-  }
-}
-
-/** A column as it comes. */
-class Column extends Reader {
-  constructor(kind, logical, index, name) {
-    const label = name.startsWith("/") ? name.slice(1).replaceAll("/", ".") : name;
-    const wrong = new Reject(`${label} is no ${kind.isNo}`);
-    super(kind, (rows) => columns.read(kind, logical, rows.columns[index], rows.count, wrong), label);
-    this.logical = logical;
-    this.index = index;
-  }
-}
-
 for (const type of [
   "boolean", "integer", "decimal", "float", "text", "binary",
   "timestamp", "datetime", "date", "time", "json", "value",
 ]) {
   Relation.prototype[type] = function (name) {
     return this.column(name, type);
-  };
-}
-
-// --- rows to entities ----------------------------------------------------------------------------
-
-/** The rows of one input, and what was read of them. */
-class Rows {
-  constructor(context, batch, origin = "") {
-    this.context = context;
-    this.count = batch.rows;
-    this.columns = batch.columns;
-    this.origin = origin;
-    this.known = new Map();
-    /** Whether the fields of a row are read; null: those of all are. */
-    this.live = null;
-    this.lazy = null;
-  }
-
-  cells(reader) {
-    let cells = this.known.get(reader);
-    if (cells === undefined) {
-      cells = reader.make(this);
-      this.known.set(reader, cells);
-    }
-    return cells;
-  }
-
-  get all() {
-    this.lazy ??= Array.from({ length: this.count }, (_, index) => new Row(this, index));
-    return this.lazy;
-  }
-
-  /** The same rows, of which only some are read. */
-  only(live) {
-    if (!live.includes(false)) return this;
-    const rows = new Rows(this.context, { rows: this.count, columns: this.columns }, this.origin);
-    rows.live = live;
-    return rows;
-  }
-}
-
-/** A row: `get` reads what a column or any other reader makes of it. */
-class Row {
-  constructor(rows, index) {
-    this.rows = rows;
-    this.index = index;
-  }
-
-  /** The value; null where there is none. */
-  get(reader) {
-    const cell = this.rows.cells(reader)[this.index];
-    if (cell instanceof Reject) throw cell;
-    return cell ?? null;
-  }
-
-  /** The value; the row is refused where there is none. */
-  need(reader) {
-    return this.get(reader) ?? reject(`${reader.label} is null`);
-  }
-
-  /** When this check began. It may decide a standing, never a compared field. */
-  get asOf() {
-    return this.rows.context.asOf;
-  }
-
-  get side() {
-    return this.rows.context.side;
-  }
-
-  /** The shard or store that the row comes from. */
-  get origin() {
-    return this.rows.origin;
-  }
-}
-
-function mapBatch(plan, context, inputs) {
-  const { side } = context;
-  const outputs = [];
-  const notes = [];
-  inputs.forEach((input, at) => {
-    const relation = plan.relations[side][input.relation];
-    const rows = new Rows(context, input.rows, input.origin);
-    const rejected = new Map();
-    const entities = plan.entities.filter(({ sides }) => sides[side].relation === relation);
-    const standings = entities.map(({ sides }) => standingsOf(sides[side], rows, rejected));
-    claim(standings, rows, rejected);
-    const made = entities.map(({ fields }, which) => {
-      const live = standings[which].map((standing) => standing !== "other" && standing !== null);
-      const alive = rows.only(live);
-      return fields.map(({ readers }) => fill(readers[side], alive, rejected));
-    });
-    entities.forEach((entity, which) => {
-      outputs.push(output(plan.entities.indexOf(entity), made[which], standings[which], input, rejected));
-    });
-    const rejects = Array.from(rejected).sort(([one], [two]) => one - two);
-    for (const [row, message] of rejects) notes.push({ input: at, row, kind: "reject", message });
-  });
-  return { outputs, notes };
-}
-
-/** Takes what cannot be read out of cells; the first reason of a row is the one that is told. */
-function sift(cells, rejected) {
-  for (let row = 0; row < cells.length; row += 1) {
-    if (cells[row] instanceof Reject) {
-      if (!rejected.has(row)) rejected.set(row, cells[row].message);
-      cells[row] = undefined;
-    }
-  }
-  return cells;
-}
-
-/** What becomes of each row; null: it is left out. */
-function standingsOf({ condition, otherwise, decide }, rows, rejected) {
-  if (decide !== null) return sift(rows.all.map((row) => attempt(decide, row)), rejected);
-  if (condition === null) return new Array(rows.count).fill("present");
-  const holds = sift(rows.cells(condition).slice(), rejected);
-  return holds.map((holds) => (holds === true ? "present" : otherwise));
-}
-
-/** A row that is no entity of any type is excluded in the first; elsewhere it is left out. */
-function claim(standings, { count }, rejected) {
-  if (standings.length < 2) return;
-  for (let row = 0; row < count; row += 1) {
-    const claimed = rejected.has(row) || standings.some((standing) => standing[row] !== "other");
-    standings.forEach((standing, which) => {
-      if (standing[row] === "other" && (claimed || which > 0)) standing[row] = null;
-    });
-  }
-}
-
-function fill(reader, rows, rejected) {
-  if (reader instanceof Column && rows.live === null) {
-    const column = rows.columns[reader.index];
-    if (columns.passes(reader.kind, reader.logical, column)) return column;
-  }
-  let cells = rows.cells(reader);
-  const { live } = rows;
-  if (live !== null) cells = cells.map((cell, row) => (live[row] ? cell : undefined));
-  return reader.kind.write(sift(cells.slice(), rejected));
-}
-
-function output(entity, made, standings, { rows, group }, rejected) {
-  const whole = rejected.size === 0 && !standings.includes(null);
-  const standing = (one) => (one === "other" ? "excluded" : one);
-  if (whole) {
-    return {
-      entity,
-      items: { rows: rows.rows, columns: made },
-      fromGroup: group,
-      standing: standings.map(standing),
-    };
-  }
-  const kept = [];
-  for (let row = 0; row < rows.rows; row += 1) {
-    if (standings[row] !== null && !rejected.has(row)) kept.push(row);
-  }
-  return {
-    entity,
-    items: { rows: kept.length, columns: made.map((column) => columns.take(column, kept)) },
-    fromGroup: Uint32Array.from(kept, (row) => group[row]),
-    standing: kept.map((row) => standing(standings[row])),
   };
 }
 
@@ -567,8 +338,18 @@ class Rules {
   }
 
   rule(severity, { index }, id, summary) {
-    const rule = { id, summary, severity, entity: index };
+    const rule = { id, summary, severity, entity: index, pushes: [] };
     this.rules.push(rule);
+    const over = {
+      over(of, push) {
+        rule.pushes.push({ entity: of.index, push });
+        return over;
+      },
+      /** Gives a message, which may hold values, for each thing that is wrong. */
+      finish(finish) {
+        rule.finish = finish;
+      },
+    };
     return {
       /** It must be true of the entity on every side that has it. */
       holds(test) {
@@ -586,8 +367,13 @@ class Rules {
       },
       /** It is about all pairs of a partition: `push` adds each to sums, `finish` gives messages. */
       overAll(push, finish) {
-        rule.over = { push, finish };
+        over.over({ index }, push).finish(finish);
       },
+      /**
+       * It is about all pairs of a partition, of several entity types: `push` adds each of this type to
+       * sums; `over` adds another type, and `finish` gives messages.
+       */
+      over: over.over,
     };
   }
 }
@@ -598,6 +384,7 @@ for (const severity of ["info", "warning", "error", "critical"]) {
   };
 }
 
+/** An entity type, for the rules and locators that are about it. */
 class Fields {
   constructor(rules, index, entity) {
     Object.assign(this, { rules, index, entity });
@@ -613,7 +400,7 @@ class Fields {
     } else if (!kind.accepts.includes(logical) && logical !== "value") {
       issues.push(issue(`field \`${name}\` is of type ${logical}, and is read as ${type}`));
     }
-    return new Column(kind, logical, index, name);
+    return new Column(this.entity, kind, logical, index, name);
   }
 }
 
@@ -626,7 +413,7 @@ for (const type of [
   };
 }
 
-/** Exact sums by name, which merge in any order. */
+/** Exact sums by name, which merge in any order. A name whose sum is nothing has none. */
 class Tally {
   constructor() {
     this.sums = new Map();
@@ -636,8 +423,14 @@ class Tally {
   add(name, number) {
     const sum = this.sums.get(name) ?? 0n;
     const exact = (one) => (one instanceof Decimal ? one : new Decimal(one));
-    const total = exact(sum).plus(exact(number));
-    this.sums.set(name, total.exponent === 0 && isInt64(total.mantissa) ? total.mantissa : total.normal());
+    const total = exact(sum).plus(exact(number)).normal();
+    // One form for one sum, however it came about.
+    const { mantissa, exponent } = total;
+    const isShort = exponent >= 0 && exponent <= 18;
+    const whole = isShort ? mantissa * 10n ** BigInt(exponent) : null;
+    // What sums to nothing is not kept, so what agrees takes no room.
+    if (whole === 0n) this.sums.delete(name);
+    else this.sums.set(name, whole !== null && isInt64(whole) ? whole : total);
   }
 
   get(name) {
@@ -649,10 +442,10 @@ class Tally {
   }
 }
 
-function* pairsOf(rules, context, { source, sourcePresent, target, targetPresent }) {
+function* pairsOf(entities, context, { entity, source, sourcePresent, target, targetPresent }) {
   const sides = {
-    source: new Rows({ ...context, side: "source" }, source),
-    target: new Rows({ ...context, side: "target" }, target),
+    source: new Rows({ ...context, side: "source" }, entities[entity], source),
+    target: new Rows({ ...context, side: "target" }, entities[entity], target),
   };
   for (let row = 0; row < source.rows; row += 1) {
     yield {
@@ -665,7 +458,7 @@ function* pairsOf(rules, context, { source, sourcePresent, target, targetPresent
 function checkPairs(rules, context, pairs) {
   const violations = [];
   let at = 0;
-  for (const pair of pairsOf(rules, context, pairs)) {
+  for (const pair of pairsOf(rules.entities, context, pairs)) {
     rules.rules.forEach((rule, invariant) => {
       if (rule.check === undefined || rule.entity !== pairs.entity) return;
       let message;
@@ -680,4 +473,164 @@ function checkPairs(rules, context, pairs) {
     at += 1;
   }
   return violations;
+}
+
+// --- locating ------------------------------------------------------------------------------------
+
+/** Where the stores keep entities, in the making. A place is a side, or a side and a relation's name. */
+class Locators {
+  constructor(plan) {
+    this.plan = plan;
+    this.entities = plan.entities;
+    this.issues = [];
+    this.locators = [];
+    this.identities = [];
+  }
+
+  /** The entity type of a name, whose fields are read like columns: `order.integer("id")`. */
+  entity(name) {
+    const index = this.entities.findIndex((entity) => entity.name === name);
+    if (index < 0) this.issues.push(issue(`there is no entity type \`${name}\``));
+    return new Fields(this, index, this.entities[index]);
+  }
+
+  at(place) {
+    const [side, name] = Array.isArray(place) ? place : [place];
+    const relations = this.plan.relations[side];
+    const here = relations.filter(({ schema }) => name === undefined || schema.name === name);
+    if (here.length !== 1) {
+      const what = name === undefined ? "several relations: name one" : `no relation \`${name}\``;
+      this.issues.push(issue(`the ${side} has ${what}`));
+    }
+    return here[0] ?? relations[0];
+  }
+
+  /** Entities are got by their full keys: `keys` gives a list of them, each a list of its columns. */
+  get({ index }, place, keys) {
+    const relation = this.at(place);
+    this.locators.push({ entity: index, relation, access: "get", width: relation.schema.key.length, keys });
+  }
+
+  /**
+   * Entities are all rows under the first columns of a key, which are equal; with all columns the last, if
+   * it is text or binary, is a prefix. `keys` gives a list of these, each a list of its columns.
+   */
+  query({ index }, place, width, keys) {
+    const relation = this.at(place);
+    const most = relation.schema.key.length;
+    if (width < 1 || width > most) this.issues.push(issue(`a query by ${width} columns of a key of ${most}`));
+    this.locators.push({ entity: index, relation, access: "query", width, keys });
+  }
+
+  /** The key of a relation, whose columns are read like those of a row. */
+  key(place) {
+    return new StoreKey(this, this.at(place));
+  }
+
+  locate(context, entity, items) {
+    const rows = new Rows(context, this.entities[entity], items);
+    const here = this.locators.filter((locator) =>
+      locator.entity === entity && locator.relation.side === context.side);
+    return here.map(({ relation, access, width, keys }) => {
+      const all = [];
+      const from = [];
+      for (const row of rows.all) {
+        const made = attempt(keys, row);
+        // One that is refused is located nowhere.
+        if (made instanceof Reject) continue;
+        for (const key of made) {
+          if (key.length !== width) throw new TypeError(`a key of ${key.length} columns, not ${width}`);
+          all.push(key);
+          from.push(row.index);
+        }
+      }
+      const { columns: known, key } = relation.schema;
+      const column = (_, at) =>
+        kindOfKey(known[key[at]].logical).write(all.map((cells) => cells[at]));
+      return {
+        relation: relation.position,
+        access,
+        keys: { rows: all.length, columns: Array.from({ length: width }, column) },
+        fromEntity: Uint32Array.from(from),
+      };
+    });
+  }
+
+  keysOf(context, relation, keys) {
+    const of = this.plan.relations[context.side][relation];
+    const here = this.identities.filter((identity) => identity.relation === of);
+    return here.map(({ entity, key, readers, condition }) => {
+      const rows = new Rows(context, key, keys);
+      const rejected = new Map();
+      const is = condition === null ? null : sift(rows.cells(condition).slice(), rejected);
+      const alive = is === null ? rows : rows.only(is.map((holds) => holds === true));
+      const made = this.entities[entity].fields.map(({ name, logical }) => {
+        const reader = readers.get(name);
+        if (reader !== undefined) return fill(reader, alive, rejected);
+        return columns.kindOf(logical).write(new Array(rows.count).fill(undefined));
+      });
+      const kept = [];
+      for (let row = 0; row < rows.count; row += 1) {
+        if (!rejected.has(row) && (is === null || is[row] === true)) kept.push(row);
+      }
+      return {
+        entity,
+        items: { rows: kept.length, columns: made.map((column) => columns.take(column, kept)) },
+        fromGroup: Uint32Array.from(kept),
+        standing: kept.map(() => "present"),
+      };
+    });
+  }
+}
+
+/** The labels of enumerations and sets are text. */
+function kindOfKey(logical) {
+  const base = columns.base(logical);
+  return columns.kindOf(["enum", "set"].includes(base) ? "text" : base);
+}
+
+/** The key of a relation, as a store has it. */
+class StoreKey {
+  constructor(locators, relation) {
+    Object.assign(this, { locators, relation });
+  }
+
+  column(name, type) {
+    const { schema: { name: table, columns: known, key }, side } = this.relation;
+    const index = key.findIndex((at) => known[at].name === name);
+    if (index < 0) {
+      this.locators.issues.push(issue(`the key of \`${table}\` at the ${side} has no column \`${name}\``));
+    }
+    const logical = columns.base(known[key[index]]?.logical ?? "value");
+    return new Column(this, columns.kindOf(type), logical, index, name);
+  }
+
+  /** Says that the key tells the key of an entity. */
+  identifies({ index }) {
+    const identity = {
+      entity: index, relation: this.relation, key: this, readers: new Map(), condition: null,
+    };
+    this.locators.identities.push(identity);
+    return {
+      /** A field of the entity's key. */
+      field(name, reader) {
+        identity.readers.set(name, reader);
+        return this;
+      },
+      /** Keys for which this is not true are of something else. */
+      onlyIf(condition) {
+        identity.condition = condition;
+        return this;
+      },
+    };
+  }
+}
+
+for (const type of [
+  "boolean", "integer", "decimal", "float", "text", "binary",
+  "timestamp", "datetime", "date", "time", "json", "value",
+]) {
+  StoreKey.prototype[type] = function (name) {
+    return this.column(name, type);
+  };
 }

@@ -15,16 +15,17 @@ from wit_world.exports import invariants as wit_invariants
 from wit_world.exports import lifecycle as wit_lifecycle
 from wit_world.exports import mapping as wit
 from wit_world.imports import host
-from wit_world.imports.types import Batch, Error, Issue, Side
+from wit_world.imports.types import Error, Issue
 
 from . import columns, values
 from .columns import ABSENT
+from .fields import Fields, add_types, issue
+from .locating import Locators
+from .rows import Column, Reader, Rows, attempt, map_batch
 from .values import CellSet, Moment, Reject, reject
 
 __all__ = ["ABSENT", "CellSet", "Decimal", "Moment", "Plugin", "Reject", "reject"]
 
-TYPES = tuple(columns.KINDS)
-SIDES = {Side.SOURCE: "source", Side.TARGET: "target"}
 
 
 class Plugin:
@@ -39,6 +40,7 @@ class Plugin:
         self.config = {}
         self.planned = None
         self._rules = None
+        self._locators = None
 
     def configure(self, config):
         """Looks at the plugin's own configuration; returns what is wrong, as (path, message) pairs."""
@@ -51,6 +53,9 @@ class Plugin:
     def rules(self, rules):
         """Declares invariants."""
 
+    def locate(self, locators):
+        """Says where the stores keep entities."""
+
     def ruled(self):
         """The rules, for the plan that was made."""
         if self._rules is None:
@@ -58,9 +63,24 @@ class Plugin:
             self.rules(self._rules)
         return self._rules
 
+    def located(self):
+        """The locators, for the plan that was made."""
+        if self._locators is None:
+            locators = Locators(self.planned)
+            self.locate(locators)
+            if locators.issues:
+                raise Err(Error("refused", locators.issues[0].message))
+            self._locators = locators
+        return self._locators
+
     @classmethod
     def exports(cls):
         """The classes that a plugin's module must have: Lifecycle, Mapping, Invariants."""
+        return cls.complete()[:3]
+
+    @classmethod
+    def complete(cls):
+        """The same for the world `complete`: Lifecycle, Mapping, Invariants, Locating."""
         plugin = cls()
 
         class Lifecycle:
@@ -83,12 +103,12 @@ class Plugin:
                 plugin.plan(plan)
                 if plan.issues:
                     raise Err(plan.issues)
-                plugin.planned, plugin._rules = plan, None
+                plugin.planned, plugin._rules, plugin._locators = plan, None, None
                 return plan.made()
 
             @_guarded
             def map_batch(self, ctx, inputs):
-                return _map_batch(plugin.planned, ctx, inputs)
+                return map_batch(plugin.planned, ctx, inputs)
 
         class Invariants:
             @_guarded
@@ -99,7 +119,7 @@ class Plugin:
                 return [
                     wit_invariants.InvariantDef(
                         rule.id, rule.summary, rule.severity,
-                        "pair" if rule.over is None else "partition",
+                        "pair" if rule.told is None else "partition",
                     )
                     for rule in rules.rules
                 ]
@@ -116,10 +136,10 @@ class Plugin:
 
             @_guarded
             def push(self, ctx, pairs):
-                if self.rule.over is None or pairs.entity != self.rule.entity:
-                    return
-                for pair in _pairs_of(ctx, pairs):
-                    self.rule.over[0](self.tally, pair)
+                for entity, push in self.rule.pushes:
+                    if entity == pairs.entity:
+                        for pair in _pairs_of(plugin.ruled(), ctx, pairs):
+                            push(self.tally, pair)
 
             @_guarded
             def snapshot(self):
@@ -132,16 +152,25 @@ class Plugin:
 
             @_guarded
             def finish(self):
-                messages = self.rule.over[1](self.tally) if self.rule.over else []
+                messages = self.rule.told(self.tally) if self.rule.told else []
                 return [
                     wit_invariants.Violation(self.invariant, None, message) for message in messages
                 ]
+
+        class Locating:
+            @_guarded
+            def locate(self, ctx, entity, items):
+                return plugin.located().located(ctx, entity, items)
+
+            @_guarded
+            def keys_of(self, ctx, relation, store_keys):
+                return plugin.located().keys_of(ctx, relation, store_keys)
 
         # A resource is looked for in a module that has the name of its interface.
         module = types.ModuleType("invariants")
         module.Accumulator = Accumulator
         sys.modules["invariants"] = module
-        return Lifecycle, Mapping, Invariants
+        return Lifecycle, Mapping, Invariants, Locating
 
 
 def _guarded(call):
@@ -164,10 +193,6 @@ def _guarded(call):
             raise
 
     return guarded
-
-
-def _issue(message, help=None):
-    return Issue("", message, help)
 
 
 # --- what a mapping is made of --------------------------------------------------------------------
@@ -195,8 +220,17 @@ class Plan:
 
     def _first(self, side):
         if not self.relations[side]:
-            raise Err([_issue(f"the {side} has no relation")])
+            raise Err([issue(f"the {side} has no relation")])
         return self.relations[side][0]
+
+    def relation(self, side, name):
+        """A relation of a side by its name in the store."""
+        for relation in self.relations[side]:
+            if relation.schema.name == name:
+                return relation
+        names = ", ".join(f"`{relation.schema.name}`" for relation in self.relations[side])
+        self.refuse(f"the {side} has no relation `{name}`", f"it has {names}")
+        return self._first(side)
 
     def entity(self, name, source, target):
         """An entity type, of which each row of `source` and of `target` is one, unless said otherwise."""
@@ -206,12 +240,14 @@ class Plan:
 
     def refuse(self, why, help=None):
         """Refuses to map these relations, and says why."""
-        self.issues.append(_issue(why, help))
+        self.issues.append(issue(why, help))
 
     def made(self):
         def side(name):
             relations = [
-                wit.RelationPlan(relation.position, relation.columns, relation.ignored, [])
+                wit.RelationPlan(
+                    relation.position, relation.columns, relation.ignored, relation.groups
+                )
                 for relation in self.relations[name] if relation.columns
             ]
             return wit.SidePlan(relations, True)
@@ -232,7 +268,7 @@ class Relation:
 
     def __init__(self, plan, side, position, schema):
         self.plan, self.side, self.position, self.schema = plan, side, position, schema
-        self.columns, self.ignored = [], []
+        self.columns, self.ignored, self.groups = [], [], []
 
     def column(self, name, type):
         """A column, read as a logical type."""
@@ -246,9 +282,18 @@ class Relation:
                 f"column `{name}` of the {self.side} is of type {logical}; "
                 f"this plugin can read {', '.join(kind.accepts)}"
             )
+        return Column(self, kind, logical, self._position_of(name), name)
+
+    def _position_of(self, name):
         if name not in self.columns:
             self.columns.append(name)
-        return Column(kind, logical, self.columns.index(name), name)
+        return self.columns.index(name)
+
+    def group_by(self, *names):
+        """The columns whose values make a group: rows of all relations of this side with equal values
+        arrive together. A column of another relation is then that of the row in the same group, and
+        `row.all(column)` gives several."""
+        self.groups = [self._position_of(name) for name in names]
 
     def ignore(self, *names):
         """Attributes that are known and left out on purpose; driftd reports any other."""
@@ -258,7 +303,7 @@ class Relation:
         """A cell of a logical type that a function makes of a row."""
         def read(rows):
             return [
-                _attempt(make, row) if rows.is_live(row.index) else None for row in rows.all()
+                attempt(make, row) if rows.is_live(row.index) else None for row in rows.all()
             ]
 
         return Reader(columns.kind_of(type), read)
@@ -337,274 +382,7 @@ class EntitySide:
         self.decide = decide
 
 
-class Reader:
-    """What a cell is made of. Reads all rows at once; a cell that cannot be read is a Reject among the
-    others. A null stays null, unless a function over the whole row says otherwise."""
-
-    def __init__(self, kind, make, label="a cell"):
-        self.kind, self.make, self.label_of = kind, make, label
-
-    def map(self, type, make):
-        """What a function makes of a value, as a logical type; it may call `reject`."""
-        kind = columns.kind_of(type)
-
-        def read(rows):
-            return [
-                kind.nothing if cell is None or cell is ABSENT or not rows.is_live(row)
-                else cell if isinstance(cell, Reject) else _attempt(make, cell)
-                for row, cell in enumerate(rows.cells(self))
-            ]
-
-        return Reader(kind, read, self.label_of)
-
-    def text(self, make):
-        """What a function makes of a value, as text."""
-        return self.map("text", make)
-
-    def after(self, prefix):
-        """What follows a prefix, without which the row is refused."""
-        refused = Reject(f"{self.label_of} does not begin with {prefix}")
-        length = len(prefix)
-        return self.map("text", lambda text: text[length:] if text.startswith(prefix) else refused)
-
-    def starts_with(self, prefix):
-        """Whether a text begins with a prefix; false where there is none."""
-        def read(rows):
-            return [
-                cell if isinstance(cell, Reject) else cell is not None and cell.startswith(prefix)
-                for cell in rows.cells(self)
-            ]
-
-        return Reader(columns.kind_of("boolean"), read)
-
-    def _parsed(self, type, parse, refused):
-        def read(cell):
-            found = parse(cell)
-            return refused if found is None else found
-
-        return self.map(type, read)
-
-    def parse_integer(self):
-        """The whole number that a text is."""
-        return self._parsed("integer", values.whole_of, Reject(f"{self.label_of} is no integer"))
-
-    def parse_decimal(self):
-        """The exact number that a text is."""
-        return self._parsed("decimal", values.decimal_of, Reject(f"{self.label_of} is no decimal"))
-
-    def scaled(self, exponent):
-        """The exact number that a whole one stands for: cents are `scaled(-2)`."""
-        return self.map("decimal", lambda whole: values.scaled(whole, exponent))
-
-    def seconds(self):
-        """The instant that a number of seconds since 1970 is."""
-        return self._instant(1_000_000)
-
-    def millis(self):
-        """The instant that a number of milliseconds since 1970 is."""
-        return self._instant(1_000)
-
-    def micros(self):
-        """The instant that a number of microseconds since 1970 is."""
-        return self._instant(1)
-
-    def _instant(self, unit):
-        def instant(count):
-            micros = count * unit
-            return micros if values.I64_MIN <= micros <= values.I64_MAX else None
-
-        return self._parsed("timestamp", instant, Reject(f"{self.label_of} is out of range"))
-
-    def or_reject(self, why):
-        """Says in other words why a row cannot be mapped."""
-        refused = Reject(why)
-
-        def read(rows):
-            return [refused if isinstance(cell, Reject) else cell for cell in rows.cells(self)]
-
-        return Reader(self.kind, read, self.label_of)
-
-
-def _attempt(make, cell):
-    """What a function makes, or why it refuses to."""
-    try:
-        return make(cell)
-    except Reject as why:
-        return why
-
-
-class Column(Reader):
-    """A column as it comes."""
-
-    def __init__(self, kind, logical, index, name):
-        label = name[1:].replace("/", ".") if name.startswith("/") else name
-        wrong = Reject(f"{label} is no {kind.is_no}")
-        super().__init__(kind, lambda rows: kind.read(logical, rows.columns[index], wrong), label)
-        self.logical, self.index = logical, index
-
-
-def _add_types(of):
-    """A method for each logical type, which names a column or field."""
-    for type in TYPES:
-        setattr(of, type, lambda self, name, type=type: self.column(name, type))
-
-
-_add_types(Relation)
-
-# --- rows to entities -----------------------------------------------------------------------------
-
-
-class Rows:
-    """The rows of one input, and what was read of them."""
-
-    def __init__(self, as_of, side, batch, origin="", live=None):
-        self.as_of, self.side, self.batch, self.origin, self.live = as_of, side, batch, origin, live
-        self.count, self.columns = batch.rows, batch.columns
-        self.known, self.rows = {}, None
-
-    def cells(self, reader):
-        """What a reader makes of every row."""
-        cells = self.known.get(reader)
-        if cells is None:
-            cells = self.known[reader] = reader.make(self)
-        return cells
-
-    def is_live(self, row):
-        """Whether the fields of a row are read."""
-        return self.live is None or self.live[row]
-
-    def all(self):
-        """Every row."""
-        if self.rows is None:
-            self.rows = [Row(self, index) for index in range(self.count)]
-        return self.rows
-
-    def only(self, live):
-        """The same rows, of which only some are read."""
-        if all(live):
-            return self
-        return Rows(self.as_of, self.side, self.batch, self.origin, live)
-
-
-class Row:
-    """A row: `get` reads what a column or any other reader makes of it."""
-
-    __slots__ = ("rows", "index")
-
-    def __init__(self, rows, index):
-        self.rows, self.index = rows, index
-
-    def get(self, reader):
-        """The value; None where there is none."""
-        cell = self.rows.cells(reader)[self.index]
-        if isinstance(cell, Reject):
-            raise cell
-        return None if cell is ABSENT else cell
-
-    def need(self, reader):
-        """The value; the row is refused where there is none."""
-        cell = self.get(reader)
-        return reject(f"{reader.label_of} is null") if cell is None else cell
-
-    @property
-    def as_of(self):
-        """When this check began. It may decide a standing, never a compared field."""
-        return self.rows.as_of
-
-    @property
-    def side(self):
-        """The side that it is of: "source" or "target"."""
-        return self.rows.side
-
-    @property
-    def origin(self):
-        """The shard or store that it comes from."""
-        return self.rows.origin
-
-
-def _map_batch(plan, ctx, inputs):
-    side = SIDES[ctx.side]
-    outputs, notes = [], []
-    for at, given in enumerate(inputs):
-        relation = plan.relations[side][given.relation]
-        rows = Rows(ctx.as_of, side, given.rows, given.origin)
-        here = [
-            (index, entity) for index, entity in enumerate(plan.entities)
-            if entity.sides[side].relation is relation
-        ]
-        rejected = {}
-        standings = [_standings(entity.sides[side], rows, rejected) for _, entity in here]
-        _claim(standings, rows.count, rejected)
-        made = []
-        for (_, entity), standing in zip(here, standings):
-            alive = rows.only([one not in ("other", None) for one in standing])
-            made.append([_fill(field.readers[side], alive, rejected) for field in entity.fields])
-        for (index, _), fields, standing in zip(here, made, standings):
-            outputs.append(_output(index, fields, standing, given, rejected))
-        for row, message in sorted(rejected.items()):
-            notes.append(wit.Note(at, row, "reject", message))
-    return wit.Mapped(outputs, notes)
-
-
-def _sift(cells, rejected, nothing=None):
-    """Takes what cannot be read out of cells; the first reason of a row is the one that is told."""
-    sifted = list(cells)
-    for row, cell in enumerate(cells):
-        if isinstance(cell, Reject):
-            rejected.setdefault(row, cell.message)
-            sifted[row] = nothing
-    return sifted
-
-
-def _standings(of, rows, rejected):
-    """What becomes of each row; None: it is left out."""
-    if of.decide is not None:
-        decided = _sift([_attempt(of.decide, row) for row in rows.all()], rejected)
-        return ["other" if one is None else one for one in decided]
-    if of.condition is None:
-        return ["present"] * rows.count
-    holds = _sift(rows.cells(of.condition), rejected)
-    return ["present" if one is True else of.otherwise for one in holds]
-
-
-def _claim(standings, count, rejected):
-    """A row that is no entity of any type is excluded in the first; elsewhere it is left out."""
-    if len(standings) < 2:
-        return
-    for row in range(count):
-        claimed = row in rejected or any(standing[row] != "other" for standing in standings)
-        for which, standing in enumerate(standings):
-            if standing[row] == "other" and (claimed or which > 0):
-                standing[row] = None
-
-
-def _fill(reader, rows, rejected):
-    if isinstance(reader, Column) and rows.live is None:
-        column = rows.columns[reader.index]
-        if reader.kind.passes(reader.logical, column):
-            return column
-    cells = rows.cells(reader)
-    if rows.live is not None:
-        cells = [cell if live else reader.kind.nothing for cell, live in zip(cells, rows.live)]
-    return reader.kind.write(_sift(cells, rejected, reader.kind.nothing))
-
-
-STANDINGS = {
-    "present": wit.Standing.PRESENT, "absent": wit.Standing.ABSENT,
-    "excluded": wit.Standing.EXCLUDED, "other": wit.Standing.EXCLUDED,
-}
-
-
-def _output(entity, made, standings, given, rejected):
-    count, group = given.rows.rows, given.group
-    if not rejected and None not in standings:
-        standing = [STANDINGS[one] for one in standings]
-        return wit.Output(entity, Batch(count, made), list(group), standing)
-    kept = [row for row in range(count) if standings[row] is not None and row not in rejected]
-    items = Batch(len(kept), [columns.take(column, kept) for column in made])
-    standing = [STANDINGS[standings[row]] for row in kept]
-    return wit.Output(entity, items, [group[row] for row in kept], standing)
-
+add_types(Relation)
 
 # --- rules ----------------------------------------------------------------------------------------
 
@@ -620,7 +398,7 @@ class Rules:
         for index, entity in enumerate(self.entities):
             if entity.name == name:
                 return Fields(self, index, entity)
-        raise Err([_issue(f"there is no entity type `{name}`")])
+        raise Err([issue(f"there is no entity type `{name}`")])
 
     def _rule(self, severity, of, id, summary):
         rule = Rule(severity, of.index, id, summary)
@@ -644,37 +422,12 @@ class Rules:
         return self._rule(wit_invariants.Severity.CRITICAL, of, id, summary)
 
 
-class Fields:
-    """An entity type, for the rules that are about it."""
-
-    def __init__(self, rules, index, entity):
-        self.rules, self.index, self.entity = rules, index, entity
-
-    def column(self, name, type):
-        """A field, read as a logical type."""
-        kind = columns.kind_of(type)
-        for index, field in enumerate(self.entity.fields):
-            if field.name == name:
-                break
-        else:
-            raise Err([_issue(f"entity type `{self.entity.name}` has no field `{name}`")])
-        logical = field.kind.logical
-        if logical not in kind.accepts and logical != "value":
-            self.rules.issues.append(
-                _issue(f"field `{name}` is of type {logical}, and is read as {type}")
-            )
-        return Column(kind, logical, index, name)
-
-
-_add_types(Fields)
-
-
 class Rule:
     """A rule that has yet to be told what it checks."""
 
     def __init__(self, severity, entity, id, summary):
         self.severity, self.entity, self.id, self.summary = severity, entity, id, summary
-        self.check, self.over = None, None
+        self.check, self.pushes, self.told = None, [], None
 
     def holds(self, test):
         """It must be true of the entity on every side that has it."""
@@ -693,7 +446,17 @@ class Rule:
 
     def over_all(self, push, finish):
         """It is about all pairs of a partition: `push` adds each to sums, `finish` gives messages."""
-        self.over = push, finish
+        self.pushes, self.told = [(self.entity, push)], finish
+
+    def over(self, of, push):
+        """It is about all pairs of a partition, of several entity types: `push` adds each of this type
+        to sums; `over` adds another type, and `finish` gives messages."""
+        self.pushes.append((of.index, push))
+        return self
+
+    def finish(self, finish):
+        """Gives a message, which may hold values, for each thing that is wrong with the sums."""
+        self.told = finish
 
 
 class Pair:
@@ -706,14 +469,19 @@ class Pair:
 
 
 class Tally:
-    """Exact sums by name, which merge in any order."""
+    """Exact sums by name, which merge in any order. A name whose sum is nothing has none."""
 
     def __init__(self):
         self.sums = {}
 
     def add(self, name, number):
         """Adds an int or a Decimal."""
-        self.sums[name] = self.sums.get(name, 0) + number
+        total = self.sums.get(name, 0) + number
+        # What sums to nothing is not kept, so what agrees takes no room.
+        if total:
+            self.sums[name] = total
+        else:
+            self.sums.pop(name, None)
 
     def get(self, name):
         """The sum of a name."""
@@ -724,9 +492,10 @@ class Tally:
         return sorted(self.sums)
 
 
-def _pairs_of(ctx, pairs):
-    source = Rows(ctx.as_of, "source", pairs.source).all()
-    target = Rows(ctx.as_of, "target", pairs.target).all()
+def _pairs_of(rules, ctx, pairs):
+    of = rules.entities[pairs.entity]
+    source = Rows(ctx.as_of, "source", of, pairs.source).all()
+    target = Rows(ctx.as_of, "target", of, pairs.target).all()
     for row in range(pairs.source.rows):
         yield Pair(
             source[row] if columns.bit(pairs.source_present, row) else None,
@@ -736,7 +505,7 @@ def _pairs_of(ctx, pairs):
 
 def _check_pairs(rules, ctx, pairs):
     violations = []
-    for at, pair in enumerate(_pairs_of(ctx, pairs)):
+    for at, pair in enumerate(_pairs_of(rules, ctx, pairs)):
         for invariant, rule in enumerate(rules.rules):
             if rule.check is None or rule.entity != pairs.entity:
                 continue

@@ -383,7 +383,7 @@ macro_rules! __glue_invariants {
             }
 
             fn snapshot(&self) -> Vec<u8> {
-                self.0.borrow().snapshot()
+                self.0.borrow_mut().snapshot()
             }
 
             fn merge(&self, state: Vec<u8>) -> Result<(), types::Error> {
@@ -391,7 +391,7 @@ macro_rules! __glue_invariants {
             }
 
             fn finish(&self) -> Result<Vec<invariants::Violation>, types::Error> {
-                Ok(violations_out(self.0.borrow().finish()))
+                Ok(violations_out(self.0.borrow_mut().finish()))
             }
         }
     };

@@ -25,6 +25,7 @@
 //! commit it.
 
 mod cells;
+mod places;
 mod run;
 
 use std::fmt::Write as _;

@@ -191,8 +191,9 @@ impl Locators {
         self.locators.borrow_mut().push(locator);
     }
 
-    /// Entities are all rows under the first columns of a key, which a closure writes. One that it
-    /// rejects is located nowhere.
+    /// Entities are all rows under the first `columns` of a key, which a closure writes: rows whose
+    /// columns are equal to these. With all columns of the key the last, if it is text or binary, is a
+    /// prefix: rows whose column begins with it. An entity that the closure rejects is located nowhere.
     ///
     /// ```
     /// # use driftd_plugin::{Locators, Side};
@@ -201,6 +202,13 @@ impl Locators {
     /// let id = order.integer("id");
     /// locators.query(order, Side::Target, 1, move |order, key| {
     ///     key.write(format_args!("ORDER#{}", order.need(id)?));
+    ///     key.end();
+    ///     Ok(())
+    /// });
+    /// // In the archive it lies under some day: `ORDER#7@2024-01-02`.
+    /// locators.query(order, Side::Target, 2, move |order, key| {
+    ///     key.push("ARCHIVE");
+    ///     key.write(format_args!("ORDER#{}@", order.need(id)?));
     ///     key.end();
     ///     Ok(())
     /// });
@@ -214,7 +222,14 @@ impl Locators {
         keys: impl for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()> + 'static,
     ) {
         let table = self.table(at.into());
-        let width = self.keys.get(table).map_or(0, Vec::len).min(columns);
+        let width = self.keys.get(table).map_or(0, Vec::len);
+        if columns == 0 || columns > width {
+            let issue = Issue::new(format!("a query by {columns} columns of a key of {width}"));
+            self.issues
+                .borrow_mut()
+                .push(issue.help("name the leading columns of the key, or all"));
+        }
+        let width = width.min(columns);
         let keys = Box::new(keys);
         let locator = Locator { entity: of.index, table, width, access: "query", keys };
         self.locators.borrow_mut().push(locator);

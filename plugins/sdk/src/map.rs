@@ -1,7 +1,7 @@
 //! Rows to entities.
 //!
 //! Owns the loops: for each entity type, each field, each row. Refuses to decide what a field is: the
-//! plan has said so. Invariant: a row is in the output or in the notes, and in one of them only.
+//! plan has said so. Invariant: a group is in the outputs or in the notes, and in one of them only.
 
 use crate::column::{AnyColumn, Build, Ints, sorted, take};
 use crate::kind::{Boolean, Kind, Pass};
@@ -374,17 +374,25 @@ fn finish(mut call: Call<'_>, mut made: Vec<Made>, mut rejects: Vec<Rejects>) ->
         rejects.0 = sorted(std::mem::take(&mut rejects.0), |(row, _)| u64::from(*row));
         rejects.0.dedup_by_key(|(row, _)| *row);
     }
+    // A row that cannot be mapped takes its group with it: half of one would be compared as if it
+    // were whole.
+    let lost = call
+        .rows
+        .iter()
+        .zip(&rejects)
+        .flat_map(|(rows, rejects)| rejects.0.iter().map(|(row, _)| rows.group(*row as usize)));
+    let lost = sorted(lost.collect(), |group| u64::from(*group));
     pass(&mut call, &mut made);
     let mut mapped = Mapped { outputs: Vec::with_capacity(made.len()), notes: Vec::new() };
     for made in made {
-        let (rows, rejected) = (&call.rows[made.input], &rejects[made.input].0);
+        let rows = &call.rows[made.input];
         let entity = made.entity as u32;
-        if made.out.is_none() && rejected.is_empty() && made.gone.is_empty() && rows.ascend() {
+        if made.out.is_none() && lost.is_empty() && made.gone.is_empty() && rows.ascend() {
             mapped.outputs.push(made.whole(rows));
             continue;
         }
         let (columns, from, standing) = made.parts(rows);
-        mapped.outputs.push(output(entity, columns, (from, standing), rows, rejected));
+        mapped.outputs.push(output(entity, columns, (from, standing), rows, &lost));
     }
     for (rows, rejects) in call.rows.iter().zip(rejects) {
         mapped.notes.extend(rejects.0.into_iter().map(|(row, why)| Note {
@@ -465,20 +473,18 @@ impl Made {
     }
 }
 
-/// The entities, without those of rejected rows and of other types, by ascending group.
+/// The entities, without those of lost groups and of other types, by ascending group.
 fn output(
     entity: u32,
     columns: Vec<Column>,
     (from, standing): (Vec<u32>, Vec<Option<wire::Standing>>),
     rows: &Rows,
-    rejected: &[(u32, Reject)],
+    lost: &[u32],
 ) -> Output {
-    let is_kept = |(row, standing): (&u32, &Option<wire::Standing>)| {
-        standing.is_some()
-            && (rejected.is_empty()
-                || rejected.binary_search_by_key(row, |(rejected, _)| *rejected).is_err())
-    };
     let group = |row: &u32| rows.group(*row as usize);
+    let is_kept = |(row, standing): (&u32, &Option<wire::Standing>)| {
+        standing.is_some() && (lost.is_empty() || lost.binary_search(&group(row)).is_err())
+    };
     let all = from.iter().zip(&standing).all(is_kept);
     if all && from.is_sorted_by_key(group) {
         let from_group = from.iter().map(group).collect();

@@ -501,8 +501,8 @@ impl Accumulator {
         }
     }
 
-    pub fn snapshot(&self) -> Vec<u8> {
-        self.tally.as_ref().map(|tally| tally.snapshot()).unwrap_or_default()
+    pub fn snapshot(&mut self) -> Vec<u8> {
+        self.tally.as_mut().map(|tally| tally.snapshot()).unwrap_or_default()
     }
 
     pub fn merge(&mut self, state: &[u8]) -> Result<(), Error> {
@@ -516,8 +516,8 @@ impl Accumulator {
         })
     }
 
-    pub fn finish(&self) -> Vec<Violation> {
-        let messages = self.tally.iter().flat_map(|tally| tally.finish());
+    pub fn finish(&mut self) -> Vec<Violation> {
+        let messages = self.tally.iter_mut().flat_map(|tally| tally.finish());
         let invariant = self.invariant;
         messages.map(|message| Violation { invariant, pair: None, message }).collect()
     }

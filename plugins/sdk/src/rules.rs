@@ -557,7 +557,8 @@ impl<T: Tally> Tallying for Sums<T> {
         Ok(())
     }
 
-    fn snapshot(&self) -> Vec<u8> {
+    fn snapshot(&mut self) -> Vec<u8> {
+        self.tally.tidy();
         let mut out = Vec::new();
         self.tally.save(&mut out);
         out
@@ -568,7 +569,8 @@ impl<T: Tally> Tallying for Sums<T> {
         self.tally.merge(other)
     }
 
-    fn finish(&self) -> Vec<String> {
+    fn finish(&mut self) -> Vec<String> {
+        self.tally.tidy();
         (self.finish)(&self.tally)
     }
 }

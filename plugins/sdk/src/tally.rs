@@ -10,7 +10,8 @@ use crate::row::Result;
 use crate::rules::PairRows;
 
 /// Sums over many pairs. Merging adds, so the order of pairs and of merges does not matter. Whole and
-/// exact numbers are tallies, pairs and triples of tallies, and maps from texts or numbers to tallies.
+/// exact numbers are tallies, pairs and triples of tallies, and maps from texts or numbers to tallies. An
+/// entry of a map that sums to nothing is not kept, so what agrees takes no room.
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -37,6 +38,27 @@ pub trait Tally: Default + 'static {
     /// assert_eq!(sum.merge(i64::MAX), None);
     /// ```
     fn merge(&mut self, other: Self) -> Option<()>;
+
+    /// Whether it sums to nothing, as one that nothing was added to.
+    ///
+    /// ```
+    /// # use driftd_plugin::Tally;
+    /// assert!((0i64, 0u64).is_nothing());
+    /// assert!(!(0i64, 1u64).is_nothing());
+    /// ```
+    fn is_nothing(&self) -> bool;
+
+    /// Drops the entries of maps that sum to nothing: done before it is saved, and before a rule is
+    /// told. Nothing to do, but for maps and what holds them.
+    ///
+    /// ```
+    /// # use std::collections::BTreeMap;
+    /// # use driftd_plugin::Tally;
+    /// let mut rest = BTreeMap::from([(7, 0i64), (8, 1)]);
+    /// rest.tidy();
+    /// assert_eq!(rest, BTreeMap::from([(8, 1)]));
+    /// ```
+    fn tidy(&mut self) {}
 
     /// Appends the tally to `out`.
     ///
@@ -72,6 +94,10 @@ macro_rules! tally_numbers {
                 Some(())
             }
 
+            fn is_nothing(&self) -> bool {
+                *self == 0
+            }
+
             fn save(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_le_bytes());
             }
@@ -88,6 +114,10 @@ impl Tally for Decimal {
     fn merge(&mut self, other: Self) -> Option<()> {
         *self = self.checked_add(other)?;
         Some(())
+    }
+
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
     }
 
     fn save(&self, out: &mut Vec<u8>) {
@@ -108,6 +138,14 @@ macro_rules! tally_tuples {
             fn merge(&mut self, other: Self) -> Option<()> {
                 $(self.$at.merge(other.$at)?;)*
                 Some(())
+            }
+
+            fn is_nothing(&self) -> bool {
+                $(self.$at.is_nothing())&&*
+            }
+
+            fn tidy(&mut self) {
+                $(self.$at.tidy();)*
             }
 
             fn save(&self, out: &mut Vec<u8>) {
@@ -180,6 +218,15 @@ impl<K: TallyKey, T: Tally> Tally for BTreeMap<K, T> {
         other.into_iter().try_for_each(|(key, tally)| self.entry(key).or_default().merge(tally))
     }
 
+    fn is_nothing(&self) -> bool {
+        self.values().all(Tally::is_nothing)
+    }
+
+    fn tidy(&mut self) {
+        self.values_mut().for_each(Tally::tidy);
+        self.retain(|_, tally| !tally.is_nothing());
+    }
+
     fn save(&self, out: &mut Vec<u8>) {
         (self.len() as u64).save(out);
         for (key, tally) in self {
@@ -199,7 +246,7 @@ impl<K: TallyKey, T: Tally> Tally for BTreeMap<K, T> {
 #[doc(hidden)]
 pub trait Tallying {
     fn push(&mut self, pairs: &PairRows<'_>) -> Result<()>;
-    fn snapshot(&self) -> Vec<u8>;
+    fn snapshot(&mut self) -> Vec<u8>;
     fn merge(&mut self, state: &[u8]) -> Option<()>;
-    fn finish(&self) -> Vec<String>;
+    fn finish(&mut self) -> Vec<String>;
 }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use driftd_plugin::glue::Plugin;
 use driftd_plugin::prelude::*;
 use driftd_plugin::wire::{
-    Batch, Buffer, Column, ColumnDef, Context, Input, Mapped, Pairs, TableSchema, VarBytes,
+    Batch, Buffer, Column, ColumnDef, Context, Input, Mapped, Pairs, Scope, TableSchema, VarBytes,
 };
-use driftd_plugin::{Integer, Text};
+use driftd_plugin::{Integer, Pair, Text};
 
 #[derive(Default)]
 struct Orders;
@@ -79,6 +79,41 @@ impl Invariants for Orders {
                 wrong.map(|(status, (one, two))| format!("{status}: {one} and {two}")).collect()
             },
         );
+        Self::line_for_each_order(rules);
+        rules.info(order, "same-totals", "as many orders of each total").over_all(
+            move |rest: &mut BTreeMap<i64, i64>, pair| {
+                for (row, count) in [(pair.source, 1), (pair.target, -1)] {
+                    if let Some(row) = row {
+                        *rest.entry(row.need(total)?).or_default() += count;
+                    }
+                }
+                Ok(())
+            },
+            |rest| rest.iter().map(|(total, rest)| format!("{total}: {rest}")).collect(),
+        );
+    }
+}
+
+/// Orders and lines of each side.
+type Counts = ((i64, i64), (i64, i64));
+
+impl Orders {
+    /// A rule over both entity types: there are as many lines as orders.
+    fn line_for_each_order(rules: &Rules) {
+        let (order, line) = (rules.entity("order"), rules.entity("line"));
+        let count = |(source, target): &mut (i64, i64), pair: Pair<'_>| {
+            *source += i64::from(pair.source.is_some());
+            *target += i64::from(pair.target.is_some());
+            Ok(())
+        };
+        rules
+            .info(line, "line-for-each-order", "as many lines as orders")
+            .over(order, move |counts: &mut Counts, pair| count(&mut counts.0, pair))
+            .over(line, move |counts, pair| count(&mut counts.1, pair))
+            .finish(|(orders, lines)| {
+                let is_wrong = orders != lines;
+                is_wrong.then(|| format!("{orders:?} and {lines:?}")).into_iter().collect()
+            });
     }
 }
 
@@ -89,6 +124,12 @@ impl Locating for Orders {
         locators.get(order, Side::Target, move |order, key| {
             key.push("SHOP");
             key.write(format_args!("ORDER#{}", order.need(id)?));
+            key.end();
+            Ok(())
+        });
+        locators.query(order, Side::Target, 2, move |order, key| {
+            key.push("ARCHIVE");
+            key.write(format_args!("ORDER#{}@", order.need(id)?));
             key.end();
             Ok(())
         });
@@ -214,8 +255,7 @@ fn relations_are_joined_by_group() {
             "0 of 0, Present: 8 paid 0 null",
             "0 of 1, Present: 7 new 100 b",
             "1 of 1, Present: 7 100",
-            "1 of 2, Present: 9 5",
-            "1 of 2, Present: 9 6",
+            // None of group 2, whose order cannot be mapped.
             "1 of 3, Present: 5 1",
             "reject 0/2: note is in 2 rows of the group",
         ]
@@ -320,8 +360,18 @@ fn pairs(source: &[(i64, &str)], target: &[(i64, &str)]) -> Pairs {
 #[test]
 fn rules_hold_on_pairs_and_over_a_partition() {
     let mut plugin = planned();
-    let declared: Vec<_> = plugin.declare().unwrap().into_iter().map(|rule| rule.id).collect();
-    assert_eq!(declared, ["same-total", "count-per-status"]);
+    let declared = plugin.declare().unwrap().into_iter();
+    let declared: Vec<_> = declared.map(|rule| (rule.id, rule.scope)).collect();
+    let rule = |id: &str, scope| (id.to_owned(), scope);
+    assert_eq!(
+        declared,
+        [
+            rule("same-total", Scope::Pair),
+            rule("count-per-status", Scope::Partition),
+            rule("line-for-each-order", Scope::Partition),
+            rule("same-totals", Scope::Partition),
+        ]
+    );
     let all = || pairs(&[(1, "new"), (2, "paid")], &[(1, "new"), (3, "new")]);
     let violations = plugin.check_pairs(context(Side::Source), all()).unwrap();
     assert_eq!(violations.len(), 1);
@@ -339,6 +389,29 @@ fn rules_hold_on_pairs_and_over_a_partition() {
     }
     assert_eq!(merged.snapshot(), whole.snapshot());
     assert!(merged.merge(&[1]).is_err());
+    // Pairs of the types that a rule is about count, each as its own.
+    let mut both = plugin.accumulator(2);
+    both.push(context(Side::Source), all()).unwrap();
+    let line = Batch { rows: 1, columns: vec![ints(&[1]), ints(&[5])] };
+    let lines = Pairs {
+        entity: 1,
+        source: line.clone(),
+        source_present: vec![1],
+        target: line,
+        target_present: vec![0],
+    };
+    both.push(context(Side::Source), lines.clone()).unwrap();
+    assert_eq!(both.finish()[0].message, "(2, 2) and (1, 0)");
+    // What agrees takes no room: the count of the entries is all that there is.
+    let mut agreeing = plugin.accumulator(3);
+    let same = || pairs(&[(1, "new"), (2, "paid")], &[(1, "new"), (2, "paid")]);
+    agreeing.push(context(Side::Source), same()).unwrap();
+    assert_eq!((agreeing.snapshot(), agreeing.finish()), (vec![0; 8], Vec::new()));
+    agreeing.push(context(Side::Source), all()).unwrap();
+    assert_eq!(agreeing.finish()[0].message, "2: 1");
+    let before = whole.snapshot();
+    whole.push(context(Side::Source), lines).unwrap();
+    assert_eq!(whole.snapshot(), before);
     // A rule about pairs has nothing to sum.
     let mut none = plugin.accumulator(0);
     none.push(context(Side::Source), all()).unwrap();
@@ -354,8 +427,10 @@ fn entities_are_located_and_keys_identified() {
         columns: vec![ints(&[7, 8]), texts(&["new", "new"]), ints(&[1, 1]), bytes(&none)],
     };
     let located = plugin.locate(context(Side::Target), 0, orders()).unwrap();
-    assert_eq!(located.len(), 1);
-    assert_eq!((located[0].relation, &*located[0].access), (0, "get"));
+    let accesses = located.iter().map(|located| (located.relation, located.access.as_str()));
+    assert_eq!(accesses.collect::<Vec<_>>(), [(0, "get"), (0, "query")]);
+    let Buffer::Bytes(prefixes) = &located[1].keys.columns[1].values else { panic!() };
+    assert_eq!(&prefixes.data[..], b"ORDER#7@ORDER#8@");
     let Buffer::Bytes(keys) = &located[0].keys.columns[1].values else { panic!() };
     assert_eq!(
         (&keys.data[..], &located[0].from_entity[..]),
@@ -420,4 +495,36 @@ fn what_cannot_be_planned_is_told_at_once() {
     );
     let nothing = plugin.map_batch(context(Side::Source), Vec::new()).unwrap_err();
     assert_eq!(nothing.code, "no-plan");
+}
+
+#[test]
+fn a_query_by_more_columns_than_the_key_has_is_refused() {
+    #[derive(Default)]
+    struct Wide;
+    impl Mapping for Wide {
+        const NAME: &'static str = "wide";
+        const SUMMARY: &'static str = "maps things";
+
+        fn plan(&self, plan: &Plan) {
+            let (row, item) = (plan.source(), plan.target());
+            plan.entity("thing", row, item).key("id", row.integer("id"), item.integer("id"));
+        }
+    }
+    impl Locating for Wide {
+        fn locate(&self, locators: &Locators) {
+            let thing = locators.entity("thing");
+            locators.query(thing, Side::Source, 2, |_, _| Ok(()));
+            locators.query(thing, Side::Source, 0, |_, _| Ok(()));
+        }
+    }
+    driftd_plugin::export!(Wide: Mapping + Locating);
+    let mut plugin = Plugin::<Wide>::default();
+    let things = || vec![table("things", &[("id", "integer")], &[0])];
+    plugin.plan("p".to_owned(), things(), things()).unwrap();
+    let none = Batch { rows: 0, columns: vec![ints(&[])] };
+    let refused = plugin.locate(context(Side::Source), 0, none).unwrap_err();
+    assert_eq!(
+        refused.message,
+        "a query by 2 columns of a key of 1; a query by 0 columns of a key of 1"
+    );
 }

@@ -46,7 +46,7 @@ async fn shop() -> Shop {
 }
 
 fn config(shop: &Shop, target: &str) -> String {
-    let plugin = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/orders/orders.wasm");
+    let plugin = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins/archive/archive.wasm");
     format!(
         r#"
 [plugins.orders]

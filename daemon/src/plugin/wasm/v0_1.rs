@@ -301,7 +301,7 @@ impl Instance {
             target: lowered(pairs.target.rows, &columns.1)?,
             target_present: &present.1,
         };
-        // The contract says nothing of a side here: the context is that of the source.
+        // Of both sides, for which the contract has it say "source".
         let context = context.on(Side::Source);
         let violations = call(store, Allowance::new(*limits, pairs.source.rows), |store| {
             invariants.call_check_pairs(store, context, lowered)

@@ -1,0 +1,328 @@
+"""Rows: what is read of them, a column at a time, and the entities that they become."""
+
+from wit_world.exports import mapping as wit
+from wit_world.imports.types import Batch, Side
+
+from . import columns, values
+from .columns import ABSENT
+from .values import Reject, reject
+
+SIDES = {Side.SOURCE: "source", Side.TARGET: "target"}
+
+
+class Reader:
+    """What a cell is made of. Reads all rows at once; a cell that cannot be read is a Reject among the
+    others. A null stays null, unless a function over the whole row says otherwise."""
+
+    def __init__(self, kind, make, label="a cell"):
+        self.kind, self.make, self.label_of = kind, make, label
+
+    def map(self, type, make):
+        """What a function makes of a value, as a logical type; it may call `reject`."""
+        kind = columns.kind_of(type)
+
+        def read(rows):
+            return [
+                kind.nothing if cell is None or cell is ABSENT or not rows.is_live(row)
+                else cell if isinstance(cell, Reject) else attempt(make, cell)
+                for row, cell in enumerate(rows.cells(self))
+            ]
+
+        return Reader(kind, read, self.label_of)
+
+    def text(self, make):
+        """What a function makes of a value, as text."""
+        return self.map("text", make)
+
+    def after(self, prefix):
+        """What follows a prefix, without which the row is refused."""
+        refused = Reject(f"{self.label_of} does not begin with {prefix}")
+        length = len(prefix)
+        return self.map("text", lambda text: text[length:] if text.startswith(prefix) else refused)
+
+    def starts_with(self, prefix):
+        """Whether a text begins with a prefix; false where there is none."""
+        def read(rows):
+            return [
+                cell if isinstance(cell, Reject) else cell is not None and cell.startswith(prefix)
+                for cell in rows.cells(self)
+            ]
+
+        return Reader(columns.kind_of("boolean"), read)
+
+    def _parsed(self, type, parse, refused):
+        def read(cell):
+            found = parse(cell)
+            return refused if found is None else found
+
+        return self.map(type, read)
+
+    def parse_integer(self):
+        """The whole number that a text is."""
+        return self._parsed("integer", values.whole_of, Reject(f"{self.label_of} is no integer"))
+
+    def parse_decimal(self):
+        """The exact number that a text is."""
+        return self._parsed("decimal", values.decimal_of, Reject(f"{self.label_of} is no decimal"))
+
+    def scaled(self, exponent):
+        """The exact number that a whole one stands for: cents are `scaled(-2)`."""
+        return self.map("decimal", lambda whole: values.scaled(whole, exponent))
+
+    def seconds(self):
+        """The instant that a number of seconds since 1970 is."""
+        return self._instant(1_000_000)
+
+    def millis(self):
+        """The instant that a number of milliseconds since 1970 is."""
+        return self._instant(1_000)
+
+    def micros(self):
+        """The instant that a number of microseconds since 1970 is."""
+        return self._instant(1)
+
+    def _instant(self, unit):
+        def instant(count):
+            micros = count * unit
+            return micros if values.I64_MIN <= micros <= values.I64_MAX else None
+
+        return self._parsed("timestamp", instant, Reject(f"{self.label_of} is out of range"))
+
+    def or_reject(self, why):
+        """Says in other words why a row cannot be mapped."""
+        refused = Reject(why)
+
+        def read(rows):
+            return [refused if isinstance(cell, Reject) else cell for cell in rows.cells(self)]
+
+        return Reader(self.kind, read, self.label_of)
+
+
+def attempt(make, cell):
+    """What a function makes, or why it refuses to."""
+    try:
+        return make(cell)
+    except Reject as why:
+        return why
+
+
+class Column(Reader):
+    """A column as it comes. `of` is what it is a column of: a relation, an entity type, a key."""
+
+    def __init__(self, of, kind, logical, index, name):
+        label = name[1:].replace("/", ".") if name.startswith("/") else name
+        wrong = Reject(f"{label} is no {kind.is_no}")
+
+        def read(rows):
+            if rows.of is not of:
+                return self._joined(rows)
+            return kind.read(logical, rows.columns[index], wrong)
+
+        super().__init__(kind, read, label)
+        self.of, self.logical, self.index = of, logical, index
+
+    def _joined(self, rows):
+        """For each row that of the one row of this column's relation in the same group."""
+        def one(row):
+            others = row.all(self)
+            if len(others) > 1:
+                return Reject(f"{self.label_of} is in {len(others)} rows of the group")
+            return others[0].rows.cells(self)[others[0].index] if others else self.kind.nothing
+
+        return [one(row) for row in rows.all()]
+
+
+# --- rows to entities -----------------------------------------------------------------------------
+
+
+class Rows:
+    """The rows of one input, and what was read of them."""
+
+    def __init__(self, as_of, side, of, batch, origin="", group=(), call=None):
+        self.as_of, self.side, self.of, self.batch = as_of, side, of, batch
+        self.origin, self.group = origin, group
+        # The rows of each relation of the call.
+        self.call = {} if call is None else call
+        self.count, self.columns = batch.rows, batch.columns
+        self.live, self.known, self.rows, self.groups, self.rejected = None, {}, None, None, {}
+
+    def cells(self, reader):
+        """What a reader makes of every row."""
+        cells = self.known.get(reader)
+        if cells is None:
+            cells = self.known[reader] = reader.make(self)
+        return cells
+
+    def is_live(self, row):
+        """Whether the fields of a row are read."""
+        return self.live is None or self.live[row]
+
+    def all(self):
+        """Every row."""
+        if self.rows is None:
+            self.rows = [Row(self, index) for index in range(self.count)]
+        return self.rows
+
+    def only(self, live):
+        """The same rows, of which only some are read."""
+        if all(live):
+            return self
+        rows = Rows(
+            self.as_of, self.side, self.of, self.batch, self.origin, self.group, self.call
+        )
+        rows.live = live
+        return rows
+
+    def within(self, group):
+        """Every row of a group."""
+        if self.groups is None:
+            self.groups = {}
+            for row, one in zip(self.all(), self.group):
+                self.groups.setdefault(one, []).append(row)
+        return self.groups.get(group, [])
+
+
+class Row:
+    """A row: `get` reads what a column or any other reader makes of it."""
+
+    __slots__ = ("rows", "index")
+
+    def __init__(self, rows, index):
+        self.rows, self.index = rows, index
+
+    def get(self, reader):
+        """The value; None where there is none."""
+        cell = self.rows.cells(reader)[self.index]
+        if isinstance(cell, Reject):
+            raise cell
+        return None if cell is ABSENT else cell
+
+    def need(self, reader):
+        """The value; the row is refused where there is none."""
+        cell = self.get(reader)
+        return reject(f"{reader.label_of} is null") if cell is None else cell
+
+    def all(self, column):
+        """Every row of the column's relation in this row's group, as they came."""
+        others = self.rows.call.get(column.of)
+        return others.within(self.rows.group[self.index]) if others is not None else []
+
+    @property
+    def as_of(self):
+        """When this check began. It may decide a standing, never a compared field."""
+        return self.rows.as_of
+
+    @property
+    def side(self):
+        """The side that it is of: "source" or "target"."""
+        return self.rows.side
+
+    @property
+    def origin(self):
+        """The shard or store that it comes from."""
+        return self.rows.origin
+
+
+def map_batch(plan, ctx, inputs):
+    """The entities of all rows of a call."""
+    side, call = SIDES[ctx.side], {}
+    for given in inputs:
+        of = plan.relations[side][given.relation]
+        call[of] = Rows(ctx.as_of, side, of, given.rows, given.origin, given.group, call)
+    made = []
+    for index, entity in enumerate(plan.entities):
+        rows = call.get(entity.sides[side].relation)
+        if rows is not None:
+            made.append((index, entity, rows, _standings(entity.sides[side], rows, rows.rejected)))
+    for rows in call.values():
+        _claim([standing for _, _, of, standing in made if of is rows], rows.count, rows.rejected)
+    _refuse_orphans(call, {rows.of for _, _, rows, _ in made})
+    filled = []
+    for _, entity, rows, standing in made:
+        alive = rows.only([one not in ("other", None) for one in standing])
+        filled.append([fill(field.readers[side], alive, rows.rejected) for field in entity.fields])
+    # A row that cannot be mapped takes its group with it.
+    lost, notes = set(), []
+    for at, rows in enumerate(call.values()):
+        for row, message in sorted(rows.rejected.items()):
+            lost.add(rows.group[row])
+            notes.append(wit.Note(at, row, "reject", message))
+    outputs = [
+        _output(index, fields, standing, rows, lost)
+        for (index, _, rows, standing), fields in zip(made, filled)
+    ]
+    return wit.Mapped(outputs, notes)
+
+
+def _refuse_orphans(call, leading):
+    """Rows of a relation that only joins others are refused where no other is in their group."""
+    led = {group for of in leading for group in call[of].group}
+    for of, rows in call.items():
+        for row, group in enumerate(rows.group if of not in leading else ()):
+            if group not in led:
+                why = "belongs to no entity: its group has no row that is one"
+                rows.rejected.setdefault(row, why)
+
+
+def sift(cells, rejected, nothing=None):
+    """Takes what cannot be read out of cells; the first reason of a row is the one that is told."""
+    sifted = list(cells)
+    for row, cell in enumerate(cells):
+        if isinstance(cell, Reject):
+            rejected.setdefault(row, cell.message)
+            sifted[row] = nothing
+    return sifted
+
+
+def _standings(of, rows, rejected):
+    """What becomes of each row; None: it is left out."""
+    if of.decide is not None:
+        decided = sift([attempt(of.decide, row) for row in rows.all()], rejected)
+        return ["other" if one is None else one for one in decided]
+    if of.condition is None:
+        return ["present"] * rows.count
+    holds = sift(rows.cells(of.condition), rejected)
+    return ["present" if one is True else of.otherwise for one in holds]
+
+
+def _claim(standings, count, rejected):
+    """A row that is no entity of any type is excluded in the first; elsewhere it is left out."""
+    if len(standings) < 2:
+        return
+    for row in range(count):
+        claimed = row in rejected or any(standing[row] != "other" for standing in standings)
+        for which, standing in enumerate(standings):
+            if standing[row] == "other" and (claimed or which > 0):
+                standing[row] = None
+
+
+def fill(reader, rows, rejected):
+    """The column that a reader makes of the rows that are read."""
+    if isinstance(reader, Column) and rows.live is None and reader.of is rows.of:
+        column = rows.columns[reader.index]
+        if reader.kind.passes(reader.logical, column):
+            return column
+    cells = rows.cells(reader)
+    if rows.live is not None:
+        cells = [cell if live else reader.kind.nothing for cell, live in zip(cells, rows.live)]
+    return reader.kind.write(sift(cells, rejected, reader.kind.nothing))
+
+
+STANDINGS = {
+    "present": wit.Standing.PRESENT, "absent": wit.Standing.ABSENT,
+    "excluded": wit.Standing.EXCLUDED, "other": wit.Standing.EXCLUDED,
+}
+
+
+def _output(entity, made, standings, rows, lost):
+    """The entities of a type without those of lost groups, by ascending group."""
+    count, group = rows.count, list(rows.group)
+    ascends = all(one <= two for one, two in zip(group, group[1:]))
+    if not lost and ascends and None not in standings:
+        standing = [STANDINGS[one] for one in standings]
+        return wit.Output(entity, Batch(count, made), group, standing)
+    kept = [row for row in range(count) if standings[row] is not None and group[row] not in lost]
+    kept.sort(key=lambda row: group[row])
+    items = Batch(len(kept), [columns.take(column, kept) for column in made])
+    standing = [STANDINGS[standings[row]] for row in kept]
+    return wit.Output(entity, items, [group[row] for row in kept], standing)
