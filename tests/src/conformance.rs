@@ -16,6 +16,8 @@ use driftd::store::{Care, Fetched, Page, Read, Store, StoreErrorKind};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
+mod belonging;
+
 /// A row: the value of each column that it has; a column that it has not is absent.
 pub type Row = BTreeMap<String, Value>;
 
@@ -106,6 +108,14 @@ pub async fn all(fixture: &mut dyn Fixture) {
     a_scan_ends_while_rows_are_written(fixture).await;
     what_is_not_there_is_named_with_what_is_near(fixture).await;
     a_store_that_fails_never_looks_empty(fixture).await;
+    belonging::rows_come_in_the_order_of_the_column_that_cuts(fixture).await;
+    belonging::rows_without_a_value_to_cut_by_are_read(fixture).await;
+    belonging::rows_that_share_the_first_key_column_lie_together(fixture).await;
+    belonging::a_query_gives_what_belongs_together(fixture).await;
+    belonging::how_a_value_begins_is_compared_by_bytes(fixture).await;
+    belonging::too_many_rows_leave_a_question_unread(fixture).await;
+    belonging::what_rows_are_found_by_is_said_with_a_remedy(fixture).await;
+    belonging::a_query_that_fails_is_unread(fixture).await;
 }
 
 async fn fill(
