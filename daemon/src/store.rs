@@ -6,6 +6,7 @@
 //! a store only reads, and no driver's type leaves its file: driver rows become columnar batches at
 //! once.
 
+mod begins;
 mod calendar;
 pub mod dynamodb;
 pub mod governor;
@@ -13,6 +14,7 @@ mod identity;
 pub mod memory;
 pub mod mysql;
 mod near;
+mod questions;
 pub mod sqlite;
 
 use std::fmt;
@@ -25,6 +27,12 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::model::{Batch, Cost, Extent, RelationSchema, Secret};
+
+/// Rows that one row of a query's values may match; beyond, that question is unread: what belongs
+/// together must fit into memory.
+pub const QUERY_ROWS_MAX: usize = 10_000;
+/// Bytes that those rows may have, about; beyond, that question is unread as well.
+pub const QUERY_BYTES_MAX: u64 = 32 << 20;
 
 /// Something that holds rows. Limits, retries and timeouts are its own affair.
 pub trait Store: Send + Sync + fmt::Debug {
@@ -43,19 +51,24 @@ pub trait Store: Send + Sync + fmt::Debug {
         relation: &'a str,
     ) -> BoxFuture<'a, Result<RelationSchema, StoreError>>;
 
-    /// Cuts the relation into extents of about `rows` rows, which cover every key, existing or not,
-    /// exactly once. Walks at most 10,000 index entries in one statement.
+    /// Cuts the relation into extents of about `rows` rows, by the column that [`Read::cut`] says.
+    /// They cover every value of it, existing or not, exactly once. Walks at most 10,000 index
+    /// entries in one statement.
     ///
     /// # Errors
-    /// If the store cannot be asked, or the relation cannot be cut.
+    /// If the store cannot be asked, or the relation cannot be cut by that column.
     fn split<'a>(
         &'a self,
-        relation: &'a str,
+        read: &'a Read,
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>>;
 
     /// Streams the rows of `extent`, each exactly once. Range extents come in ascending order of
-    /// the key; segments in any order. Ends after the last row or the first error.
+    /// the column that [`Read::cut`] says, and of the primary key where it says none; rows without a
+    /// value there come first, in the extent that has no beginning. An extent without an end ends at
+    /// the largest value there is when the scan begins. Segments come in any order, but rows that
+    /// share the first key column come one after the other. Ends after the last row or the first
+    /// error.
     fn scan<'a>(
         &'a self,
         read: &'a Read,
@@ -66,6 +79,23 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// order. Keys without a row are simply not in the result. What could not be read is in
     /// [`Fetched::unread`], so that one part's failure does not cost the others.
     fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched>;
+
+    /// Fetches the rows that match `query`, each once. Values without a row are simply not in the
+    /// result; positions in [`Fetched::unread`] are rows of [`Query::values`]. A question is answered
+    /// whole or is unread as a whole; one that holds a null matches nothing.
+    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched>;
+
+    /// Whether rows are found by these columns without walking the relation: asked at start. For a
+    /// query by prefix, the last column is the one that only begins with its value.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unfit`] with what to do, [`StoreErrorKind::NoSuchColumn`], or any failure to
+    /// ask.
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 /// What a store can do.
@@ -98,6 +128,28 @@ pub struct Read {
     pub ignored: Vec<String>,
     /// The most rows of one page. Pages are also bounded in bytes, inside the store.
     pub page_rows: NonZeroU32,
+    /// The integer column whose ranges cut this relation and whose order scans follow; none: the
+    /// first column of the primary key. It is one of the relation's columns.
+    pub cut: Option<String>,
+}
+
+impl Read {
+    /// The column that cuts, if it is another than the first of the primary key.
+    pub(crate) fn other_cut(&self) -> Option<&str> {
+        let first = self.schema.key_columns().next();
+        self.cut.as_deref().filter(|cut| first.is_none_or(|first| first.name != *cut))
+    }
+}
+
+/// Rows that share the values of some columns, for each of several values.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// The columns (of the relation; need not be among [`Read::columns`]).
+    pub columns: Vec<String>,
+    /// Their values, a row for each question.
+    pub values: Batch,
+    /// Whether the last column (text or binary) only begins with its value, byte for byte.
+    pub prefix: bool,
 }
 
 /// Some rows.
@@ -119,7 +171,7 @@ pub struct Page {
 pub struct Fetched {
     /// The rows that are there.
     pub pages: Vec<Page>,
-    /// Positions in the asked keys that could not be read, and why.
+    /// Positions in the asked keys, or questions, that could not be read, and why.
     pub unread: Vec<(Vec<usize>, StoreError)>,
     /// What it cost beside what its pages say: keys without a row are not free everywhere.
     pub cost: Cost,
@@ -226,6 +278,11 @@ impl StoreErrorKind {
             Self::Answer(_) => "see the store's own message",
         }
     }
+}
+
+/// Columns as a message lists them.
+fn named(columns: &[String]) -> String {
+    columns.iter().map(|column| format!("`{column}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn nearest(names: &[String]) -> String {

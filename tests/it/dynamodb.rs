@@ -32,13 +32,14 @@ async fn read(store: &Arc<dyn Store>, relation: &str, columns: &[&str], ignored:
         columns: columns.iter().map(ToString::to_string).collect(),
         ignored: ignored.iter().map(ToString::to_string).collect(),
         page_rows: rows(100),
+        cut: None,
     }
 }
 
 /// The pages of all segments, cut into parts of about `part` rows.
 async fn scan(store: &Arc<dyn Store>, read: &Read, part: u32) -> Result<Vec<Page>, StoreError> {
     let mut pages = Vec::new();
-    for extent in store.split(&read.schema.relation, rows(part)).await? {
+    for extent in store.split(read, rows(part)).await? {
         let part: Vec<_> = store.scan(read, &extent).try_collect().await?;
         pages.extend(part);
     }
@@ -135,7 +136,7 @@ async fn a_scan_gives_every_item_once_over_all_segments() {
     read.page_rows = rows(7);
 
     for part in [100, 450, 5_000] {
-        let extents = store.split("items", rows(part)).await.unwrap();
+        let extents = store.split(&read, rows(part)).await.unwrap();
         assert_eq!(extents.len(), usize::try_from(1_200u32.div_ceil(part)).unwrap());
         let pages = scan(&store, &read, part).await.unwrap();
         assert!(pages.iter().all(|page| page.rows.rows <= 7));
@@ -164,7 +165,7 @@ async fn an_empty_table_gives_no_rows_and_still_its_cost() {
     let server = users(0).await;
     let store = server.store();
     let read = read(&store, "users", &["age"], &[]).await;
-    assert_eq!(store.split("users", rows(100)).await.unwrap().len(), 4);
+    assert_eq!(store.split(&read, rows(100)).await.unwrap().len(), 4);
     let pages = scan(&store, &read, 100).await.unwrap();
     assert_eq!(pages, []);
     let (pages, cost) = all_read(store.fetch(&read, &keys(["u1", "u2"]), Care::Consistent).await);
@@ -178,9 +179,9 @@ async fn segments_are_as_many_as_configured() {
     let dynamodb = DynamodbSettings { segments: NonZeroU32::new(9), ..DynamodbSettings::default() };
     let store =
         driftd::store::dynamodb::with_client(&settings(), &dynamodb, &client(&server.endpoint));
-    let extents = store.split("users", rows(1)).await.unwrap();
-    assert_eq!(extents, (0..9).map(|index| Extent::Segment { index, of: 9 }).collect::<Vec<_>>());
     let read = read(&store, "users", &["age"], &[]).await;
+    let extents = store.split(&read, rows(1)).await.unwrap();
+    assert_eq!(extents, (0..9).map(|index| Extent::Segment { index, of: 9 }).collect::<Vec<_>>());
     assert_eq!(cells(&read, &scan(&store, &read, 1).await.unwrap()).len(), 10);
 }
 
@@ -452,9 +453,11 @@ async fn a_table_that_is_not_there_is_answered_with_the_nearest_names() {
         server.create_table(&format!("other-{n:03}"), &[("pk", "S")]);
     }
     let store = server.store();
+    let mut misspelt = read(&store, "users", &["age"], &[]).await;
+    misspelt.schema.relation = "usres".to_owned();
     for error in [
         store.describe("usres").await.unwrap_err(),
-        store.split("usres", rows(100)).await.unwrap_err(),
+        store.split(&misspelt, rows(100)).await.unwrap_err(),
     ] {
         let StoreErrorKind::NoSuchRelation { near } = &error.kind else { panic!("{error}") };
         assert_eq!(near.first().map(String::as_str), Some("users"));

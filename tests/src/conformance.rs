@@ -16,17 +16,46 @@ use driftd::store::{Care, Fetched, Page, Read, Store, StoreErrorKind};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
+mod belonging;
+
 /// A row: the value of each column that it has; a column that it has not is absent.
 pub type Row = BTreeMap<String, Value>;
 
-/// The columns of the relation that the suite reads: the key `id`, and columns that any store has.
-pub const COLUMNS: [(&str, Logical); 5] = [
-    ("id", Logical::Integer),
-    ("name", Logical::Text),
-    ("data", Logical::Binary),
-    ("count", Logical::Integer),
-    ("price", Logical::Decimal),
-];
+/// A relation that the suite reads.
+#[derive(Debug)]
+pub struct Shape {
+    /// Its columns, those of the key first.
+    pub columns: &'static [(&'static str, Logical)],
+    /// How many columns are the key; no other may be found by it.
+    pub key: usize,
+    /// The columns that have an index of their own, where there are indexes.
+    pub indexed: &'static [&'static str],
+}
+
+/// Columns that any store has.
+pub const THINGS: Shape = Shape {
+    columns: &[
+        ("id", Logical::Integer),
+        ("name", Logical::Text),
+        ("data", Logical::Binary),
+        ("count", Logical::Integer),
+        ("price", Logical::Decimal),
+    ],
+    key: 1,
+    indexed: &[],
+};
+
+/// Rows of which several belong together.
+pub const LINES: Shape = Shape {
+    columns: &[
+        ("owner", Logical::Integer),
+        ("part", Logical::Text),
+        ("count", Logical::Integer),
+        ("name", Logical::Text),
+    ],
+    key: 2,
+    indexed: &["count", "name"],
+};
 
 /// A store that the suite can fill.
 pub trait Fixture: Send {
@@ -34,9 +63,11 @@ pub trait Fixture: Send {
     fn store(&self) -> &dyn Store;
     /// Whether a row can lack a column; else it holds null there.
     fn open(&self) -> bool;
-    /// Creates the relation of [`COLUMNS`], empty, without any before it.
-    fn create<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()>;
-    /// Writes rows with new keys.
+    /// A word of what is to be done where rows are not found by some columns; none: they always are.
+    fn remedy(&self) -> Option<&str>;
+    /// Creates a relation, empty, without any before it.
+    fn create<'a>(&'a self, relation: &'a str, shape: &'a Shape) -> BoxFuture<'a, ()>;
+    /// Writes rows with new keys; a column that a row has not is null, or absent.
     fn insert<'a>(&'a self, relation: &'a str, rows: &'a [Row]) -> BoxFuture<'a, ()>;
     /// Removes a relation.
     fn drop_relation<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()>;
@@ -77,10 +108,23 @@ pub async fn all(fixture: &mut dyn Fixture) {
     a_scan_ends_while_rows_are_written(fixture).await;
     what_is_not_there_is_named_with_what_is_near(fixture).await;
     a_store_that_fails_never_looks_empty(fixture).await;
+    belonging::rows_come_in_the_order_of_the_column_that_cuts(fixture).await;
+    belonging::rows_without_a_value_to_cut_by_are_read(fixture).await;
+    belonging::rows_that_share_the_first_key_column_lie_together(fixture).await;
+    belonging::a_query_gives_what_belongs_together(fixture).await;
+    belonging::how_a_value_begins_is_compared_by_bytes(fixture).await;
+    belonging::too_many_rows_leave_a_question_unread(fixture).await;
+    belonging::what_rows_are_found_by_is_said_with_a_remedy(fixture).await;
+    belonging::a_query_that_fails_is_unread(fixture).await;
 }
 
-async fn fill(fixture: &dyn Fixture, relation: &str, rows: &[Row]) -> RelationSchema {
-    fixture.create(relation).await;
+async fn fill(
+    fixture: &dyn Fixture,
+    relation: &str,
+    shape: &Shape,
+    rows: &[Row],
+) -> RelationSchema {
+    fixture.create(relation, shape).await;
     fixture.insert(relation, rows).await;
     fixture.store().describe(relation).await.unwrap()
 }
@@ -91,6 +135,7 @@ fn read(schema: &RelationSchema, columns: &[&str], page_rows: u32) -> Read {
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         ignored: Vec::new(),
         page_rows: NonZeroU32::new(page_rows).unwrap(),
+        cut: None,
     }
 }
 
@@ -185,8 +230,8 @@ fn sorted(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-async fn split(store: &dyn Store, relation: &str, rows: u32) -> Vec<Extent> {
-    let extents = store.split(relation, NonZeroU32::new(rows).unwrap()).await.unwrap();
+async fn split(store: &dyn Store, read: &Read, rows: u32) -> Vec<Extent> {
+    let extents = store.split(read, NonZeroU32::new(rows).unwrap()).await.unwrap();
     for key in [i128::MIN, -1, 0, 1, 5_000, i128::MAX] {
         let holds = |extent: &&Extent| match extent {
             Extent::Range(range) => range.contains(key),
@@ -204,23 +249,23 @@ pub async fn every_row_comes_once(fixture: &dyn Fixture) {
     // Dense, then sparse, then dense again far away.
     let ids = (1..=900).chain((1..=90).map(|id| 1_000 + id * 997)).chain(900_000_000..900_000_010);
     let rows: Vec<_> = ids.map(row).collect();
-    let schema = fill(fixture, "once", &rows).await;
+    let schema = fill(fixture, "once", &THINGS, &rows).await;
     for (extent_rows, page_rows) in [(100, 7), (333, 1_000), (10_000, 64), (1_000_000, 1)] {
-        let extents = split(fixture.store(), "once", extent_rows).await;
+        let extents = split(fixture.store(), &read(&schema, &ALL, 10), extent_rows).await;
         let read = read(&schema, &ALL, page_rows);
         let found = scan_all(fixture.store(), &read, &extents).await;
         assert!(found == rows, "{} of {} rows, {extents:?}", found.len(), rows.len());
     }
     if fixture.store().abilities().ranges {
-        let extents = split(fixture.store(), "once", 100).await;
+        let extents = split(fixture.store(), &read(&schema, &ALL, 10), 100).await;
         assert!(extents.len() >= 10, "a large relation is cut: {extents:?}");
     }
 }
 
 /// No rows and no error.
 pub async fn an_empty_relation_is_read_without_rows(fixture: &dyn Fixture) {
-    let schema = fill(fixture, "hollow", &[]).await;
-    let extents = split(fixture.store(), "hollow", 10).await;
+    let schema = fill(fixture, "hollow", &THINGS, &[]).await;
+    let extents = split(fixture.store(), &read(&schema, &ALL, 10), 10).await;
     assert!(!extents.is_empty(), "keys that come later lie somewhere");
     assert_eq!(scan_all(fixture.store(), &read(&schema, &ALL, 10), &extents).await, []);
     let fetched =
@@ -231,8 +276,8 @@ pub async fn an_empty_relation_is_read_without_rows(fixture: &dyn Fixture) {
 /// Columns come in the order asked, also without the key, and also none at all.
 pub async fn columns_come_as_asked(fixture: &dyn Fixture) {
     let rows: Vec<_> = (1..=20).map(row).collect();
-    let schema = fill(fixture, "asked", &rows).await;
-    let extents = split(fixture.store(), "asked", 100).await;
+    let schema = fill(fixture, "asked", &THINGS, &rows).await;
+    let extents = split(fixture.store(), &read(&schema, &ALL, 10), 100).await;
     for columns in [&["price", "id", "name"][..], &["name"], &[]] {
         let read = read(&schema, columns, 100);
         let mut pages = Vec::new();
@@ -270,14 +315,14 @@ pub async fn nulls_absence_and_empty_texts_are_told_apart(fixture: &dyn Fixture)
         only(&[("id", integer(2)), null("name"), null("data"), null("count"), null("price")]),
         only(&[("id", integer(3)), ("name", Value::Text(" a ".to_owned()))]),
     ];
-    let schema = fill(fixture, "nulls", &rows).await;
+    let schema = fill(fixture, "nulls", &THINGS, &rows).await;
     let mut expected = rows;
     if !fixture.open() {
-        for (name, _) in COLUMNS {
-            expected[2].entry(name.to_owned()).or_insert(Value::Null);
+        for (name, _) in THINGS.columns {
+            expected[2].entry((*name).to_owned()).or_insert(Value::Null);
         }
     }
-    let extents = split(fixture.store(), "nulls", 10).await;
+    let extents = split(fixture.store(), &read(&schema, &ALL, 10), 10).await;
     let read = read(&schema, &ALL, 10);
     assert_eq!(scan_all(fixture.store(), &read, &extents).await, expected);
     let fetched = fixture.store().fetch(&read, &keys(&schema, &[3, 2, 1]), Care::Consistent).await;
@@ -294,9 +339,9 @@ pub async fn the_largest_and_smallest_keys_are_read(fixture: &dyn Fixture) {
         plain
     };
     let rows: Vec<_> = ids.into_iter().map(plain).collect();
-    let schema = fill(fixture, "extremes", &rows).await;
+    let schema = fill(fixture, "extremes", &THINGS, &rows).await;
     for extent_rows in [1, 2, 100] {
-        let extents = split(fixture.store(), "extremes", extent_rows).await;
+        let extents = split(fixture.store(), &read(&schema, &ALL, 10), extent_rows).await;
         let read = read(&schema, &ALL, 2);
         assert_eq!(scan_all(fixture.store(), &read, &extents).await, rows);
     }
@@ -330,7 +375,7 @@ fn fetched_rows(fetched: &Fetched, read: &Read) -> Vec<Row> {
 /// Present keys give their row once, missing ones nothing, however many are asked.
 pub async fn fetch_gives_what_is_there(fixture: &dyn Fixture) {
     let rows: Vec<_> = (1..=2_000).filter(|id| id % 3 != 0).map(row).collect();
-    let schema = fill(fixture, "fetched", &rows).await;
+    let schema = fill(fixture, "fetched", &THINGS, &rows).await;
     let read = read(&schema, &ALL, 300);
     for asked in [
         vec![],
@@ -352,8 +397,8 @@ pub async fn fetch_gives_what_is_there(fixture: &dyn Fixture) {
 
 /// Extents are cut once for a pass; what is written after that is read all the same.
 pub async fn rows_written_after_the_cut_belong_to_an_extent(fixture: &dyn Fixture) {
-    let schema = fill(fixture, "later", &(100..=300).map(row).collect::<Vec<_>>()).await;
-    let extents = split(fixture.store(), "later", 50).await;
+    let schema = fill(fixture, "later", &THINGS, &(100..=300).map(row).collect::<Vec<_>>()).await;
+    let extents = split(fixture.store(), &read(&schema, &ALL, 10), 50).await;
     let later: Vec<_> = (1..100).chain(301..=400).map(row).collect();
     fixture.insert("later", &later).await;
     let found = scan_all(fixture.store(), &read(&schema, &ALL, 64), &extents).await;
@@ -362,9 +407,9 @@ pub async fn rows_written_after_the_cut_belong_to_an_extent(fixture: &dyn Fixtur
 
 /// A writer that stays ahead of the scan does not keep it running.
 pub async fn a_scan_ends_while_rows_are_written(fixture: &dyn Fixture) {
-    let schema = fill(fixture, "growing", &(1..=50).map(row).collect::<Vec<_>>()).await;
+    let schema = fill(fixture, "growing", &THINGS, &(1..=50).map(row).collect::<Vec<_>>()).await;
     let read = read(&schema, &ALL, 5);
-    let extents = split(fixture.store(), "growing", 1_000).await;
+    let extents = split(fixture.store(), &read, 1_000).await;
     let mut found = Vec::new();
     let mut next = 51;
     for extent in &extents {
@@ -388,13 +433,13 @@ pub async fn a_scan_ends_while_rows_are_written(fixture: &dyn Fixture) {
 
 /// A relation or column that is not there is an answer, with the nearest names.
 pub async fn what_is_not_there_is_named_with_what_is_near(fixture: &dyn Fixture) {
-    let schema = fill(fixture, "customers", &[row(1)]).await;
+    let schema = fill(fixture, "customers", &THINGS, &[row(1)]).await;
     let error = fixture.store().describe("custmers").await.unwrap_err();
     assert_eq!(error.relation.as_deref(), Some("custmers"));
     assert!(!error.kind.heals());
     let StoreErrorKind::NoSuchRelation { near } = &error.kind else { panic!("{error}") };
     assert_eq!(near.first().map(String::as_str), Some("customers"), "{error}");
-    let extents = split(fixture.store(), "customers", 10).await;
+    let extents = split(fixture.store(), &read(&schema, &ALL, 10), 10).await;
     if !fixture.open() {
         let read = read(&schema, &["id", "nmae"], 10);
         let mut pages = fixture.store().scan(&read, &extents[0]);
@@ -416,15 +461,15 @@ pub async fn what_is_not_there_is_named_with_what_is_near(fixture: &dyn Fixture)
 /// There is no way from a failure to "no rows".
 pub async fn a_store_that_fails_never_looks_empty(fixture: &mut dyn Fixture) {
     let rows: Vec<_> = (1..=100).map(row).collect();
-    let schema = fill(fixture, "failing", &rows).await;
-    let extents = split(fixture.store(), "failing", 1_000).await;
+    let schema = fill(fixture, "failing", &THINGS, &rows).await;
+    let extents = split(fixture.store(), &read(&schema, &ALL, 10), 1_000).await;
     let read = read(&schema, &ALL, 10);
     fixture.fail().await;
     let store = fixture.store();
     let error = store.describe("failing").await.unwrap_err();
     assert!(error.kind.heals(), "{error}");
     assert!(error.to_string().contains(store.name()), "{error}");
-    store.split("failing", NonZeroU32::new(10).unwrap()).await.unwrap_err();
+    store.split(&read, NonZeroU32::new(10).unwrap()).await.unwrap_err();
     let pages: Vec<_> = store.scan(&read, &extents[0]).collect().await;
     assert_eq!(pages.len(), 1, "the error, and nothing after it");
     assert!(pages[0].as_ref().unwrap_err().kind.heals());

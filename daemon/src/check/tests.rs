@@ -76,6 +76,7 @@ fn pair(source: &Given<'_>, target: &Given<'_>, fields: &[(&str, Role, Option<Lo
             columns: columns.to_vec(),
             ignored: Vec::new(),
             page_rows: nonzero(2),
+            cut: None,
         };
         let locatable = keys[at].is_some();
         (SideContext { store: Arc::new(store), read, locatable }, handle)

@@ -337,7 +337,7 @@ fn deployment_files_agree_with_the_example() {
     let granted = grants.lines().map(|line| line.trim_start_matches("-- "));
     let mut granted = granted.filter(|line| line.starts_with("GRANT "));
     assert!(granted.all(|line| line.starts_with("GRANT SELECT ")), "driftd only reads");
-    let reads = ["BatchGetItem", "DescribeTable", "Scan"];
+    let reads = ["BatchGetItem", "DescribeTable", "Query", "Scan"];
     let reads = reads.map(|action| format!("dynamodb:{action}"));
     assert_eq!(policy["Statement"][0]["Action"], serde_json::json!(reads));
     assert_eq!(policy["Statement"][1]["Action"], "dynamodb:ListTables");

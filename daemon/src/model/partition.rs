@@ -37,7 +37,9 @@ impl fmt::Display for Range {
 /// Which rows of a relation a partition covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Extent {
-    /// The rows whose first primary-key column, an integer, lies in the range.
+    /// The rows whose value lies in the range, in the column that cuts their relation: an integer, and
+    /// the first of the primary key where nothing else is said. Rows without a value lie where the
+    /// range has no beginning.
     Range(Range),
     /// One of the segments that a store can scan in parallel (DynamoDB).
     Segment {

@@ -166,5 +166,5 @@ async fn extents(
     if !store.abilities().ranges {
         return Ok(vec![Extent::Segment { index: 0, of: 1 }]);
     }
-    store.split(&read.schema.relation, rows).await
+    store.split(read, rows).await
 }

@@ -659,6 +659,7 @@ fn side_context(
         columns: plan.columns.clone(),
         ignored: plan.ignored.clone(),
         page_rows,
+        cut: None,
     };
     SideContext { store: described.store, read, locatable }
 }

@@ -127,7 +127,7 @@ async fn split(context: Arc<Context>, pairing: usize, direction: Direction) -> E
         Direction::FromTarget => Side::Target,
     };
     let here = context.side(side);
-    let split = here.store.split(&here.read.schema.relation, context.partition_rows).await;
+    let split = here.store.split(&here.read, context.partition_rows).await;
     let extents = split.map_err(|error| crate::check::store_fault(side, &error));
     Event::Split { pairing, direction, extents }
 }

@@ -1,16 +1,21 @@
 //! Amazon DynamoDB, or what speaks its protocol.
 //!
-//! Owns scans of segments, fetches by key, and what a table is. Refuses writes: it names no
-//! operation that could change a table, and it needs only the rights to describe, list, scan and
-//! get. Invariant: a page that DynamoDB did not answer, and a key that it did not process, ends as an
+//! Owns scans of segments, fetches by key, queries of what shares a partition key, and what a table
+//! is. Refuses writes: it names no operation that could change a table, and it needs only the rights
+//! to describe, list, scan, get and query. Invariant: a page that DynamoDB did not answer, and a key that it did not process, ends as an
 //! error; an item is left out only where DynamoDB answered that it is not there.
 //!
 //! Items are read whole, which costs no more, so that attributes nobody asked for are noticed. A
 //! segment is scanned with ordinary (eventually consistent) reads at half the price; differences are
 //! looked at again with consistent ones.
+//!
+//! Items that share a partition key lie in one place: whatever the number of segments, they are in
+//! one of them, and a scan gives them one after the other. So what belongs together by it can be put
+//! together while it is scanned.
 
 mod cells;
 mod keys;
+mod query;
 mod selection;
 mod trouble;
 mod wire;
@@ -35,10 +40,11 @@ use crate::model::{Batch, ColumnDef, Cost, Extent, Logical, RelationSchema};
 use crate::store::governor::Permit;
 use crate::store::near::nearest;
 use crate::store::{
-    Abilities, Care, DynamodbSettings, Fetched, Page, Read, Settings, Store, StoreError,
-    StoreErrorKind,
+    Abilities, Care, DynamodbSettings, Fetched, Page, Query, Read, Settings, Store, StoreError,
+    StoreErrorKind, questions,
 };
 use keys::{Wanted, Wishes};
+use query::Inquiry;
 use selection::Selection;
 use wire::{Errand, Patience, Wire};
 
@@ -120,10 +126,13 @@ impl Store for Dynamodb {
 
     fn split<'a>(
         &'a self,
-        relation: &'a str,
+        read: &'a Read,
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
         async move {
+            let relation = read.schema.relation.as_str();
+            assert_uncut(read)
+                .map_err(|what| self.wire.error(Some(relation), StoreErrorKind::Unfit(what)))?;
             let of = match self.segments {
                 Some(segments) => segments.get().min(SEGMENTS_MAX),
                 None => segments(&self.table(relation).await?, rows),
@@ -173,6 +182,41 @@ impl Store for Dynamodb {
             fetched
         }
         .boxed()
+    }
+
+    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+        if !query.prefix && read.schema.key_columns().map(|column| &column.name).eq(&query.columns)
+        {
+            // Whole keys are fetched, a hundred at a time.
+            return self.fetch(read, &query.values, care);
+        }
+        async move {
+            Inquiry::query(self, read, query, care).await.unwrap_or_else(|kind| {
+                questions::unasked(query, self.wire.error(Some(&read.schema.relation), kind))
+            })
+        }
+        .boxed()
+    }
+
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let schema = self.describe(relation).await?;
+            query::assert_found_by(&schema, columns)
+                .map_err(|kind| self.wire.error(Some(relation), kind))
+        }
+        .boxed()
+    }
+}
+
+/// Refuses to cut a table by a column: DynamoDB has segments.
+fn assert_uncut(read: &Read) -> Result<(), String> {
+    match &read.cut {
+        None => Ok(()),
+        Some(cut) => Err(format!("DynamoDB cuts a table into segments, not by column `{cut}`")),
     }
 }
 
@@ -309,6 +353,7 @@ impl<'a> Scan<'a> {
             (Ok(segment), Ok(segments)) if index < of && of <= SEGMENTS_MAX => (segment, segments),
             _ => return Err(unfit(format!("there is no {extent}"))),
         };
+        assert_uncut(read).map_err(unfit)?;
         let selection = Selection::new(read).map_err(unfit)?;
         Ok(Self {
             store,

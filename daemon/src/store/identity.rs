@@ -37,23 +37,15 @@ impl Asked {
     pub(crate) fn new(keys: &Batch, positions: &[usize], schema: &RelationSchema) -> Self {
         let logical: Vec<_> = schema.key_columns().map(|column| column.logical).collect();
         let exact = logical.iter().all(|logical| *logical == Logical::Integer);
-        let all = || positions.iter().map(|row| Self::identity(keys, &logical, *row)).collect();
+        let all = || positions.iter().map(|row| identity(keys, &logical, *row)).collect();
         let keys = (!exact).then(all);
         Self { logical, keys }
-    }
-
-    fn identity(keys: &Batch, logical: &[Logical], row: usize) -> Vec<u8> {
-        let mut identity = Vec::new();
-        for (column, logical) in keys.columns.iter().zip(logical) {
-            append(&mut identity, column, *logical, row);
-        }
-        identity
     }
 
     /// The page without rows whose key was not asked for; none if none is left.
     pub(crate) fn keep(&self, page: Page) -> Option<Page> {
         let Some(asked) = &self.keys else { return Some(page) };
-        let wanted = |row: &usize| asked.contains(&Self::identity(&page.keys, &self.logical, *row));
+        let wanted = |row: &usize| asked.contains(&identity(&page.keys, &self.logical, *row));
         let kept: Vec<_> = (0..page.keys.rows).filter(wanted).collect();
         if kept.len() == page.keys.rows {
             return Some(page);
@@ -67,9 +59,18 @@ impl Asked {
     }
 }
 
-/// What makes two cells of a key the same key: numbers by value, everything else by its bytes. The
+/// What makes two keys the same key.
+pub(crate) fn identity(keys: &Batch, logical: &[Logical], row: usize) -> Vec<u8> {
+    let mut identity = Vec::new();
+    for (column, logical) in keys.columns.iter().zip(logical) {
+        append(&mut identity, column, *logical, row);
+    }
+    identity
+}
+
+/// What makes two cells of a key the same: numbers by value, everything else by its bytes. The
 /// server compares by collation, which calls more things equal.
-fn append(out: &mut Vec<u8>, column: &Column, logical: Logical, row: usize) {
+pub(crate) fn append(out: &mut Vec<u8>, column: &Column, logical: Logical, row: usize) {
     let whole = logical == Logical::Integer;
     if let Some(integer) = if whole { column.whole(row) } else { column.integer(row) } {
         out.extend_from_slice(&integer.to_be_bytes());

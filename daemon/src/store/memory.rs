@@ -5,6 +5,7 @@
 //! tasks: it answers at once. Invariant: the same calls in the same order give the same answers, so
 //! that a simulation can be replayed from its seed.
 
+mod belonging;
 mod cells;
 
 use std::collections::BTreeMap;
@@ -19,10 +20,12 @@ use futures::{FutureExt, StreamExt};
 
 use crate::model::{Batch, Cost, Extent, Range, RelationSchema, Value};
 use crate::store::near::nearest;
+use crate::store::questions::{self, Questions};
 use crate::store::{
-    Abilities, Care, Fetched, Page, Read, Store, StoreError, StoreErrorKind as Kind,
+    Abilities, Care, Fetched, Page, Query, Read, Store, StoreError, StoreErrorKind as Kind,
 };
 
+use belonging::Spot;
 pub use cells::KeyPart;
 use cells::PageBuilder;
 
@@ -34,7 +37,8 @@ pub type Row = BTreeMap<String, Value>;
 pub enum Layout {
     /// By ranges of its first key column, an integer; scanned in key order.
     Ranges,
-    /// By segments of a hash of its key; scanned in the order of that hash.
+    /// By segments of a hash of its first key column; scanned in the order of that hash, and below it
+    /// of the key. As in DynamoDB, rows that share the first key column come one after the other.
     Segments,
 }
 
@@ -123,19 +127,23 @@ impl Memory {
     /// The next page of a scan.
     fn page(&self, read: &Read, extent: &Extent, scan: &mut Scan) -> Result<Page, StoreError> {
         self.read(&read.schema.relation, Care::Ordinary, |relation| {
+            if let Some(cut) = read.other_cut() {
+                return relation.page_by(read, cut, extent, scan);
+            }
             let limit = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
             let mut page = PageBuilder::new(read)?;
-            let mut rows = relation.rows.range(relation.bounds(extent, scan.after.as_ref())?);
+            let after = scan.after.as_ref().map(|(_, place)| place);
+            let mut rows = relation.rows.range(relation.bounds(extent, after)?);
             if scan.end.is_none() {
                 // What is written behind it later waits for the next scan, or no scan might end.
-                scan.end = rows.clone().next_back().map(|(place, _)| place.clone());
+                scan.end = rows.clone().next_back().map(|(place, _)| (None, place.clone()));
             }
             let end = scan.end.as_ref();
             let mut rows =
-                rows.by_ref().take_while(|(place, _)| end.is_some_and(|end| *place <= end));
+                rows.by_ref().take_while(|(place, _)| end.is_some_and(|(_, end)| *place <= end));
             for (place, row) in rows.by_ref().take(limit) {
                 page.push(row);
-                scan.after = Some(place.clone());
+                scan.after = Some((None, place.clone()));
             }
             scan.over = rows.next().is_none();
             Ok(page.finish())
@@ -176,10 +184,11 @@ impl Store for Memory {
 
     fn split<'a>(
         &'a self,
-        relation: &'a str,
+        read: &'a Read,
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
-        future::lazy(move |_| self.read(relation, Care::Ordinary, |found| found.split(rows)))
+        let relation = &read.schema.relation;
+        future::lazy(move |_| self.read(relation, Care::Ordinary, |found| found.split(read, rows)))
             .boxed()
     }
 
@@ -232,15 +241,50 @@ impl Store for Memory {
         })
         .boxed()
     }
+
+    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+        future::lazy(move |_| self.ask(read, query, care)).boxed()
+    }
+
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let look = move |found: &Relation| found.found_by(columns);
+        future::lazy(move |_| self.read(relation, Care::Ordinary, look)).boxed()
+    }
+}
+
+impl Memory {
+    fn ask(&self, read: &Read, query: &Query, care: Care) -> Fetched {
+        let relation = read.schema.relation.as_str();
+        let mut questions = match Questions::new(read, query) {
+            Ok(questions) => questions,
+            Err(kind) => {
+                return questions::unasked(query, self.error(relation, kind));
+            }
+        };
+        let limit = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
+        while let Some(part) = questions.next(limit) {
+            let values = questions.values(&part);
+            let look = |found: &Relation| found.asked(&questions.read, query, &values);
+            match self.read(relation, care, look) {
+                Ok(pages) => questions.answered(part, pages, |kind| self.error(relation, kind)),
+                Err(error) => questions.failed(part, error),
+            }
+        }
+        questions.finish()
+    }
 }
 
 /// How far a scan is.
 #[derive(Debug)]
 struct Scan {
     /// The last row that was read.
-    after: Option<Place>,
+    after: Option<Spot>,
     /// The last row there was when it began.
-    end: Option<Place>,
+    end: Option<Spot>,
     over: bool,
 }
 
@@ -253,7 +297,7 @@ impl Relation {
     fn place(&self, key: Vec<KeyPart>) -> Place {
         match self.layout {
             Layout::Ranges => Place(0, key),
-            Layout::Segments => Place(hash(&key), key),
+            Layout::Segments => Place(hash(&key[..1.min(key.len())]), key),
         }
     }
 
@@ -293,8 +337,11 @@ impl Relation {
         if a < b { Ok((first, end)) } else { Ok((Bound::Included(b.clone()), end)) }
     }
 
-    fn split(&self, rows: NonZeroU32) -> Result<Vec<Extent>, Kind> {
+    fn split(&self, read: &Read, rows: NonZeroU32) -> Result<Vec<Extent>, Kind> {
         let each = usize::try_from(rows.get()).unwrap_or(usize::MAX);
+        if let Some(cut) = read.other_cut() {
+            return Ok(ranges(&self.cuts_by(cut, each)?));
+        }
         if self.layout == Layout::Segments {
             let of = u32::try_from(self.rows.len().div_ceil(each)).unwrap_or(u32::MAX).max(1);
             return Ok((0..of).map(|index| Extent::Segment { index, of }).collect());
@@ -309,10 +356,15 @@ impl Relation {
                 cuts.push(*first);
             }
         }
-        let from = std::iter::once(None).chain(cuts.iter().copied().map(Some));
-        let until = cuts.iter().copied().map(Some).chain(std::iter::once(None));
-        Ok(from.zip(until).map(|(from, until)| Extent::Range(Range { from, until })).collect())
+        Ok(ranges(&cuts))
     }
+}
+
+/// The ranges between `cuts`, open at both ends.
+fn ranges(cuts: &[i128]) -> Vec<Extent> {
+    let from = std::iter::once(None).chain(cuts.iter().copied().map(Some));
+    let until = cuts.iter().copied().map(Some).chain(std::iter::once(None));
+    from.zip(until).map(|(from, until)| Extent::Range(Range { from, until })).collect()
 }
 
 impl Faults {
@@ -484,6 +536,7 @@ mod tests {
             columns: columns.iter().map(|name| (*name).to_owned()).collect(),
             ignored: Vec::new(),
             page_rows: NonZeroU32::new(7).unwrap(),
+            cut: None,
         }
     }
 
@@ -493,7 +546,7 @@ mod tests {
         items(&handle, 1_000);
         let read = read(&handle, &["pk", "/profile/age", "nowhere"]);
         let mut seen = Vec::new();
-        let extents = store.split("items", NonZeroU32::new(100).unwrap());
+        let extents = store.split(&read, NonZeroU32::new(100).unwrap());
         let extents = futures::executor::block_on(extents).unwrap();
         assert_eq!(extents.len(), 10);
         for extent in &extents {

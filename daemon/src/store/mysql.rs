@@ -1,16 +1,20 @@
 //! MySQL 8 and later, MariaDB 10.11 and later.
 //!
-//! Owns reading tables along their primary key: describing, cutting into ranges, scanning a range
-//! in bounded steps, fetching by key. Refuses to write, to hold a snapshot, and to keep a result
+//! Owns reading tables along their primary key, or along another index that begins with the column
+//! that cuts them: describing, cutting into ranges, scanning a range in bounded steps, fetching by
+//! key and asking by other columns. Refuses to write, to hold a snapshot, and to keep a result
 //! set open while its rows are used: a step's rows are taken off the wire at once. Invariant: every
-//! row of a range comes exactly once and in key order, however often a step is tried again.
+//! row of a range comes exactly once and in the order of the index, however often a step is tried
+//! again.
 //!
-//! One step is one statement along the primary key, bounded by `LIMIT`; the limit follows the size
+//! One step is one statement along one index, bounded by `LIMIT`; the limit follows the size
 //! of the rows, so that a step is about two MiB however wide they are. The next step goes on behind
 //! the last key. A range without an end ends at the last key there is when its scan begins, so that
 //! a writer cannot keep a scan running for ever.
 
 mod cut;
+mod index;
+mod query;
 mod session;
 mod statement;
 mod table;
@@ -26,15 +30,18 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 use mysql_async::Value;
 
+use self::index::Walk;
+use self::query::Asker;
 use self::session::{Ask, Sessions};
 use self::statement::{Chunk, Reader};
 use self::table::Table;
 use self::wire::Pages;
 use crate::model::{Batch, Extent, Range, RelationSchema};
 use crate::store::identity::Asked;
+use crate::store::questions::{self, Questions};
 use crate::store::{
-    Abilities, Care, Fetched, MysqlSettings, Page, Read, Settings, Store, StoreError,
-    StoreErrorKind as Kind,
+    Abilities, Care, Fetched, MysqlSettings, Page, QUERY_BYTES_MAX, Query, Read, Settings, Store,
+    StoreError, StoreErrorKind as Kind,
 };
 
 /// About how many bytes of values one step reads.
@@ -45,6 +52,8 @@ const STEP_ROWS: u64 = 16_384;
 const FIRST_ROWS: u64 = 512;
 /// Keys of the first fetch, before it is known how large rows are.
 const FIRST_KEYS: u64 = 64;
+/// Questions of the first statement, before it is known how large answers are.
+const FIRST_QUESTIONS: u64 = 8;
 
 /// A MySQL or MariaDB server, read as one user.
 #[derive(Debug)]
@@ -60,6 +69,8 @@ struct Known {
     tables: BTreeMap<String, Arc<Table>>,
     /// Bytes of a row, by what is selected.
     row_bytes: BTreeMap<String, u64>,
+    /// Bytes of the answer to a question, by what is selected.
+    answer_bytes: BTreeMap<String, u64>,
 }
 
 /// How far a scan is.
@@ -75,7 +86,7 @@ struct Scan {
 #[derive(Debug)]
 enum Next {
     Begin,
-    /// Behind this key.
+    /// Behind the row with these values.
     Behind(Vec<Value>),
     End,
 }
@@ -161,7 +172,7 @@ impl Mysql {
         }
     }
 
-    /// Reads the next step of a range: its pages, and the key to go on behind, if there may be more.
+    /// Reads the next step of a range: its pages, and what to go on behind, if there may be more.
     async fn step(
         &self,
         read: &Read,
@@ -170,7 +181,8 @@ impl Mysql {
     ) -> Result<(Vec<Page>, Option<Vec<Value>>), StoreError> {
         let relation = read.schema.relation.as_str();
         let table = self.table(relation).await?;
-        let reader = match Reader::new(&table, read) {
+        let reader = table.walk(read).and_then(|walk| Reader::new(&table, read, &walk));
+        let reader = match reader {
             Ok(reader) => reader,
             Err(kind) => return Err(self.explain(self.error(relation, kind), &table).await),
         };
@@ -189,7 +201,7 @@ impl Mysql {
         let (pages, last) = pages.finish();
         self.learn(&reader, &pages);
         let rows: u64 = pages.iter().map(|page| page.cost.rows).sum();
-        let more = (cut_short || rows >= limit) && last.len() == table.key.len();
+        let more = (cut_short || rows >= limit) && last.len() == reader.order();
         Ok((pages, more.then_some(last)))
     }
 
@@ -197,9 +209,9 @@ impl Mysql {
     async fn go_on(&self, read: &Read, scan: &mut Scan) -> Option<Result<(), StoreError>> {
         let after = match &scan.next {
             Next::Begin if scan.range.until.is_none() => match self.end(read).await {
-                Ok(None) => return None,
-                Ok(Some(last)) => {
-                    scan.range.until = Some(last + 1);
+                Ok(last) => {
+                    // Without a last value there may still be rows that have none.
+                    scan.range.until = Some(last.map_or(i128::MIN, |last| last + 1));
                     Vec::new()
                 }
                 Err(error) => return Some(Err(error)),
@@ -214,10 +226,10 @@ impl Mysql {
         }))
     }
 
-    /// The last key there is; none: the table is empty.
+    /// The last value there is of the column that cuts; none: there is none.
     async fn end(&self, read: &Read) -> Result<Option<i128>, StoreError> {
         let table = self.table(&read.schema.relation).await?;
-        match cut::end(&self.sessions, &table).await {
+        match cut::end(&self.sessions, &table, read).await {
             Ok(last) => Ok(last),
             Err(error) => Err(self.explain(error, &table).await),
         }
@@ -233,7 +245,7 @@ impl Mysql {
                 return fetched;
             }
         };
-        let reader = match Reader::new(&table, read) {
+        let reader = match Reader::new(&table, read, &table.by_key()) {
             Ok(reader) => reader,
             Err(kind) => {
                 let error = self.explain(self.error(relation, kind), &table).await;
@@ -273,6 +285,56 @@ impl Mysql {
         self.sessions.run(&ask, &mut pages).await?;
         Ok(pages.finish().0)
     }
+
+    /// Answers a query; an error concerns all of its questions.
+    async fn query_all(&self, read: &Read, query: &Query) -> Result<Fetched, StoreError> {
+        let relation = read.schema.relation.as_str();
+        let table = self.table(relation).await?;
+        let prepared = Questions::new(read, query).and_then(|questions| {
+            let index = table.found_by(&query.columns)?.name.clone();
+            let reader = Reader::new(&table, &questions.read, &Walk { index, order: Vec::new() })?;
+            Ok((Asker::new(&table, reader, query)?, questions))
+        });
+        let (asker, mut questions) = match prepared {
+            Ok(prepared) => prepared,
+            Err(kind) => return Err(self.explain(self.error(relation, kind), &table).await),
+        };
+        while let Some(part) = questions.next(self.questions(&asker)) {
+            let values = questions.values(&part);
+            match self.ask(&asker, &questions.read, &values).await {
+                Ok(pages) => questions.answered(part, pages, |kind| self.error(relation, kind)),
+                Err(error) => questions.stopped(part, self.explain(error, &table).await),
+            }
+        }
+        Ok(questions.finish())
+    }
+
+    /// Asks the questions of `values` in one statement.
+    async fn ask(
+        &self,
+        asker: &Asker<'_>,
+        read: &Read,
+        values: &Batch,
+    ) -> Result<Vec<Page>, StoreError> {
+        let Some((sql, params)) = asker.statement(values) else { return Ok(Vec::new()) };
+        let relation = Some(read.schema.relation.as_str());
+        let ask = Ask { relation, doing: "reading what belongs together", sql, params, walks: 0 };
+        let page_rows = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
+        let mut pages = Pages::new(&asker.reader.shape, page_rows, QUERY_BYTES_MAX);
+        self.sessions.run(&ask, &mut pages).await?;
+        let (pages, _last) = pages.finish();
+        let bytes: u64 = pages.iter().map(|page| page.cost.bytes).sum();
+        let each = bytes / values.rows.max(1) as u64;
+        self.known().answer_bytes.insert(asker.reader.select().to_owned(), each.max(1));
+        Ok(pages)
+    }
+
+    /// How many questions are asked at once.
+    fn questions(&self, asker: &Asker<'_>) -> usize {
+        let known = self.known().answer_bytes.get(asker.reader.select()).copied();
+        let many = known.map_or(FIRST_QUESTIONS, |bytes| STEP_BYTES / bytes);
+        usize::try_from(many).unwrap_or(usize::MAX).clamp(1, asker.most())
+    }
 }
 
 impl Store for Mysql {
@@ -293,13 +355,13 @@ impl Store for Mysql {
 
     fn split<'a>(
         &'a self,
-        relation: &'a str,
+        read: &'a Read,
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
         async move {
             // Anew, because the number of rows is wanted as it is now.
-            let table = self.describe_anew(relation).await?;
-            match cut::cut(&self.sessions, &table, rows.get()).await {
+            let table = self.describe_anew(&read.schema.relation).await?;
+            match cut::cut(&self.sessions, &table, read, rows.get()).await {
                 Ok(extents) => Ok(extents),
                 Err(error) => Err(self.explain(error, &table).await),
             }
@@ -335,5 +397,30 @@ impl Store for Mysql {
     fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, _care: Care) -> BoxFuture<'a, Fetched> {
         // There is one server: it has no staler and no fresher reads.
         self.fetch_all(read, keys).boxed()
+    }
+
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        _care: Care,
+    ) -> BoxFuture<'a, Fetched> {
+        async move {
+            let answered = self.query_all(read, query).await;
+            answered.unwrap_or_else(|error| questions::unasked(query, error))
+        }
+        .boxed()
+    }
+
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let table = self.describe_anew(relation).await?;
+            table.found_by(columns).map(|_index| ()).map_err(|kind| self.error(relation, kind))
+        }
+        .boxed()
     }
 }

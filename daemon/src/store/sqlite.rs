@@ -1,6 +1,6 @@
 //! SQLite files.
 //!
-//! Owns reading tables of a file along their primary key, while another process or connection may
+//! Owns reading tables of a file along their primary key or an index, while another process or connection may
 //! write it. Refuses to write: connections are opened read-only and told to refuse it. Invariant: a
 //! file that is not there, or is not the one that was opened, is an error, never an empty store.
 //!
@@ -10,6 +10,7 @@
 //! for longer than its patience is interrupted.
 
 mod cells;
+mod index;
 mod table;
 
 use std::fmt;
@@ -30,8 +31,9 @@ use self::table::Table;
 use crate::model::{Batch, Cost, Extent, Range, RelationSchema};
 use crate::store::governor::Governor;
 use crate::store::identity::Asked;
+use crate::store::questions::{self, Questions};
 use crate::store::{
-    Abilities, Care, Fetched, Limits, Page, Read, Settings, Store, StoreError,
+    Abilities, Care, Fetched, Limits, Page, Query, Read, Settings, Store, StoreError,
     StoreErrorKind as Kind, Timeouts,
 };
 
@@ -42,6 +44,8 @@ const INTERRUPT_AGAIN: Duration = Duration::from_millis(50);
 const INTERRUPTED: &str = "interrupted";
 /// Keys of one fetch statement.
 const FETCH_MAX: usize = 256;
+/// Questions of one statement.
+const QUERY_MAX: usize = 64;
 
 /// A SQLite file.
 pub struct Sqlite {
@@ -165,14 +169,22 @@ impl Sqlite {
         let work = move |connection: &Connection| {
             let table = Table::still(connection, &asked.schema)?;
             let mut scan = scan;
+            let cut = table.cut(&asked)?;
             if scan.range.until.is_none() {
                 // What is written behind it later waits for the next scan, or none might end.
-                let Some(last) = table.end("DESC")? else {
-                    return Ok((None, Cost::default()));
-                };
-                scan.range.until = Some(i128::from(last) + 1);
+                let last = table.end(&cut, "DESC")?;
+                scan.range.until = Some(last.map_or(i128::MIN, |last| i128::from(last) + 1));
             }
-            let page = table.scan(&asked, &scan.range, &scan.after, limit)?;
+            let mut page = None;
+            if scan.nulls && !cut.key {
+                page = table.scan_nulls(&asked, &cut, &scan.after, limit)?;
+            }
+            if page.is_none() {
+                if std::mem::take(&mut scan.nulls) {
+                    scan.after.clear();
+                }
+                page = table.scan(&asked, &scan.range, &scan.after, limit)?;
+            }
             let cost = page.as_ref().map(|(page, _)| page.cost).unwrap_or_default();
             let next = |(page, after)| (page, Scan { after, ..scan });
             Ok((page.map(next), cost))
@@ -180,25 +192,28 @@ impl Sqlite {
         self.run(&read.schema.relation, work).await
     }
 
-    async fn cut(&self, relation: &str, rows: u32) -> Result<Vec<Extent>, StoreError> {
+    async fn cut(&self, read: &Read, rows: u32) -> Result<Vec<Extent>, StoreError> {
         let mut cuts: Vec<i64> = Vec::new();
         loop {
-            let (name, from) = (relation.to_owned(), cuts.last().copied());
+            let (asked, from) = (read.clone(), cuts.last().copied());
             let next = move |connection: &Connection| {
-                let table = Table::read(connection, &name)?;
+                let table = Table::read(connection, &asked.schema.relation)?;
+                let cut = table.cut(&asked)?;
                 let from = match from {
                     Some(from) => Some(from),
                     None => {
-                        table.assert_no_null()?;
-                        table.end("ASC")?
+                        if cut.key {
+                            table.assert_no_null()?;
+                        }
+                        table.end(&cut, "ASC")?
                     }
                 };
                 let Some(from) = from else { return Ok((None, Cost::default())) };
                 let step = rows.min(WALK_MAX - 1);
-                let next = table.probe(from, step)?;
+                let next = table.probe(&cut, from, step)?;
                 Ok((next, Cost { rows: u64::from(step), requests: 1, ..Cost::default() }))
             };
-            match self.run(relation, next).await? {
+            match self.run(&read.schema.relation, next).await? {
                 Some(next) => cuts.push(next),
                 None => return Ok(extents(&cuts)),
             }
@@ -226,6 +241,33 @@ impl Sqlite {
             }
         }
         fetched
+    }
+
+    async fn query_all(&self, read: &Read, query: &Query) -> Fetched {
+        let relation = read.schema.relation.as_str();
+        let mut questions = match Questions::new(read, query) {
+            Ok(questions) => questions,
+            Err(kind) => {
+                return questions::unasked(query, self.error(relation, kind));
+            }
+        };
+        while let Some(part) = questions.next(QUERY_MAX) {
+            let asked = questions.read.clone();
+            let values = questions.values(&part);
+            let query = Query { columns: query.columns.clone(), values, prefix: query.prefix };
+            let work = move |connection: &Connection| {
+                let table = Table::still(connection, &asked.schema)?;
+                let pages = table.ask(&asked, &query)?;
+                let mut cost = Cost::default();
+                pages.iter().for_each(|page: &Page| cost.add(page.cost));
+                Ok((pages, cost))
+            };
+            match self.run(relation, work).await {
+                Ok(pages) => questions.answered(part, pages, |kind| self.error(relation, kind)),
+                Err(error) => questions.failed(part, error),
+            }
+        }
+        questions.finish()
     }
 }
 
@@ -260,10 +302,10 @@ impl Store for Sqlite {
 
     fn split<'a>(
         &'a self,
-        relation: &'a str,
+        read: &'a Read,
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
-        self.cut(relation, rows.get()).boxed()
+        self.cut(read, rows.get()).boxed()
     }
 
     fn scan<'a>(
@@ -276,8 +318,8 @@ impl Store for Sqlite {
             let error = self.error(&read.schema.relation, kind);
             return stream::once(std::future::ready(Err(error))).boxed();
         };
-        let start = Some(Scan { range: *range, after: Vec::new() });
-        stream::unfold(start, move |scan| async move {
+        let start = Scan { range: *range, nulls: range.from.is_none(), after: Vec::new() };
+        stream::unfold(Some(start), move |scan| async move {
             match self.page(read, scan?).await {
                 Ok(None) => None,
                 Ok(Some((page, next))) => Some((Ok(page), Some(next))),
@@ -291,12 +333,36 @@ impl Store for Sqlite {
         // There is one file: it has no staler and no fresher reads.
         self.fetch_all(read, keys).boxed()
     }
+
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        _care: Care,
+    ) -> BoxFuture<'a, Fetched> {
+        self.query_all(read, query).boxed()
+    }
+
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        let (name, columns) = (relation.to_owned(), columns.to_vec());
+        self.run(relation, move |connection| {
+            Table::read(connection, &name)?.assert_found_by(&columns)?;
+            Ok(((), Cost::default()))
+        })
+        .boxed()
+    }
 }
 
 /// How far a scan is.
 struct Scan {
     range: Range,
-    /// The key of the last row; empty before the first.
+    /// Whether it is at the rows that have no value that cuts, which come first.
+    nulls: bool,
+    /// The values of the last row that it goes on behind; empty before the first.
     after: Vec<Value>,
 }
 

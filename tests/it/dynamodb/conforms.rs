@@ -1,6 +1,6 @@
 //! The conformance suite of stores, on the embedded API.
 
-use driftd_tests::conformance::{self, Fixture, Row};
+use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 
@@ -22,8 +22,19 @@ impl Fixture for Embedded {
         true
     }
 
-    fn create<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()> {
-        self.server.create_table(relation, &[("id", "N")]);
+    fn remedy(&self) -> Option<&str> {
+        Some("the partition key")
+    }
+
+    fn create<'a>(&'a self, relation: &'a str, shape: &'a Shape) -> BoxFuture<'a, ()> {
+        let declared = |logical| match logical {
+            Logical::Integer => "N",
+            Logical::Text => "S",
+            other => panic!("the suite has no key of type {other}"),
+        };
+        let key = shape.columns[..shape.key].iter();
+        let key: Vec<_> = key.map(|(name, logical)| (*name, declared(*logical))).collect();
+        self.server.create_table(relation, &key);
         ready(()).boxed()
     }
 

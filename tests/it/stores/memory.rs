@@ -3,7 +3,7 @@
 use driftd::model::{ColumnDef, Logical, RelationSchema};
 use driftd::store::Store;
 use driftd::store::memory::{Handle, Layout, Memory};
-use driftd_tests::conformance::{self, COLUMNS, Fixture, Row};
+use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use futures::future::{BoxFuture, FutureExt, ready};
 
 struct InMemory {
@@ -21,16 +21,21 @@ impl Fixture for InMemory {
         self.layout == Layout::Segments
     }
 
-    fn create<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()> {
+    fn remedy(&self) -> Option<&str> {
+        self.open().then_some("the partition key")
+    }
+
+    fn create<'a>(&'a self, relation: &'a str, shape: &'a Shape) -> BoxFuture<'a, ()> {
         let open = self.open();
-        let listed = if open { &COLUMNS[..1] } else { &COLUMNS[..] };
-        let column = |(name, logical): &(&str, Logical)| ColumnDef {
+        let (key, relation) = (0..shape.key, relation.to_owned());
+        let listed = if open { &shape.columns[key.clone()] } else { shape.columns };
+        let column = |(index, (name, logical)): (usize, &(&str, Logical))| ColumnDef {
             name: (*name).to_owned(),
             logical: *logical,
-            nullable: *name != "id",
+            nullable: !key.contains(&index),
         };
-        let columns = listed.iter().map(column).collect();
-        let schema = RelationSchema { relation: relation.to_owned(), columns, key: vec![0], open };
+        let columns = listed.iter().enumerate().map(column).collect();
+        let schema = RelationSchema { relation, columns, key: key.clone().collect(), open };
         self.handle.create(schema, self.layout);
         ready(()).boxed()
     }

@@ -2,13 +2,14 @@
 
 mod faults;
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use driftd::model::{Batch, Buffer, Column, ColumnBuilder, Extent, Logical, Range, Value};
 use driftd::store::{self, Care, Read, Store, Timeouts};
-use driftd_tests::conformance::{self, COLUMNS, Fixture, Row};
+use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use driftd_tests::mariadb::{Flavour, Server, count};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
@@ -62,28 +63,35 @@ impl Fixture for OnServer {
         false
     }
 
-    fn create<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()> {
-        let columns: Vec<_> = COLUMNS
-            .iter()
-            .map(|(name, logical)| format!("`{name}` {}", declared(*logical)))
-            .collect();
-        let sql = format!("CREATE TABLE {relation} ({}, PRIMARY KEY (id))", columns.join(", "));
+    fn remedy(&self) -> Option<&str> {
+        Some("create one: CREATE INDEX")
+    }
+
+    fn create<'a>(&'a self, relation: &'a str, shape: &'a Shape) -> BoxFuture<'a, ()> {
+        let columns = shape.columns.iter();
+        let mut parts: Vec<_> =
+            columns.map(|(name, logical)| format!("`{name}` {}", declared(*logical))).collect();
+        let key: Vec<_> = shape.columns[..shape.key].iter().map(|(name, _)| *name).collect();
+        parts.push(format!("PRIMARY KEY ({})", key.join(", ")));
+        parts.extend(shape.indexed.iter().map(|name| format!("INDEX (`{name}`)")));
+        let sql = format!("CREATE TABLE {relation} ({})", parts.join(", "));
         async move { self.server.exec(&sql).await }.boxed()
     }
 
     fn insert<'a>(&'a self, relation: &'a str, rows: &'a [Row]) -> BoxFuture<'a, ()> {
+        let names: BTreeSet<&str> = rows.iter().flat_map(Row::keys).map(String::as_str).collect();
         let row = |row: &Row| {
-            let cells = COLUMNS
-                .iter()
-                .map(|(name, _)| row.get(*name).map_or_else(|| "NULL".to_owned(), literal));
+            let cells =
+                names.iter().map(|name| row.get(*name).map_or_else(|| "NULL".to_owned(), literal));
             format!("({})", cells.collect::<Vec<_>>().join(", "))
         };
         let values: Vec<_> = rows.iter().map(row).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join("`, `");
+        let values = values.join(", ");
+        let sql = format!("INSERT INTO {relation} (`{names}`) VALUES {values}");
         async move {
-            if !values.is_empty() {
-                self.server
-                    .exec(&format!("INSERT INTO {relation} VALUES {}", values.join(", ")))
-                    .await;
+            if !rows.is_empty() {
+                self.server.exec(&sql).await;
             }
         }
         .boxed()
@@ -128,7 +136,7 @@ async fn an_open_range_ends_however_small_its_steps_are() {
 /// Describes, cuts and scans a whole relation: for each column, its logical type and cells.
 async fn table(store: &dyn Store, relation: &str, columns: &[&str]) -> Vec<(Logical, Column)> {
     let read = read(store, relation, columns).await;
-    let extents = store.split(relation, rows(1_000)).await.unwrap();
+    let extents = store.split(&read, rows(1_000)).await.unwrap();
     let mut all = Batch::default();
     for extent in &extents {
         let pages: Vec<_> = store.scan(&read, extent).collect().await;
@@ -146,6 +154,7 @@ async fn read(store: &dyn Store, relation: &str, columns: &[&str]) -> Read {
         columns: columns.iter().map(|name| (*name).to_owned()).collect(),
         ignored: Vec::new(),
         page_rows: rows(100),
+        cut: None,
     }
 }
 
@@ -281,7 +290,7 @@ async fn texts_bytes_labels_and_json_come_as_they_are() {
             assert_eq!((*logical, bytes(column)), (known, vec![Some(value)]), "{name}");
         }
         let read = read(store.as_ref(), "t", &["id", "n"]).await;
-        let extents = store.split("t", rows(10)).await.unwrap();
+        let extents = store.split(&read, rows(10)).await.unwrap();
         let error = store.scan(&read, &extents[0]).next().await.unwrap().unwrap_err();
         assert_eq!(error.kind.code(), "store-unfit");
         assert!(
@@ -366,7 +375,7 @@ async fn keys_are_compared_by_bytes_not_by_collation() {
             assert_eq!(fetch(&keys).await.len(), 60);
             let walked = handler_reads(&server).await - before;
             assert!(walked < 1_500, "{name}: {walked} index entries for 60 keys");
-            let error = store.split(name, rows(10)).await.unwrap_err();
+            let error = store.split(&read, rows(10)).await.unwrap_err();
             assert!(error.to_string().contains("`k`") && error.to_string().contains("varchar"));
         }
     }
@@ -446,7 +455,8 @@ async fn unsigned_and_sparse_keys_are_cut_by_bounded_walks() {
             let store = store::open(&settings).await.unwrap();
             server.exec("SET GLOBAL log_output = 'TABLE'; SET GLOBAL slow_query_log = 1; SET GLOBAL long_query_time = 0").await;
             server.exec("TRUNCATE mysql.slow_log").await;
-            let extents = store.split(table, rows(10_000)).await.unwrap();
+            let read = read(store.as_ref(), table, &[column]).await;
+            let extents = store.split(&read, rows(10_000)).await.unwrap();
             let mut conn = server.conn().await;
             let walked: Option<u64> = conn
             .query_first(
@@ -458,7 +468,6 @@ async fn unsigned_and_sparse_keys_are_cut_by_bounded_walks() {
             assert!(walked > 0 && walked <= 10_000, "{table}: a statement walked {walked} entries");
             server.exec("SET GLOBAL slow_query_log = 0").await;
             assert!(extents.len() > least, "{table}: {extents:?}");
-            let read = read(store.as_ref(), table, &[column]).await;
             let mut found = 0;
             for extent in &extents {
                 let pages: Vec<_> = store.scan(&read, extent).collect().await;
@@ -510,7 +519,7 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
             let sql = format!("ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY ({key})");
             server.exec(&sql).await;
             // As every pass does; from here on the store knows the new key.
-            store.split("t", NonZeroU32::new(10).unwrap()).await.unwrap();
+            store.split(&read, NonZeroU32::new(10).unwrap()).await.unwrap();
             let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
             assert!(fetched.pages.is_empty());
             let (positions, error) = &fetched.unread[0];

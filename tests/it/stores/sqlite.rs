@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use driftd::model::{Batch, Column, ColumnBuilder, Extent, Logical, Number, Range, Value};
 use driftd::store::{self, Care, Limits, Read, Store, Timeouts};
-use driftd_tests::conformance::{self, COLUMNS, Fixture, Row};
+use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, ready};
 use rusqlite::{Connection, params_from_iter, types};
@@ -39,7 +39,11 @@ impl Fixture for InFile {
         false
     }
 
-    fn create<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, ()> {
+    fn remedy(&self) -> Option<&str> {
+        Some("create one: CREATE INDEX")
+    }
+
+    fn create<'a>(&'a self, relation: &'a str, shape: &'a Shape) -> BoxFuture<'a, ()> {
         let declared = |logical: &Logical| match logical {
             Logical::Integer => "INTEGER",
             Logical::Text => "TEXT",
@@ -47,20 +51,28 @@ impl Fixture for InFile {
             Logical::Decimal => "DECIMAL(30,2)",
             other => panic!("the suite has no column of type {other}"),
         };
+        let columns = shape.columns.iter();
         let columns: Vec<_> =
-            COLUMNS.iter().map(|(name, logical)| format!("{name} {}", declared(logical))).collect();
-        let sql = format!("CREATE TABLE {relation} ({}, PRIMARY KEY (id))", columns.join(", "));
+            columns.map(|(name, logical)| format!("{name} {}", declared(logical))).collect();
+        let key: Vec<_> = shape.columns[..shape.key].iter().map(|(name, _)| *name).collect();
+        let (columns, key) = (columns.join(", "), key.join(", "));
+        let sql = format!("CREATE TABLE {relation} ({columns}, PRIMARY KEY ({key}))");
         self.writer.execute_batch(&sql).unwrap();
+        for column in shape.indexed {
+            let sql = format!("CREATE INDEX {relation}_{column} ON {relation} ({column})");
+            self.writer.execute_batch(&sql).unwrap();
+        }
         ready(()).boxed()
     }
 
     fn insert<'a>(&'a self, relation: &'a str, rows: &'a [Row]) -> BoxFuture<'a, ()> {
         self.writer.execute_batch("BEGIN").unwrap();
         for row in rows {
-            let cells =
-                COLUMNS.iter().map(|(name, _)| row.get(*name).map_or(types::Value::Null, cell));
-            let sql = format!("INSERT INTO {relation} VALUES (?, ?, ?, ?, ?)");
-            self.writer.execute(&sql, params_from_iter(cells)).unwrap();
+            let names = row.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let marks = vec!["?"; row.len()].join(", ");
+            let sql = format!("INSERT INTO {relation} ({names}) VALUES ({marks})");
+            let mut insert = self.writer.prepare_cached(&sql).unwrap();
+            insert.execute(params_from_iter(row.values().map(cell))).unwrap();
         }
         self.writer.execute_batch("COMMIT").unwrap();
         ready(()).boxed()
@@ -140,6 +152,7 @@ async fn declared_types_decide_and_what_does_not_fit_is_an_error() {
         columns: columns.iter().map(|name| (*name).to_owned()).collect(),
         ignored: Vec::new(),
         page_rows: NonZeroU32::new(10).unwrap(),
+        cut: None,
     };
     let asked = read(schema, &["a", "b", "c", "d", "f", "h", "i"]);
     let extent = Extent::Range(Range { from: None, until: None });
@@ -177,12 +190,13 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
         columns: vec!["b".to_owned()],
         ignored: Vec::new(),
         page_rows: NonZeroU32::new(10).unwrap(),
+        cut: None,
     };
     let keys = Batch { rows: 1, columns: vec![integers(&[2])] };
     assert_eq!(file.store.fetch(&read, &keys, Care::Consistent).await.pages[0].rows.rows, 1);
     for key in ["b", "a, b"] {
         file.writer.execute_batch(&create(key)).unwrap();
-        file.store.split("t", NonZeroU32::new(10).unwrap()).await.unwrap();
+        file.store.split(&read, NonZeroU32::new(10).unwrap()).await.unwrap();
         let fetched = file.store.fetch(&read, &keys, Care::Consistent).await;
         assert!(fetched.pages.is_empty());
         let (positions, error) = &fetched.unread[0];
@@ -199,7 +213,14 @@ async fn rows_without_a_key_are_told_and_not_passed_over() {
     let sql = "CREATE TABLE t (a INTEGER, b INTEGER, PRIMARY KEY (a, b));
         INSERT INTO t VALUES (1, 1), (NULL, 2)";
     file.writer.execute_batch(sql).unwrap();
-    let error = file.store.split("t", NonZeroU32::new(10).unwrap()).await.unwrap_err();
+    let read = Read {
+        schema: file.store.describe("t").await.unwrap(),
+        columns: Vec::new(),
+        ignored: Vec::new(),
+        page_rows: NonZeroU32::new(10).unwrap(),
+        cut: None,
+    };
+    let error = file.store.split(&read, NonZeroU32::new(10).unwrap()).await.unwrap_err();
     assert_eq!(error.kind.code(), "store-unfit");
     assert!(error.to_string().contains("\"a\" is null"), "{error}");
 }
@@ -226,6 +247,7 @@ async fn a_statement_that_crawls_is_interrupted() {
         columns: vec!["v".to_owned()],
         ignored: Vec::new(),
         page_rows: NonZeroU32::new(10_000).unwrap(),
+        cut: None,
     };
     let extent = Extent::Range(Range { from: None, until: None });
     let first = hasty.scan(&read, &extent).next().await.unwrap();

@@ -172,6 +172,7 @@ impl Pairing {
                 columns: plan.relations[0].columns.clone(),
                 ignored: plan.relations[0].ignored.clone(),
                 page_rows: self.plan.page_rows,
+                cut: None,
             };
             SideContext { store, read, locatable: true }
         };

@@ -15,7 +15,7 @@ use driftd::model::{
 use driftd::plugin::{
     Located, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind, Session,
 };
-use driftd::store::{Abilities, Care, Fetched, Page, Read, Store, StoreError};
+use driftd::store::{Abilities, Care, Fetched, Page, Query, Read, Store, StoreError};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -58,10 +58,10 @@ impl Store for Passing {
 
     fn split<'a>(
         &'a self,
-        relation: &'a str,
+        read: &'a Read,
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
-        self.inner.split(relation, rows)
+        self.inner.split(read, rows)
     }
 
     fn scan<'a>(
@@ -81,6 +81,24 @@ impl Store for Passing {
             fetched
         }
         .boxed()
+    }
+
+    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+        async move {
+            (self.pass)();
+            let fetched = self.inner.query(read, query, care).await;
+            (self.pass)();
+            fetched
+        }
+        .boxed()
+    }
+
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.found_by(relation, columns)
     }
 }
 
@@ -107,10 +125,10 @@ impl Store for Lying {
 
     fn split<'a>(
         &'a self,
-        relation: &'a str,
+        read: &'a Read,
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
-        self.0.split(relation, rows)
+        self.0.split(read, rows)
     }
 
     fn scan<'a>(
@@ -124,6 +142,19 @@ impl Store for Lying {
     fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
         async move { Fetched { unread: Vec::new(), ..self.0.fetch(read, keys, care).await } }
             .boxed()
+    }
+
+    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+        async move { Fetched { unread: Vec::new(), ..self.0.query(read, query, care).await } }
+            .boxed()
+    }
+
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.0.found_by(relation, columns)
     }
 }
 

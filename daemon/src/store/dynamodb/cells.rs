@@ -399,7 +399,8 @@ mod tests {
             };
             let page_rows_max = NonZeroU32::MIN;
             let columns = vec!["v".to_owned()];
-            let read = Read { schema, columns, ignored: Vec::new(), page_rows: page_rows_max };
+            let ignored = Vec::new();
+            let read = Read { schema, columns, ignored, page_rows: page_rows_max, cut: None };
             let selection = Selection::new(&read).unwrap();
             let items: Vec<_> = sizes
                 .iter()

@@ -144,7 +144,7 @@ pub(super) fn bytes_of(column: &Column) -> u64 {
 }
 
 /// What `name` names in a row: a column, or with a JSON pointer what lies within one.
-fn find<'a>(row: &'a Row, name: &str) -> Option<&'a Value> {
+pub(super) fn find<'a>(row: &'a Row, name: &str) -> Option<&'a Value> {
     if let Some(value) = row.get(name) {
         return Some(value);
     }
@@ -222,7 +222,7 @@ fn push(builder: &mut ColumnBuilder, logical: Logical, value: Option<&Value>) {
 }
 
 /// The canonical value of a cell; none if it is null or holds what its type cannot.
-fn cell(column: &Column, logical: Logical, row: usize) -> Option<Value> {
+pub(super) fn cell(column: &Column, logical: Logical, row: usize) -> Option<Value> {
     if !column.is_valid(row) {
         return None;
     }

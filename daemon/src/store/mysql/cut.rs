@@ -1,17 +1,16 @@
 //! Where a relation is cut into extents.
 //!
 //! Owns the choice between cutting the numbers of a dense key and probing a sparse one, and the
-//! probes. Refuses keys that are no integers. Invariant: no statement walks more than 10,000 index
+//! probes. Refuses columns that are no integers. Invariant: no statement walks more than 10,000 index
 //! entries, and the extents together hold every key, existing or not, exactly once.
 
 use mysql_async::{Row, Value, from_value_opt};
 
 use super::session::{Ask, Sessions};
-use super::statement::no_key;
-use super::table::Table;
+use super::table::{Table, quote};
 use super::wire::whole;
 use crate::model::{Extent, Logical, Range};
-use crate::store::{StoreError, StoreErrorKind as Kind};
+use crate::store::{Read, StoreError, StoreErrorKind as Kind};
 
 /// The most index entries that a statement may walk.
 const WALK_MAX: u32 = 10_000;
@@ -22,16 +21,17 @@ const SPARSE: i128 = 4;
 pub(super) async fn cut(
     sessions: &Sessions,
     table: &Table,
+    read: &Read,
     rows: u32,
 ) -> Result<Vec<Extent>, StoreError> {
-    let probe = Probe::new(sessions, table)?;
+    let probe = Probe::new(sessions, table, read)?;
     let (Some(min), Some(max)) = (probe.end("ASC").await?, probe.end("DESC").await?) else {
         return Ok(extents(&[]));
     };
     let span = max - min + 1;
     let dense = span <= SPARSE * i128::from(table.rows) || span <= i128::from(rows);
-    // With several key columns, one number may have any number of rows.
-    if table.key.len() == 1 && dense {
+    // Where rows come in the order of several columns, one number may have any number of them.
+    if probe.unique && dense {
         return Ok(extents(&numbers(min, max, rows)));
     }
     let mut cuts = Vec::new();
@@ -43,9 +43,13 @@ pub(super) async fn cut(
     Ok(extents(&cuts))
 }
 
-/// The last key of `table`; none: it is empty.
-pub(super) async fn end(sessions: &Sessions, table: &Table) -> Result<Option<i128>, StoreError> {
-    Probe::new(sessions, table)?.end("DESC").await
+/// The last value that cuts `table`; none: there is none.
+pub(super) async fn end(
+    sessions: &Sessions,
+    table: &Table,
+    read: &Read,
+) -> Result<Option<i128>, StoreError> {
+    Probe::new(sessions, table, read)?.end("DESC").await
 }
 
 /// Cuts from `min` to `max` at every `rows` numbers.
@@ -66,28 +70,39 @@ fn extents(cuts: &[i128]) -> Vec<Extent> {
 struct Probe<'a> {
     sessions: &'a Sessions,
     table: &'a Table,
+    index: String,
     column: String,
+    nullable: bool,
+    /// Whether no two rows share a value.
+    unique: bool,
 }
 
 impl<'a> Probe<'a> {
-    fn new(sessions: &'a Sessions, table: &'a Table) -> Result<Self, StoreError> {
+    fn new(sessions: &'a Sessions, table: &'a Table, read: &Read) -> Result<Self, StoreError> {
         let unfit = |kind| sessions.error(Some(&table.relation), kind);
-        let column = table.key_columns().next().ok_or_else(|| unfit(no_key()))?;
+        let walk = table.walk(read).map_err(unfit)?;
+        let column = &table.columns[walk.order[0]];
         if column.logical != Logical::Integer {
             return Err(unfit(Kind::Unfit(format!(
                 "its first key column `{}` is of type {}, not an integer, so it cannot be cut into ranges",
                 column.name, column.declared
             ))));
         }
-        Ok(Self { sessions, table, column: column.quoted() })
+        let (index, unique) = (quote(&walk.index), walk.order.len() == 1);
+        let (column, nullable) = (column.quoted(), column.nullable);
+        Ok(Self { sessions, table, index, column, nullable, unique })
     }
 
-    /// The first or last key.
+    /// The first or last value.
     async fn end(&self, order: &str) -> Result<Option<i128>, StoreError> {
-        self.ask(&format!("ORDER BY {} {order} LIMIT 1", self.column), Vec::new(), 1).await
+        let column = &self.column;
+        let filter =
+            if self.nullable { format!("WHERE {column} IS NOT NULL ") } else { String::new() };
+        let rest = format!("{filter}ORDER BY {column} {order} LIMIT 1");
+        self.ask(&rest, Vec::new(), 1).await
     }
 
-    /// The first key that begins a new extent when the one before begins at `from`: with `rows`
+    /// The first value that begins a new extent when the one before begins at `from`: with `rows`
     /// rows between them, or more where one number has more.
     async fn after(&self, from: i128, rows: u32) -> Result<Option<i128>, StoreError> {
         let column = &self.column;
@@ -116,9 +131,10 @@ impl<'a> Probe<'a> {
         walks: u64,
     ) -> Result<Option<i128>, StoreError> {
         let sql = format!(
-            "SELECT {} FROM {} FORCE INDEX (PRIMARY) {rest}",
+            "SELECT {} FROM {} FORCE INDEX ({}) {rest}",
             self.column,
-            self.table.quoted()
+            self.table.quoted(),
+            self.index
         );
         let relation = Some(self.table.relation.as_str());
         let ask = Ask { relation, doing: "cutting the relation into ranges", sql, params, walks };

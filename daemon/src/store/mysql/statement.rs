@@ -1,12 +1,14 @@
 //! The statements that read rows.
 //!
 //! Owns the texts of scans and fetches and the order of their parameters. Refuses values in texts:
-//! every value is a parameter. Invariant: a statement reads one bounded step along the primary key,
-//! and says which index it walks, because a wrong guess of the server would cost the whole table.
+//! every value is a parameter. Invariant: a statement reads one bounded step along the primary key
+//! or another index, and says which one, because a wrong guess of the server would cost the whole
+//! table.
 
 use mysql_async::Value;
 
-use super::table::{ColumnKind, Table};
+use super::index::Walk;
+use super::table::{ColumnKind, Table, TableColumn, quote};
 use super::wire::{self, Shape};
 use crate::model::{Batch, Range};
 use crate::store::identity::assert_key;
@@ -22,6 +24,8 @@ const SIZES_COMPOSITE: [usize; 3] = [1, 8, 64];
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     table: &'a Table,
+    /// The columns that rows come in the order of.
+    order: Vec<&'a TableColumn>,
     pub(super) shape: Shape,
     select: String,
 }
@@ -39,13 +43,14 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If a column is not there, or cannot be read, or there is no primary key, or another one than
     /// `read` knows.
-    pub(super) fn new(table: &'a Table, read: &Read) -> Result<Self, Kind> {
+    pub(super) fn new(table: &'a Table, read: &Read, walk: &Walk) -> Result<Self, Kind> {
         if table.key.is_empty() {
             return Err(no_key());
         }
         let key = table.key_columns().map(|column| (column.name.as_str(), column.logical));
         assert_key(&read.schema, key)?;
-        let mut reader = Self { table, shape: Shape::default(), select: String::new() };
+        let order = walk.order.iter().map(|&index| &table.columns[index]).collect();
+        let mut reader = Self { table, order, shape: Shape::default(), select: String::new() };
         let mut expressions = Vec::new();
         for column in read.schema.key_columns() {
             let place = reader.select_column(&column.name, read, &mut expressions)?;
@@ -55,19 +60,27 @@ impl<'a> Reader<'a> {
             let place = reader.select_column(column, read, &mut expressions)?;
             reader.shape.columns.push(place);
         }
-        for (column, place) in table.key_columns().zip(reader.shape.keys.clone()) {
-            if column.kind == ColumnKind::Labels {
-                // The index has them in the order of their numbers.
-                expressions.push(format!("{}+0", column.quoted()));
-                reader.shape.selected.push((column.name.clone(), None));
-                reader.shape.resume.push(reader.shape.selected.len() - 1);
-            } else {
-                reader.shape.resume.push(place);
-            }
+        for column in reader.order.clone() {
+            let place = reader.select_resume(column, &mut expressions);
+            reader.shape.resume.push(place);
         }
-        let (columns, from) = (expressions.join(", "), table.quoted());
-        reader.select = format!("SELECT {columns} FROM {from} FORCE INDEX (PRIMARY)");
+        let (columns, from, index) = (expressions.join(", "), table.quoted(), quote(&walk.index));
+        reader.select = format!("SELECT {columns} FROM {from} FORCE INDEX ({index})");
         Ok(reader)
+    }
+
+    /// Where a column that rows come in the order of is selected.
+    fn select_resume(&mut self, column: &TableColumn, expressions: &mut Vec<String>) -> usize {
+        let selected = &mut self.shape.selected;
+        // Of labels, the index has the order of their numbers.
+        let labels = column.kind == ColumnKind::Labels;
+        let known = selected.iter().position(|(selected, _)| *selected == column.name);
+        if let Some(place) = known.filter(|_| !labels) {
+            return place;
+        }
+        expressions.push(format!("{}{}", column.quoted(), if labels { "+0" } else { "" }));
+        selected.push((column.name.clone(), None));
+        selected.len() - 1
     }
 
     fn select_column(
@@ -92,18 +105,29 @@ impl<'a> Reader<'a> {
         &self.select
     }
 
-    /// The next `limit` rows of `range` behind the key `after`. None: no row can be in the range.
+    /// How many values a scan goes on behind.
+    pub(super) fn order(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The next `limit` rows of `range` behind those of the values `after`. None: no row can be in
+    /// the range.
     pub(super) fn scan(
         &self,
         range: &Range,
         after: &[Value],
         limit: u64,
     ) -> Option<(String, Vec<Value>)> {
-        let key: Vec<_> = self.table.key_columns().collect();
-        let first = key.first()?.quoted();
+        let cut = self.order.first()?;
+        let first = cut.quoted();
+        // Rows without a value lie before all others.
+        let nulls = cut.nullable && range.from.is_none();
         let (mut conditions, mut params) = (Vec::new(), Vec::new());
         if after.is_empty() {
-            match bound(range.from, key[0].kind) {
+            match bound(range.from, cut.kind) {
+                Bound::Below if cut.nullable && !nulls => {
+                    conditions.push(format!("{first} IS NOT NULL"));
+                }
                 Bound::Below => {}
                 Bound::Beyond => return None,
                 Bound::At(value) => {
@@ -115,11 +139,13 @@ impl<'a> Reader<'a> {
             conditions.push(self.behind(after, &mut params));
         }
         if range.until.is_some() {
-            match bound(range.until, key[0].kind) {
+            match bound(range.until, cut.kind) {
+                Bound::Below if nulls => conditions.push(format!("{first} IS NULL")),
                 Bound::Below => return None,
                 Bound::Beyond => {}
                 Bound::At(value) => {
-                    conditions.push(format!("{first} < ?"));
+                    let nulls = if nulls { format!(" OR {first} IS NULL") } else { String::new() };
+                    conditions.push(format!("({first} < ?{nulls})"));
                     params.push(value);
                 }
             }
@@ -129,34 +155,43 @@ impl<'a> Reader<'a> {
             true => String::new(),
             false => format!(" WHERE {}", conditions.join(" AND ")),
         };
-        let order = key.iter().map(|column| column.quoted()).collect::<Vec<_>>().join(", ");
+        let order: Vec<_> = self.order.iter().map(|column| column.quoted()).collect();
+        let order = order.join(", ");
         let sql = format!("{}{filter} ORDER BY {order} LIMIT ?", self.select);
         Some((sql, params))
     }
 
     /// `(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))`: unlike `(a, b, c) > (?, ?, ?)`, every
-    /// server answers it from the index.
+    /// server answers it from the index. Null comes before everything.
     fn behind(&self, after: &[Value], params: &mut Vec<Value>) -> String {
         let mut conditions = Vec::new();
-        let key: Vec<_> = self.table.key_columns().zip(after).collect();
-        for (index, (column, value)) in key.iter().enumerate() {
+        let count = self.order.len();
+        for (index, (column, value)) in self.order.iter().zip(after).enumerate() {
             let name = column.quoted();
+            if *value == Value::NULL {
+                conditions.push(if index + 1 < count {
+                    format!("({name} IS NOT NULL OR ({name} IS NULL AND ")
+                } else {
+                    format!("{name} IS NOT NULL")
+                });
+                continue;
+            }
             let (param, value) = match column.kind {
-                ColumnKind::Labels => ("?".to_owned(), (*value).clone()),
+                ColumnKind::Labels => ("?".to_owned(), value.clone()),
                 ColumnKind::Bit => ("?".to_owned(), bits(value)),
                 ColumnKind::Plain | ColumnKind::Unsigned64 | ColumnKind::Unsupported => {
-                    (column.parameter(), (*value).clone())
+                    (column.parameter(), value.clone())
                 }
             };
             params.push(value.clone());
-            if index + 1 < key.len() {
+            if index + 1 < count {
                 conditions.push(format!("({name} > {param} OR ({name} = {param} AND "));
                 params.push(value);
             } else {
                 conditions.push(format!("{name} > {param}"));
             }
         }
-        conditions.concat() + &"))".repeat(key.len() - 1)
+        conditions.concat() + &"))".repeat(count - 1)
     }
 
     /// The asked keys with their positions, last first. Keys that no row can have are left out.
@@ -168,7 +203,7 @@ impl<'a> Reader<'a> {
         assert!(keys.rows == 0 || keys.columns.len() == asked.len(), "keys of another relation");
         let values = |row: usize| -> Option<Vec<Value>> {
             let columns = asked.iter().zip(&keys.columns).zip(&self.shape.keys);
-            let value = |((column, cells), place): ((&&super::table::TableColumn, _), &usize)| {
+            let value = |((column, cells), place): ((&&TableColumn, _), &usize)| {
                 let logical = self.shape.selected[*place].1.unwrap_or(column.logical);
                 wire::parameter(cells, logical, column.kind == ColumnKind::Bit, row)
             };
@@ -201,9 +236,8 @@ impl<'a> Reader<'a> {
             format!("{} IN ({list})", column.quoted())
         } else {
             // Not `(a, b) IN (...)`: MariaDB walks the whole table for that.
-            let equal = |column: &&super::table::TableColumn| {
-                format!("{} = {}", column.quoted(), column.parameter())
-            };
+            let equal =
+                |column: &&TableColumn| format!("{} = {}", column.quoted(), column.parameter());
             let one = key.iter().map(equal).collect::<Vec<_>>().join(" AND ");
             vec![format!("({one})"); size].join(" OR ")
         };

@@ -6,6 +6,7 @@
 
 use mysql_async::{Row, Value, from_value_opt};
 
+use super::index::{INDEXES, Index, indexes};
 use super::session::{Ask, Sessions};
 use crate::model::{ColumnDef, Logical, RelationSchema};
 use crate::store::near::nearest;
@@ -21,6 +22,8 @@ pub(super) struct Table {
     pub(super) columns: Vec<TableColumn>,
     /// Positions in `columns` of the primary key, in key order.
     pub(super) key: Vec<usize>,
+    /// What rows are found by, the primary key included.
+    pub(super) indexes: Vec<Index>,
     /// How many rows it has, roughly; the server's estimate may be far off.
     pub(super) rows: u64,
 }
@@ -30,12 +33,12 @@ pub(super) struct Table {
 pub(super) struct TableColumn {
     pub(super) name: String,
     pub(super) logical: Logical,
-    nullable: bool,
+    pub(super) nullable: bool,
     /// As it was declared: `bigint(20) unsigned`.
     pub(super) declared: String,
     pub(super) kind: ColumnKind,
-    /// Character set and collation, where they are not the connection's.
-    foreign: Option<(String, String)>,
+    /// Character set and collation of a text.
+    pub(super) text: Option<(String, String)>,
 }
 
 /// What matters of a column's type beyond its logical one.
@@ -81,16 +84,12 @@ impl Table {
         };
         let columns: Vec<_> =
             columns.iter().filter_map(|row| TableColumn::of(row, &json)).collect();
-        let parts = right_case(sessions.rows(&ask(KEY, of_table())).await?, &exact);
-        let part = |row: &Row| {
-            let name = text(row, 1)?;
-            columns.iter().position(|column| column.name == name)
-        };
-        let key = parts.iter().map(part).collect::<Option<Vec<_>>>().unwrap_or_default();
+        let parts = right_case(sessions.rows(&ask(INDEXES, of_table())).await?, &exact);
+        let (key, indexes) = indexes(&parts, &columns);
         let rows = right_case(sessions.rows(&ask(ESTIMATE, of_table())).await?, &exact);
         let rows = rows.first().and_then(|row| number(row, 1)).unwrap_or(0);
         let (database, relation) = (database.to_owned(), relation.to_owned());
-        Ok(Self { relation, database, name: exact, columns, key, rows })
+        Ok(Self { relation, database, name: exact, columns, key, indexes, rows })
     }
 
     /// In the words of all stores.
@@ -147,9 +146,9 @@ impl TableColumn {
             "longtext" if json.contains(&name) => (Logical::Json, ColumnKind::Plain),
             kind => logical(kind, &declared.to_lowercase()),
         };
-        let foreign = text(row, 5).zip(text(row, 6)).filter(|(charset, _)| charset != "utf8mb4");
+        let collated = text(row, 5).zip(text(row, 6));
         let nullable = text(row, 4).is_some_and(|nullable| nullable == "YES");
-        Some(Self { name, logical, nullable, declared, kind, foreign })
+        Some(Self { name, logical, nullable, declared, kind, text: collated })
     }
 
     pub(super) fn quoted(&self) -> String {
@@ -159,7 +158,9 @@ impl TableColumn {
     /// A parameter of this column's type. Without the conversions the server would convert the
     /// column instead, as doubles or as another character set, and walk the whole table.
     pub(super) fn parameter(&self) -> String {
-        match (self.logical, &self.foreign) {
+        // The connection has a character set, too.
+        let foreign = self.text.as_ref().filter(|(charset, _)| charset != "utf8mb4");
+        match (self.logical, foreign) {
             (Logical::Decimal, _) => {
                 let size = self.declared.find('(').zip(self.declared.find(')'));
                 let size = size.map_or("(65,30)", |(from, to)| &self.declared[from..=to]);
@@ -179,9 +180,6 @@ impl TableColumn {
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, \
     character_set_name, collation_name, @@lower_case_table_names FROM information_schema.columns \
     WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position";
-const KEY: &str = "SELECT table_name, column_name, @@lower_case_table_names \
-    FROM information_schema.statistics WHERE table_schema = ? AND table_name = ? \
-    AND index_name = 'PRIMARY' ORDER BY seq_in_index";
 const ESTIMATE: &str = "SELECT table_name, table_rows, @@lower_case_table_names \
     FROM information_schema.tables WHERE table_schema = ? AND table_name = ?";
 const NAMES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = ?";
@@ -266,7 +264,7 @@ fn logical(kind: &str, declared: &str) -> (Logical, ColumnKind) {
 }
 
 /// An identifier as statements write it.
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
@@ -275,7 +273,7 @@ pub(super) fn text(row: &Row, index: usize) -> Option<String> {
     from_value_opt::<Option<String>>(row.as_ref(index)?.clone()).ok().flatten()
 }
 
-fn number(row: &Row, index: usize) -> Option<u64> {
+pub(super) fn number(row: &Row, index: usize) -> Option<u64> {
     from_value_opt::<Option<u64>>(row.as_ref(index)?.clone()).ok().flatten()
 }
 
@@ -283,15 +281,15 @@ fn number(row: &Row, index: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn column(logical: Logical, declared: &str, foreign: Option<(&str, &str)>) -> TableColumn {
-        let foreign = foreign.map(|(charset, order)| (charset.to_owned(), order.to_owned()));
+    fn column(logical: Logical, declared: &str, text: Option<(&str, &str)>) -> TableColumn {
+        let text = text.map(|(charset, order)| (charset.to_owned(), order.to_owned()));
         TableColumn {
             name: "k".to_owned(),
             logical,
             nullable: false,
             declared: declared.to_owned(),
             kind: ColumnKind::Plain,
-            foreign,
+            text,
         }
     }
 

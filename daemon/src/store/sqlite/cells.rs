@@ -10,6 +10,7 @@ use rusqlite::types::{Value, ValueRef};
 use super::trouble;
 use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number, cbor};
 use crate::store::calendar::{self, DAY, MICROS};
+use crate::store::questions::exceeds;
 use crate::store::{Page, Read, StoreErrorKind as Kind};
 
 /// Pages end at this many bytes of values, at the latest one row beyond.
@@ -24,6 +25,8 @@ pub(super) struct Pages<'a> {
     rows: usize,
     bytes: u64,
     last: Vec<Value>,
+    /// Of all pages.
+    total: Cost,
     done: Vec<(Page, Vec<Value>)>,
 }
 
@@ -41,20 +44,34 @@ impl<'a> Pages<'a> {
             rows: 0,
             bytes: 0,
             last: Vec::new(),
+            total: Cost::default(),
             done: Vec::new(),
         };
         pages.open();
         pages
     }
 
+    /// The columns to select. The last one is the column that cuts, if that is no key column: a scan
+    /// goes on from it.
     pub(super) fn selected(&self) -> Vec<&str> {
-        self.selected.iter().map(|(name, _)| name.as_str()).collect()
+        let selected = self.selected.iter().map(|(name, _)| name.as_str());
+        selected.chain(self.read.other_cut()).collect()
+    }
+
+    /// Whether there is more than one question may have.
+    pub(super) fn exceed(&self) -> bool {
+        exceeds(&self.total)
     }
 
     /// Takes a row; true if it ends a page.
     pub(super) fn push(&mut self, row: &Row<'_>) -> Result<bool, Kind> {
         let keys = self.read.schema.key.len();
         self.last.clear();
+        if self.read.other_cut().is_some() {
+            let cut = row.get_ref(self.selected.len()).map_err(|error| trouble(&error))?;
+            self.last.push(cut.into());
+        }
+        let before = self.bytes;
         for (index, ((name, logical), builder)) in
             self.selected.iter().zip(&mut self.builders).enumerate()
         {
@@ -69,6 +86,7 @@ impl<'a> Pages<'a> {
                 .ok_or_else(|| unlike(name, &format!("of type {logical}")))?;
         }
         self.rows += 1;
+        self.total.add(Cost { rows: 1, bytes: self.bytes - before, ..Cost::default() });
         let most = usize::try_from(self.read.page_rows.get()).unwrap_or(usize::MAX);
         let full = self.rows >= most || self.bytes >= PAGE_BYTES;
         if full {
@@ -77,7 +95,7 @@ impl<'a> Pages<'a> {
         Ok(full)
     }
 
-    /// The pages, each with the key of its last row.
+    /// The pages, each with what a scan goes on from behind it.
     pub(super) fn finish(mut self) -> Vec<(Page, Vec<Value>)> {
         self.close();
         self.done

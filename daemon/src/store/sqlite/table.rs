@@ -1,7 +1,7 @@
 //! What a SQLite file says of a table, and the statements that read it.
 //!
-//! Owns the logical type of each declared type, and bounded reads along the primary key. Refuses
-//! tables without one. Invariant: every value is a parameter, every name is quoted here.
+//! Owns the logical type of each declared type, and bounded reads along the primary key or the column
+//! that cuts the table. Refuses tables without a key. Invariant: every value is a parameter, every name is quoted here.
 //!
 //! | declared as | logical type | stored as |
 //! | --- | --- | --- |
@@ -24,6 +24,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::cells::{self, Pages};
+use super::index::Cut;
 use super::trouble;
 use crate::model::{Batch, ColumnDef, Logical, Range, RelationSchema};
 use crate::store::identity::assert_key;
@@ -32,9 +33,20 @@ use crate::store::{Page, Read, StoreErrorKind as Kind};
 
 /// A table.
 pub(super) struct Table<'c> {
-    connection: &'c Connection,
-    schema: RelationSchema,
-    declared: Vec<String>,
+    pub(super) connection: &'c Connection,
+    pub(super) schema: RelationSchema,
+    pub(super) declared: Vec<String>,
+}
+
+/// How far a statement is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// To the end of the first page.
+    Page,
+    /// To its own end.
+    End,
+    /// Until there is more than one question may have.
+    Excess,
 }
 
 impl<'c> Table<'c> {
@@ -77,11 +89,11 @@ impl<'c> Table<'c> {
         self.schema
     }
 
-    /// The first or last key.
-    pub(super) fn end(&self, order: &str) -> Result<Option<i64>, Kind> {
-        let column = self.first()?;
+    /// The first or last value that cuts.
+    pub(super) fn end(&self, cut: &Cut, order: &str) -> Result<Option<i64>, Kind> {
+        let column = &cut.column;
         let filter = format!("WHERE {column} IS NOT NULL ORDER BY {column} {order} LIMIT 1");
-        self.ask(&filter, Vec::new())
+        self.integer(cut, &filter, Vec::new())
     }
 
     /// Refuses a table with rows that no range holds: SQLite lets a key be null unless it is declared
@@ -96,21 +108,40 @@ impl<'c> Table<'c> {
         Err(Kind::Unfit(format!("key column {column} is null in a row, which no range holds")))
     }
 
-    /// The first key that begins a new extent after `rows` rows from `from` on.
-    pub(super) fn probe(&self, from: i64, rows: u32) -> Result<Option<i64>, Kind> {
-        let column = self.first()?;
+    /// The first value that begins a new extent after `rows` rows from `from` on.
+    pub(super) fn probe(&self, cut: &Cut, from: i64, rows: u32) -> Result<Option<i64>, Kind> {
+        let column = &cut.column;
         let filter = format!("WHERE {column} >= ? ORDER BY {column} LIMIT 1 OFFSET ?");
         let step = vec![Value::Integer(from), Value::Integer(i64::from(rows))];
-        let next = self.ask(&filter, step)?;
+        let next = self.integer(cut, &filter, step)?;
         if next != Some(from) {
             return Ok(next);
         }
         // This number alone has more rows than a step.
         let filter = format!("WHERE {column} > ? ORDER BY {column} LIMIT 1");
-        self.ask(&filter, vec![Value::Integer(from)])
+        self.integer(cut, &filter, vec![Value::Integer(from)])
     }
 
-    /// A page of `range` behind the key `after`, and the key of its last row.
+    /// A page of the rows that have no value that cuts, behind the key `after`, and where it ends.
+    pub(super) fn scan_nulls(
+        &self,
+        read: &Read,
+        cut: &Cut,
+        after: &[Value],
+        limit: NonZeroU32,
+    ) -> Result<Option<(Page, Vec<Value>)>, Kind> {
+        let key = &cut.order[1..];
+        let mut filter = format!("WHERE {} IS NULL", cut.column);
+        // What is gone on behind begins with the null.
+        let after = after.get(1..).unwrap_or_default();
+        if !after.is_empty() {
+            filter += &format!(" AND {}", behind(key));
+        }
+        filter += &format!(" ORDER BY {} LIMIT {limit}", key.join(", "));
+        Ok(self.pages(read, &filter, after.to_vec(), Until::Page)?.pop())
+    }
+
+    /// A page of `range` behind the row with the values `after`, and where it ends.
     pub(super) fn scan(
         &self,
         read: &Read,
@@ -118,12 +149,14 @@ impl<'c> Table<'c> {
         after: &[Value],
         limit: NonZeroU32,
     ) -> Result<Option<(Page, Vec<Value>)>, Kind> {
-        let first = self.first()?;
-        let key: Vec<_> = self.schema.key_columns().map(|column| quote(&column.name)).collect();
+        let cut = self.cut(read)?;
+        let first = &cut.column;
         let (mut conditions, mut values) = (Vec::new(), Vec::new());
+        if !cut.key {
+            conditions.push(format!("{first} IS NOT NULL"));
+        }
         if !after.is_empty() {
-            let marks = vec!["?"; key.len()].join(", ");
-            conditions.push(format!("({}) > ({marks})", key.join(", ")));
+            conditions.push(behind(&cut.order));
             values.extend_from_slice(after);
         } else if let Some(from) = range.from {
             let Ok(from) = i64::try_from(from.max(i128::from(i64::MIN))) else { return Ok(None) };
@@ -144,9 +177,9 @@ impl<'c> Table<'c> {
         } else {
             format!("WHERE {}", conditions.join(" AND "))
         };
-        let order = key.join(", ");
+        let order = cut.order.join(", ");
         let filter = format!("{filter} ORDER BY {order} LIMIT {limit}");
-        let mut pages = self.pages(read, &filter, values, true)?;
+        let mut pages = self.pages(read, &filter, values, Until::Page)?;
         Ok(pages.pop())
     }
 
@@ -180,17 +213,17 @@ impl<'c> Table<'c> {
             .map(|column| format!("{} = ?", quote(&column.name)))
             .collect();
         let filter = vec![format!("({})", one.join(" AND ")); count].join(" OR ");
-        let pages = self.pages(read, &format!("WHERE {filter}"), values, false)?;
+        let pages = self.pages(read, &format!("WHERE {filter}"), values, Until::End)?;
         Ok(pages.into_iter().map(|(page, _)| page).collect())
     }
 
-    /// Runs a statement. `one`: only its first page.
-    fn pages(
+    /// Runs a statement.
+    pub(super) fn pages(
         &self,
         read: &Read,
         filter: &str,
         values: Vec<Value>,
-        one: bool,
+        until: Until,
     ) -> Result<Vec<(Page, Vec<Value>)>, Kind> {
         let of = |error: rusqlite::Error| trouble(&error);
         for name in &read.columns {
@@ -203,14 +236,17 @@ impl<'c> Table<'c> {
         let mut statement = self.connection.prepare_cached(&sql).map_err(of)?;
         let mut rows = statement.query(params_from_iter(values)).map_err(of)?;
         while let Some(row) = rows.next().map_err(of)? {
-            if pages.push(row)? && one {
-                break;
+            let full = pages.push(row)?;
+            match until {
+                Until::Page if full => break,
+                Until::Excess if pages.exceed() => break,
+                Until::Page | Until::End | Until::Excess => {}
             }
         }
         Ok(pages.finish())
     }
 
-    fn assert_column(&self, name: &str) -> Result<(), Kind> {
+    pub(super) fn assert_column(&self, name: &str) -> Result<(), Kind> {
         let mut names = self.schema.columns.iter().map(|column| column.name.as_str());
         if names.any(|known| known == name) {
             return Ok(());
@@ -219,32 +255,34 @@ impl<'c> Table<'c> {
         Err(Kind::NoSuchColumn { column: name.to_owned(), near: nearest(name, known) })
     }
 
+    /// The position of the first key column.
+    pub(super) fn first_of_key(&self) -> Result<usize, Kind> {
+        self.schema.key.first().copied().ok_or_else(|| {
+            Kind::Unfit("it has no primary key, so its rows cannot be told apart".to_owned())
+        })
+    }
+
     /// The first key column, an integer.
-    fn first(&self) -> Result<String, Kind> {
-        let Some(index) = self.schema.key.first() else {
-            let words = "it has no primary key, so its rows cannot be told apart";
-            return Err(Kind::Unfit(words.to_owned()));
-        };
-        let column = &self.schema.columns[*index];
+    pub(super) fn first(&self) -> Result<String, Kind> {
+        let index = self.first_of_key()?;
+        let column = &self.schema.columns[index];
         if column.logical != Logical::Integer {
             return Err(Kind::Unfit(format!(
                 "its first key column `{}` is of type {}, not an integer, so it cannot be cut into ranges",
-                column.name, self.declared[*index]
+                column.name, self.declared[index]
             )));
         }
         Ok(quote(&column.name))
     }
 
-    fn ask(&self, filter: &str, values: Vec<Value>) -> Result<Option<i64>, Kind> {
-        let (column, from) = (self.first()?, quote(&self.schema.relation));
+    fn integer(&self, cut: &Cut, filter: &str, values: Vec<Value>) -> Result<Option<i64>, Kind> {
+        let (column, from) = (&cut.column, quote(&self.schema.relation));
         let sql = format!("SELECT {column} FROM {from} {filter}");
         let asked = self.connection.prepare_cached(&sql).and_then(|mut statement| {
             statement.query_row(params_from_iter(values), |row| row.get(0)).optional()
         });
         match asked {
-            Err(rusqlite::Error::InvalidColumnType(..)) => {
-                Err(cells::unlike(&column, "an integer"))
-            }
+            Err(rusqlite::Error::InvalidColumnType(..)) => Err(cells::unlike(column, "an integer")),
             other => other.map_err(|error| trouble(&error)),
         }
     }
@@ -281,6 +319,11 @@ fn logical(declared: &str) -> Logical {
     }
 }
 
-fn quote(name: &str) -> String {
+/// The rows behind one with given values of these columns.
+fn behind(columns: &[String]) -> String {
+    format!("({}) > ({})", columns.join(", "), vec!["?"; columns.len()].join(", "))
+}
+
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
