@@ -10,6 +10,7 @@ mod crowds;
 mod findings;
 mod pairing;
 mod passes;
+mod rules;
 mod suspects;
 #[cfg(test)]
 mod tests;
@@ -348,8 +349,9 @@ impl Step<'_> {
 fn last_check(saved: &Saved) -> u64 {
     let suspects = saved.suspects.iter().map(|suspect| suspect.check);
     let crowds = saved.crowds.iter().map(|crowd| crowd.check);
+    let partitions = saved.suspect_partitions.iter().map(|suspect| suspect.check);
     let findings = saved.findings.iter().map(|finding| finding.check);
-    suspects.chain(crowds).chain(findings).max().unwrap_or(0)
+    suspects.chain(crowds).chain(partitions).chain(findings).max().unwrap_or(0)
 }
 
 impl Engine {

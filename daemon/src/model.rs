@@ -24,7 +24,8 @@ pub use commit::{Answer, Command, Commit, PartitionEnd, PassState, Saved};
 pub use digest::{Checksum, Digest, MappingIdentity};
 pub use event::{CheckNote, CriterionState, Happening, HookJob, HookState, Note, Occurrence};
 pub use finding::{
-    Crowd, Finding, FindingStatus, Incident, PairingStatus, Part, Still, Subject, Suspect,
+    Broken, Crowd, Finding, FindingStatus, Incident, PairingStatus, Part, Still, Subject, Suspect,
+    SuspectPartition, SuspectRule,
 };
 pub use mapping::{
     EntityDef, FieldDef, InvariantDef, MappingPlan, RelationPlan, Role, Rule, RuleError, Scope,
@@ -33,8 +34,8 @@ pub use mapping::{
 pub use moment::Moment;
 pub use name::{Leads, Side};
 pub use outcome::{
-    Asked, Cost, DriftKind, Facets, Fault, Key, Look, Member, Outcome, Reading, Sighting, Span,
-    SpanKind, State, StoreKey, Unread, Version, Violation,
+    Asked, Cost, DriftKind, Facets, Fault, Key, Look, Member, Outcome, Reading, Ruled, Sighting,
+    Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
 };
 pub use partition::{Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};

@@ -93,6 +93,7 @@ fn check(number: u64) -> CheckNote {
         same: 19,
         excluded: 1,
         suspects: 0,
+        broken: 0,
         unread: Vec::new(),
         checksums: [
             (Side::Source, Checksum { count: 20, sum: 0xab }),
@@ -287,6 +288,31 @@ async fn traces_are_kept_with_hindsight() {
     let expected: BTreeSet<_> =
         [pair("unread", "unread"), pair("same", "slow")].into_iter().chain(more).collect();
     assert_eq!(results(&kept), expected, "an undecided check is none of them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_at_which_a_rule_was_broken_is_held_until_it_is_decided() {
+    let broken = |number| Note::Checked(CheckNote { broken: 1, ..check(number) });
+    let kept = exported(OtlpProtocol::Grpc, settings(), |report| {
+        report.note(&broken(5));
+        report.note(&broken(6));
+        report.note(&Note::Decided { check: 6, drift: false });
+        let subject =
+            Subject::Partition { partition: check(5).partition, entities: 1, sample: Vec::new() };
+        let invariant = Some(("total".to_owned(), driftd::model::Severity::Critical));
+        let kind = DriftKind::Violation;
+        report.note(&Note::Confirmed(vec![Finding { subject, invariant, kind, ..finding(1, 5) }]));
+    })
+    .await;
+    let [of_check] = kept.spans_named(name::CHECK).try_into().unwrap();
+    assert_eq!(get(&of_check, key::CHECK_RESULT).as_deref(), Some("drift"));
+    assert_eq!(get(&of_check, key::BROKEN).as_deref(), Some("1"));
+    let [drift] = kept.spans_named(name::DRIFT).try_into().unwrap();
+    assert_eq!(drift.links.len(), 1);
+    assert_eq!(get(&drift, key::DRIFT_OMITTED).as_deref(), Some("0"), "it has no keys");
+    let [told] = kept.spans_named(name::DRIFT_KEY).try_into().unwrap();
+    assert_eq!(get(&told, key::INVARIANT).as_deref(), Some("total"));
+    assert_eq!(get(&told, key::DRIFT_KEY_HMAC), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

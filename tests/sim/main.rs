@@ -9,6 +9,7 @@ mod failing;
 mod lasting;
 mod passing;
 mod resuming;
+mod ruling;
 mod stopping;
 
 use std::time::Duration;

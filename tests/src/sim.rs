@@ -20,7 +20,8 @@ use driftd::check::{self, Context};
 use driftd::engine::{self, Decision, Engine, Event, HookTiming, Job, Until};
 use driftd::journal::{self, Journal};
 use driftd::model::{
-    Commit, Direction, Happening, HookState, Leads, Moment, PairingStatus, Saved, Side,
+    Commit, Digest, Direction, Extent, Happening, HookState, Leads, Moment, PairingStatus, Range,
+    Ruled, Saved, Side, Verdict,
 };
 use driftd::store::Store;
 use driftd::store::memory::{Handle, Memory};
@@ -71,6 +72,7 @@ impl Setting {
                 leader: Side::Source,
                 versioned: true,
                 invariant: false,
+                rule: false,
                 blind: None,
                 plan: plan::Settings {
                     partition_rows: nonzero(40),
@@ -428,7 +430,10 @@ impl Sim {
                 Event::Split { pairing, direction, extents }
             }
             Job::Check { check, partition, crowd, .. } => {
-                let outcome = at_once(check::check(&self.context, &partition, crowd, began));
+                let before = self.amounts(Side::Source, partition.extent);
+                let mut outcome = at_once(check::check(&self.context, &partition, crowd, began));
+                let rest = outcome.rest;
+                outcome.rules.extend(self.ruled((partition.extent, rest), &before));
                 Event::Checked { check, began, outcome }
             }
             Job::Look { look, asked, .. } => {
@@ -444,6 +449,45 @@ impl Sim {
                 Event::HookEnded { job: job.id, success, detail }
             }
         }
+    }
+}
+
+impl Sim {
+    /// What a side holds for the rule over a whole partition, if there is one.
+    fn amounts(&self, side: Side, extent: Extent) -> BTreeMap<i64, i128> {
+        match extent {
+            Extent::Range(keys) if self.setting.pairing.rule => self.world().amounts(side, &keys),
+            Extent::Range(_) | Extent::Segment { .. } => BTreeMap::new(),
+        }
+    }
+
+    /// What the rule says after a check that began when the source held these amounts. It says so
+    /// whether all was read or not: the engine must know better.
+    fn ruled(
+        &self,
+        (extent, rest): (Extent, Option<Extent>),
+        before: &BTreeMap<i64, i128>,
+    ) -> Option<Ruled> {
+        let Extent::Range(range) = extent else { return None };
+        // It comes after those that the mapping declares.
+        let invariant = self.context.mapper.invariants().len();
+        let until = match rest {
+            Some(Extent::Range(rest)) => rest.from,
+            Some(Extent::Segment { .. }) | None => range.until,
+        };
+        let read = Range { until, ..range };
+        let sum = |amounts: &BTreeMap<i64, i128>| -> i128 {
+            let read = amounts.iter().filter(|(id, _)| read.contains(i128::from(**id)));
+            read.map(|(_, amount)| amount).sum()
+        };
+        if !self.setting.pairing.rule {
+            return None;
+        }
+        let (source, target) = (sum(before), sum(&self.amounts(Side::Target, extent)));
+        let broken = || Verdict::Broken(vec![format!("{source} is not {target}")]);
+        let verdict = if source == target { Verdict::Holds } else { broken() };
+        let state = Digest(source.cast_unsigned() << 64 ^ target.cast_unsigned());
+        Some(Ruled { invariant, state, verdict })
     }
 }
 

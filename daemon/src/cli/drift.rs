@@ -179,6 +179,9 @@ fn subject(finding: &Finding) -> String {
             format!("row at {}", places.join(", "))
         }
         Subject::Key(key) => named_key(finding.entity.as_deref(), key),
+        Subject::Partition { partition, .. } if finding.is_of_rule() => {
+            format!("all of {}", partition.extent)
+        }
         Subject::Partition { partition, entities, sample } => {
             let named = |key| named_key(finding.entity.as_deref(), key);
             let sample: Vec<String> = sample.iter().take(3).map(named).collect();
@@ -214,12 +217,13 @@ pub(super) fn json(finding: &Finding) -> serde_json::Value {
         Some(_) => readable_key(key),
         None => named_key(None, key),
     };
-    let (key, entities, sample) = match &finding.subject {
+    let (key, partition, sample) = match &finding.subject {
         // Of a row that the mapping rejects only its place is known.
-        Subject::Key(key) if key.is_of_row() => (None, 1, None),
-        Subject::Key(key) => (Some(named(key)), 1, None),
-        Subject::Partition { entities, sample, .. } => {
-            (None, *entities, Some(sample.iter().map(named).collect::<Vec<_>>()))
+        Subject::Key(key) if key.is_of_row() => (None, None, None),
+        Subject::Key(key) => (Some(named(key)), None, None),
+        Subject::Partition { partition, sample, .. } => {
+            let sample = sample.iter().map(named).collect::<Vec<_>>();
+            (None, Some(partition.extent.to_string()), Some(sample))
         }
     };
     let places = |at: &[crate::model::StoreKey]| -> Vec<String> {
@@ -236,7 +240,8 @@ pub(super) fn json(finding: &Finding) -> serde_json::Value {
         "kind": finding.kind.as_str(),
         "entity": finding.entity,
         "key": key,
-        "entities": entities,
+        "partition": partition,
+        "entities": finding.entities(),
         "sample": sample,
         "side": finding.side.map(|side| side.to_string()),
         "fields": finding.fields,
@@ -311,7 +316,7 @@ fn moment(text: &str, now: Moment) -> Result<Moment, CliError> {
 mod tests {
     use super::*;
     use crate::model::{Direction, Extent, Key, Partition, Value};
-    use crate::report::tests::finding;
+    use crate::report::tests::{finding, rule};
 
     fn order(subject: Subject, entity: Option<&str>) -> Finding {
         Finding { subject, entity: entity.map(str::to_owned), ..finding() }
@@ -341,5 +346,14 @@ mod tests {
             assert!(told.ends_with(&format!("such as {shown}")), "{told}");
             assert_eq!(json(&many)["sample"], json!([as_json]));
         }
+    }
+
+    #[test]
+    fn a_rule_over_a_partition_is_of_all_of_it() {
+        assert_eq!(subject(&rule()), "all of [424242424242, 424242424252)");
+        let told = json(&rule());
+        assert_eq!(told["partition"], "[424242424242, 424242424252)");
+        assert_eq!((&told["key"], &told["entities"]), (&json!(null), &json!(1)));
+        assert_eq!((&told["invariant"], &told["sample"]), (&json!("status-known"), &json!([])));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::output::Output;
 use crate::cli::{CliError, JournalPath, SAME, UNTOLD, block_on, load};
 use crate::journal::{Reader, named_key, readable_key, readable_store_key};
-use crate::model::{DriftKind, Partition, Subject};
+use crate::model::{DriftKind, Finding, Partition, Subject};
 use crate::run::{Differing, DifferingKey, Signals};
 
 /// Reads the partition of a finding, and prints every key that differs.
@@ -22,10 +22,7 @@ pub(super) fn keys(finding: &str, journal: &JournalPath, output: &Output) -> Res
         let what = format!("there is no finding {number}; `driftd drift --all` lists them");
         return Err(CliError::Usage(what));
     };
-    let Subject::Partition { partition, .. } = finding.subject else {
-        let what = format!("finding {number} is of a single key; `driftd drift` shows it");
-        return Err(CliError::Usage(what));
-    };
+    let partition = partition(&finding)?;
     if !settings.pairings.iter().any(|pairing| pairing.name == finding.pairing) {
         let what = format!("the configuration no longer has pairing `{}`", finding.pairing);
         return Err(CliError::Usage(what));
@@ -49,6 +46,22 @@ pub(super) fn keys(finding: &str, journal: &JournalPath, output: &Output) -> Res
         })?;
         Ok(if found.unread.is_empty() { SAME } else { UNTOLD })
     })
+}
+
+/// The partition of a finding that has keys to be listed.
+fn partition(finding: &Finding) -> Result<Partition, CliError> {
+    let number = finding.id;
+    match finding.subject {
+        Subject::Partition { .. } if finding.is_of_rule() => Err(CliError::Usage(format!(
+            "finding {number} is of a rule over all of a partition, so no key in particular is \
+             wrong; `driftd drift` shows what the rule says"
+        ))),
+        Subject::Partition { partition, .. } => Ok(partition),
+        Subject::Key(_) => {
+            let what = format!("finding {number} is of a single key; `driftd drift` shows it");
+            Err(CliError::Usage(what))
+        }
+    }
 }
 
 /// Where a row is that the mapping rejects: it has no key but its place.
@@ -92,4 +105,22 @@ fn as_json(finding: u64, partition: &Partition, found: &Differing) -> String {
         "keys": keys,
     });
     format!("{result:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::tests::{crowd, finding, rule};
+
+    #[test]
+    fn only_findings_of_many_entities_have_keys_to_list() {
+        assert!(partition(&crowd()).is_ok());
+        for (finding, expected) in [(finding(), "of a single key"), (rule(), "of a rule over all")]
+        {
+            match partition(&finding) {
+                Err(CliError::Usage(what)) => assert!(what.contains(expected), "{what}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::io::IsTerminal;
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::cli::{CliError, ConfigPath, DRIFT, SAME, UNTOLD, drift, load};
-use crate::model::{Fault, Finding, Moment, PairingStatus};
+use crate::model::{Fault, Finding, Moment, Note, PairingStatus};
 use crate::report::{LogLevel, status};
 use crate::run::{Clock, Ended, Purpose, Signals, Supplied};
 
@@ -44,6 +44,47 @@ pub(super) struct Options {
 /// Why something was unread, and how often, by pairing and code.
 type Faults = BTreeMap<(String, &'static str), (Fault, u64)>;
 
+/// What could not be told, gathered during a pass.
+#[derive(Default)]
+struct Untold {
+    faults: Faults,
+    /// How often a rule over partitions could not be judged, by pairing, rule and why.
+    unsettled: BTreeMap<(String, String, String), u64>,
+}
+
+impl Untold {
+    fn take(&mut self, note: &Note) {
+        match note {
+            Note::Unread { pairing, fault, .. } => {
+                let seen = self
+                    .faults
+                    .entry((pairing.clone(), fault.code))
+                    .or_insert_with(|| (fault.clone(), 0u64));
+                seen.1 += 1;
+            }
+            Note::Unsettled { pairing, rule, why, .. } => {
+                let about = (pairing.clone(), rule.clone(), why.clone());
+                *self.unsettled.entry(about).or_insert(0) += 1;
+            }
+            Note::Checked(_) | Note::Decided { .. } | Note::Confirmed(_) | Note::Happened(_) => {}
+        }
+    }
+
+    fn tell(&self, output: &Output) {
+        for ((pairing, code), (fault, count)) in &self.faults {
+            output.note(&format!(
+                "unread: pairing `{pairing}`, {count} times: {} ({code}); {}",
+                fault.what, fault.remedy
+            ));
+        }
+        for ((pairing, rule, why), count) in &self.unsettled {
+            output.note(&format!(
+                "unsettled: pairing `{pairing}`, rule `{rule}`, {count} partitions: {why}"
+            ));
+        }
+    }
+}
+
 /// Compares everything once.
 pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliError> {
     let mut settings = load(&options.path.config, output)?;
@@ -70,32 +111,20 @@ pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliE
     crate::report::log::init(settings.log).ok();
     let signals = Signals::of_process()?;
     let mut progress = Progress::default();
-    let mut faults = Faults::new();
+    let mut untold = Untold::default();
     let ended = crate::run::run(settings, Purpose::Verify, Supplied::default(), signals, |view| {
         if terminal {
             progress.show(view.statuses);
         }
-        for note in view.notes {
-            if let crate::model::Note::Unread { pairing, fault, .. } = note {
-                let seen = faults
-                    .entry((pairing.clone(), fault.code))
-                    .or_insert_with(|| (fault.clone(), 0u64));
-                seen.1 += 1;
-            }
-        }
+        view.notes.iter().for_each(|note| untold.take(note));
     })
     .await?;
     progress.clear();
-    for ((pairing, code), (fault, count)) in &faults {
-        output.note(&format!(
-            "unread: pairing `{pairing}`, {count} times: {} ({code}); {}",
-            fault.what, fault.remedy
-        ));
-    }
+    untold.tell(output);
     let code = code(&ended);
     let now = Clock::new().now();
     if options.json {
-        output.result(&json(&ended, &faults, code, now))?;
+        output.result(&json(&ended, &untold.faults, code, now))?;
     } else {
         output.result(&text(&ended, code, options.all))?;
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::passes::covered;
+use crate::engine::rules::Doubt;
 use crate::engine::{Step, Until};
 use crate::model::{
     Crowd, Direction, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Member, Moment,
@@ -95,6 +96,11 @@ impl Crowding {
             active: false,
             in_flight: false,
         }
+    }
+
+    /// What it is about.
+    pub(super) const fn partition(&self) -> Partition {
+        self.crowd.partition
     }
 
     /// Takes in what a scan saw. Returns how many members are gone.
@@ -198,7 +204,9 @@ impl Pairing {
             .values()
             .filter(|finding| match &finding.subject {
                 Subject::Partition { partition, entities, .. } => {
-                    *entities < seen && told.contains(&(*partition, self.sort(finding)))
+                    !finding.is_of_rule()
+                        && *entities < seen
+                        && told.contains(&(*partition, self.sort(finding)))
                 }
                 Subject::Key(_) => false,
             })
@@ -217,6 +225,7 @@ impl Pairing {
         for finding in self.findings.values_mut() {
             let of = |member: &Member| member.kind == finding.kind;
             if let Subject::Partition { partition: told, .. } = &finding.subject
+                && !finding.is_of_rule()
                 && overlap(*told, partition)
                 && members.iter().any(of)
             {
@@ -255,7 +264,8 @@ impl Pairing {
 
     /// Where open findings tell of a part of `partition` as a whole, and of which sort.
     pub(super) fn told_in(&self, partition: Partition) -> Vec<(Partition, Sort)> {
-        let told = self.findings.values().filter_map(|finding| match &finding.subject {
+        let crowds = self.findings.values().filter(|finding| !finding.is_of_rule());
+        let told = crowds.filter_map(|finding| match &finding.subject {
             Subject::Partition { partition: told, .. } if overlap(*told, partition) => {
                 Some((*told, self.sort(finding)))
             }
@@ -274,7 +284,8 @@ impl Pairing {
                 Subject::Partition { partition, .. } => Some(*partition),
                 Subject::Key(_) => None,
             })
-            .chain(self.crowds.iter().map(|crowding| crowding.crowd.partition));
+            .chain(self.crowds.iter().map(Crowding::partition))
+            .chain(self.doubts.iter().map(Doubt::partition));
         let count =
             spoken.filter(|partition| partition.direction == direction).find_map(|partition| {
                 match partition.extent {
@@ -293,7 +304,7 @@ impl Pairing {
     fn partition_finding(&self, partition: Partition, sort: Sort) -> Option<u64> {
         let found = self.findings.values().find(|finding| match &finding.subject {
             Subject::Partition { partition: known, .. } => {
-                self.sort(finding) == sort && overlap(*known, partition)
+                !finding.is_of_rule() && self.sort(finding) == sort && overlap(*known, partition)
             }
             Subject::Key(_) => false,
         });
@@ -476,25 +487,39 @@ impl Pairing {
         let invariant = invariant.map(|def| (def.id.clone(), def.severity));
         fields.sort_unstable();
         fields.dedup();
+        let entity = self.spec.shared(&sample, entities);
+        let subject = Subject::Partition { partition: crowd.partition, entities, sample };
+        let seen = (crowd.check, crowd.first_seen);
+        Finding { entity, fields, invariant, ..self.of_partition(step, subject, kind, seen) }
+    }
+
+    /// A finding of a partition that is confirmed now. `seen` is the check that saw it first, and when.
+    pub(super) fn of_partition(
+        &self,
+        step: &Step<'_>,
+        subject: Subject,
+        kind: DriftKind,
+        (check, first_seen): (u64, Moment),
+    ) -> Finding {
         Finding {
             id: step.numbers.finding,
             pairing: self.spec.name.clone(),
             identity: self.spec.identity,
-            entity: self.spec.shared(&sample, entities),
-            subject: Subject::Partition { partition: crowd.partition, entities, sample },
+            subject,
+            entity: None,
             kind,
             side: None,
-            fields,
+            fields: Vec::new(),
             cosmetic: Vec::new(),
-            invariant,
+            invariant: None,
             message: None,
             labels: BTreeMap::new(),
             source_digest: None,
             target_digest: None,
             source_at: Vec::new(),
             target_at: Vec::new(),
-            check: crowd.check,
-            first_seen: crowd.first_seen,
+            check,
+            first_seen,
             confirmed: step.now,
             last_seen: step.now,
             due: step.now.after(std::time::Duration::from_secs(60)),
@@ -507,12 +532,12 @@ impl Pairing {
 
 /// Whether two partitions have rows in common. Segments of different numbers may have; they are not
 /// cut so as long as it matters.
-fn overlap(one: Partition, two: Partition) -> bool {
+pub(super) fn overlap(one: Partition, two: Partition) -> bool {
     without(one, two) != [one]
 }
 
 /// What is left of a partition without the rows of another.
-fn without(part: Partition, other: Partition) -> Vec<Partition> {
+pub(super) fn without(part: Partition, other: Partition) -> Vec<Partition> {
     let (Extent::Range(whole), Extent::Range(hole)) = (part.extent, other.extent) else {
         return if part.direction == other.direction && part.extent == other.extent {
             Vec::new()

@@ -140,7 +140,7 @@ impl Pairing {
 
     /// Whether the finding tells what the charge does. A field more or less is the same finding; an
     /// older copy and a wrong one are told apart only with witnesses, so they count as the same here.
-    fn tells(&self, finding: &Finding, charge: &Charge) -> bool {
+    pub(super) fn tells(&self, finding: &Finding, charge: &Charge) -> bool {
         match &charge.what {
             Charged::Invariant(at) => {
                 let id = self.spec.invariants.get(*at).map(|invariant| invariant.id.as_str());
@@ -298,7 +298,7 @@ impl Pairing {
             }
         }
         if unknown {
-            self.suspected(step, 0, sighting.clone(), &[]);
+            self.suspected(step, 0, sighting, &[]);
         }
         self.recount(step.now);
     }
@@ -326,7 +326,8 @@ impl Pairing {
         }
     }
 
-    fn recheck_at(&mut self, id: u64, now: Moment, due: Moment) {
+    /// A finding is looked at again then.
+    pub(super) fn recheck_at(&mut self, id: u64, now: Moment, due: Moment) {
         let Some(finding) = self.findings.get_mut(&id) else { return };
         self.finding_due.remove(&(finding.due, id));
         finding.last_seen = now;
@@ -368,8 +369,11 @@ impl Pairing {
         began: Moment,
         outcome: &Outcome,
     ) {
-        self.status.unread += outcome.unread.len() as u64;
         let Some(finding) = self.findings.get(&id) else { return };
+        if finding.is_of_rule() {
+            return self.rule_rechecked(step, id, outcome);
+        }
+        self.status.unread += outcome.unread.len() as u64;
         let ((kind, invariant), known) = (self.sort(finding), finding.entities());
         let before = match self.residue.take() {
             Some(residue) if residue.finding == id => Some(residue),
@@ -415,7 +419,7 @@ impl Pairing {
     /// The partition of a finding has become too large to be checked at once. What was read is told
     /// of, and what lies beyond is left to the next pass; or, if nothing is wrong here any more, the
     /// other way round.
-    fn shrink(&mut self, step: &mut Step<'_>, id: u64, rest: Extent, clean: bool) {
+    pub(super) fn shrink(&mut self, step: &mut Step<'_>, id: u64, rest: Extent, clean: bool) {
         let Some(finding) = self.findings.get_mut(&id) else { return };
         if let Subject::Partition { partition, .. } = &mut finding.subject {
             *partition = match clean {

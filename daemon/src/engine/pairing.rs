@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::crowds::Crowding;
 use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
+use crate::engine::rules::Doubt;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    Asked, Cost, Finding, Key, Moment, PairingStatus, Partition, Saved, Side, StoreKey, Suspect,
+    Asked, Cost, Finding, Key, MappingIdentity, Moment, PairingStatus, Partition, Saved, Side,
+    StoreKey, Suspect,
 };
 use crate::settle::Lag;
 
@@ -27,6 +29,8 @@ pub(super) enum Purpose {
     Pass,
     /// It is settled as a whole.
     Crowd,
+    /// A rule over it was broken, or could say nothing.
+    Rules,
     /// A finding of it may have gone away.
     Recheck(u64),
 }
@@ -63,6 +67,8 @@ pub(super) struct Pairing {
     /// What was left of a partition's finding when it was looked at last.
     pub(super) residue: Option<Residue>,
     pub(super) crowds: Vec<Crowding>,
+    /// Partitions that are suspect for rules.
+    pub(super) doubts: Vec<Doubt>,
     /// Checks whose suspects are not all decided: how many, and whether one was drift.
     pub(super) undecided: BTreeMap<u64, (u64, bool)>,
     pub(super) lag: Lag,
@@ -75,6 +81,7 @@ pub(super) struct Pairing {
     superseded: Vec<Finding>,
     forgotten: Vec<Key>,
     scattered: Vec<Partition>,
+    undoubted: Vec<Partition>,
 }
 
 impl Pairing {
@@ -95,30 +102,21 @@ impl Pairing {
                 ..PairingStatus::default()
             });
         status.not_verifiable.clone_from(&spec.reading.not_verifiable);
-        let (findings, superseded): (Vec<_>, Vec<_>) = saved
-            .findings
-            .iter()
-            .filter(|finding| mine(&finding.pairing))
-            .cloned()
-            .partition(|finding| finding.identity == spec.identity);
-        let (suspects, forgotten): (Vec<_>, Vec<_>) = saved
-            .suspects
-            .iter()
-            .filter(|suspect| mine(&suspect.pairing))
-            .cloned()
-            .partition(|suspect| suspect.identity == spec.identity);
-        let (crowds, scattered): (Vec<_>, Vec<_>) = saved
-            .crowds
-            .iter()
-            .filter(|crowd| mine(&crowd.pairing))
-            .cloned()
-            .partition(|crowd| crowd.identity == spec.identity);
+        let (findings, superseded) =
+            own(&spec, &saved.findings, |one| (one.pairing.as_str(), one.identity));
+        let (suspects, forgotten) =
+            own(&spec, &saved.suspects, |one| (one.pairing.as_str(), one.identity));
+        let (crowds, scattered) =
+            own(&spec, &saved.crowds, |one| (one.pairing.as_str(), one.identity));
+        let (doubts, undoubted) =
+            own(&spec, &saved.suspect_partitions, |one| (one.pairing.as_str(), one.identity));
         let crowds = crowds.into_iter().map(|crowd| Crowding::waiting(crowd, now));
         let pass =
             saved.passes.iter().find(|pass| mine(&pass.pairing) && pass.identity == spec.identity);
         let mut pairing = Self {
             phase: Phase::resume(pass, &status, &spec, now),
             crowds: crowds.collect(),
+            doubts: doubts.into_iter().map(Doubt::resumed).collect(),
             lag: match known {
                 Some(_) => Lag::resumed(status.follower_progress, status.lagging_since),
                 None => Lag::new(now),
@@ -145,6 +143,7 @@ impl Pairing {
             superseded,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
             scattered: scattered.into_iter().map(|crowd| crowd.partition).collect(),
+            undoubted: undoubted.into_iter().map(|suspect| suspect.partition).collect(),
         };
         pairing.take_up(suspects, findings);
         pairing
@@ -171,6 +170,9 @@ impl Pairing {
         }
         for partition in std::mem::take(&mut self.scattered) {
             step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
+        }
+        for partition in std::mem::take(&mut self.undoubted) {
+            step.decision.commit.decided_partitions.push((self.spec.name.clone(), partition));
         }
         self.recount(step.now);
     }
@@ -206,6 +208,7 @@ impl Pairing {
         matches!(self.phase, Phase::Over)
             && self.suspects.is_empty()
             && self.crowds.is_empty()
+            && self.doubts.is_empty()
             && !self.is_reading()
     }
 
@@ -222,6 +225,7 @@ impl Pairing {
         self.paused_until = None;
         self.start_looks(step, index);
         self.start_crowds(step, index);
+        self.start_doubts(step, index);
         self.start_rechecks(step, index);
         self.go_on_with_pass(step, index);
         if !self.suspects.is_empty() || self.lag.since().is_some() {
@@ -286,7 +290,9 @@ impl Pairing {
         let check = step.numbers.job();
         self.checks.insert(check, (partition, purpose));
         let full = step.held >= self.spec.settle.suspects_max;
-        let crowd = if full || purpose != Purpose::Pass { 0 } else { self.spec.settle.crowd };
+        // Where keys are named, findings can be told apart that tell of them already.
+        let named = matches!(purpose, Purpose::Pass | Purpose::Rules);
+        let crowd = if full || !named { 0 } else { self.spec.settle.crowd };
         step.decision.jobs.push(Job::Check { check, pairing: index, partition, crowd });
     }
 
@@ -325,4 +331,14 @@ impl Pairing {
             step.decision.commit.status.push(self.status.clone());
         }
     }
+}
+
+/// What is kept of a pairing: what holds under its mapping, and what another mapping left behind.
+fn own<T: Clone>(
+    spec: &Spec,
+    kept: &[T],
+    of: impl Fn(&T) -> (&str, MappingIdentity),
+) -> (Vec<T>, Vec<T>) {
+    let mine = kept.iter().filter(|one| of(one).0 == spec.name);
+    mine.cloned().partition(|one| of(one).1 == spec.identity)
 }

@@ -230,7 +230,7 @@ impl Pairing {
         step: &mut Step<'_>,
         check: u64,
         began: Moment,
-        mut outcome: Outcome,
+        outcome: Outcome,
     ) {
         let Some((partition, purpose)) = self.checks.remove(&check) else { return };
         self.count_costs(outcome.source.cost, outcome.target.cost);
@@ -245,6 +245,9 @@ impl Pairing {
         }
         match purpose {
             Purpose::Crowd => return self.crowd_checked(step, partition, (check, began), outcome),
+            Purpose::Rules => {
+                return self.doubt_checked(step, partition, (check, began), &outcome);
+            }
             Purpose::Recheck(finding) => {
                 step.decision.notes.push(Note::Decided { check, drift: false });
                 return self.rechecked(step, finding, began, &outcome);
@@ -264,10 +267,11 @@ impl Pairing {
         } else {
             let told = self.told_in(partition);
             self.seen_again(step.now, &told, differing);
-            for sighting in std::mem::take(&mut outcome.suspects) {
+            for sighting in &outcome.suspects {
                 self.suspected(step, check, sighting, &told);
             }
         }
+        self.ruled(step, (covered, check), &outcome);
         if !self.undecided.contains_key(&check) {
             step.decision.notes.push(Note::Decided { check, drift: false });
         }
@@ -304,6 +308,7 @@ impl Pairing {
             same: outcome.same,
             excluded: outcome.excluded,
             suspects: outcome.differing(),
+            broken: outcome.rules.iter().filter(|ruled| ruled.is_broken()).count() as u64,
             unread: outcome
                 .unread
                 .iter()
@@ -455,6 +460,7 @@ impl Pairing {
 
     /// Ends the pass if all its partitions are done.
     fn complete(&mut self, step: &mut Step<'_>) {
+        let silent = self.silent_rules();
         let Phase::Passing(frame) = &mut self.phase else { return };
         if frame.open > 0 {
             return;
@@ -466,7 +472,7 @@ impl Pairing {
         self.status.passes += 1;
         self.status.last_pass_unread = unread;
         self.status.last_pass_unsettled =
-            self.status.unsettled.saturating_sub(self.status.unsettled_before);
+            self.status.unsettled.saturating_sub(self.status.unsettled_before) + silent;
         if unread == 0 {
             self.status.covered_since = Some(began);
         }

@@ -5,8 +5,8 @@
 //! these is counted; a failed look keeps it.
 
 use crate::engine::crowds::{Sort, sort_of};
-use crate::engine::findings::is_field_drift;
 use crate::engine::pairing::Pairing;
+use crate::engine::rules::told_as_whole;
 use crate::engine::{Step, Until};
 use crate::model::{
     Direction, Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting,
@@ -27,22 +27,17 @@ impl Pairing {
         &mut self,
         step: &mut Step<'_>,
         check: u64,
-        sighting: Sighting,
+        sighting: &Sighting,
         told: &[(Partition, Sort)],
     ) {
-        self.found_elsewhere(&sighting);
+        self.found_elsewhere(sighting);
         if self.suspects.contains_key(&sighting.key) {
             return;
         }
         let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check };
-        let sides = self.sides(&sighting);
-        let mut suspect = settle::suspect(&origin, &sighting, sides, step.now, &self.spec.settle);
-        let tells = |charge: &settle::Charge| {
-            let sort = sort_of(charge);
-            told.iter().any(|(partition, told)| {
-                (*told == sort || is_field_drift(told.0, sort.0)) && lies_in(partition, &sighting)
-            })
-        };
+        let sides = self.sides(sighting);
+        let mut suspect = settle::suspect(&origin, sighting, sides, step.now, &self.spec.settle);
+        let tells = |charge: &settle::Charge| told_as_whole(told, sort_of(charge), sighting);
         if !told.is_empty() && settle::charges(&suspect).iter().all(tells) {
             return;
         }
@@ -338,7 +333,7 @@ impl Pairing {
 }
 
 /// Whether a key that a check of an overlapping partition saw lies in this one.
-fn lies_in(partition: &Partition, sighting: &Sighting) -> bool {
+pub(super) fn lies_in(partition: &Partition, sighting: &Sighting) -> bool {
     let Extent::Range(range) = partition.extent else { return true };
     let places = match partition.direction {
         Direction::Aligned => sighting.source_at.iter().chain(&sighting.target_at),

@@ -14,7 +14,7 @@ enum World {
     Gone,
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let spec = Spec {
         name: "things".to_owned(),
         identity: MappingIdentity(1),
@@ -41,15 +41,15 @@ fn entity(name: &str, fields: &[&str]) -> EntitySpec {
     }
 }
 
-fn key() -> Key {
+pub(super) fn key() -> Key {
     Key(Box::from(&b"k"[..]))
 }
 
-fn sighting() -> Sighting {
+pub(super) fn sighting() -> Sighting {
     sighting_of(key())
 }
 
-fn sighting_of(key: Key) -> Sighting {
+pub(super) fn sighting_of(key: Key) -> Sighting {
     let held = |digest| {
         State::Present(Facets {
             entity: Digest(digest),

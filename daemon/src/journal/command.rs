@@ -90,7 +90,7 @@ fn read(text: String) -> Answer {
 
 fn existing(path: &Path) -> Result<Connection, JournalError> {
     let connection = file::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    if file::is_journal(&connection, path)? {
+    if file::format(&connection, path)?.is_some() {
         Ok(connection)
     } else {
         Err(JournalError::Missing { path: path.to_owned() })

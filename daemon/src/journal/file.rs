@@ -19,12 +19,15 @@ use crate::model::Moment;
 /// `drft`: tells a journal from any other SQLite file.
 const APPLICATION: i64 = 0x6472_6674;
 /// The format of the tables below and of what is in them.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+/// The oldest format that is read, and brought up to date when a daemon opens it.
+const FORMAT_MIN: i64 = 1;
 /// Statements kept prepared; more than there are.
 const STATEMENTS: usize = 64;
 /// The write-ahead log is cut back to this size when it has been copied into the file.
 const WAL_BYTES: u64 = 16 << 20;
 
+/// The tables of format 1.
 const TABLES: &str = "
 CREATE TABLE identity (
     one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -89,6 +92,15 @@ CREATE TABLE commands (
 ) STRICT;
 CREATE INDEX commands_waiting ON commands (id) WHERE answer IS NULL;
 CREATE INDEX commands_answered ON commands (micros) WHERE answer IS NOT NULL;
+";
+
+/// What format 2 has besides.
+const SINCE_1: &str = "
+CREATE TABLE suspect_partitions (
+    pairing TEXT NOT NULL, partition TEXT NOT NULL, first_seen TEXT NOT NULL, due TEXT NOT NULL,
+    json TEXT NOT NULL,
+    PRIMARY KEY (pairing, partition)
+) STRICT;
 ";
 
 /// What makes a journal itself, for as long as it lives.
@@ -264,8 +276,8 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")
 }
 
-/// Whether the file is a journal (true), or nothing yet (false); anything else is an error.
-pub(super) fn is_journal(connection: &Connection, path: &Path) -> Result<bool, JournalError> {
+/// The format of the journal, or none if the file is nothing yet; anything else is an error.
+pub(super) fn format(connection: &Connection, path: &Path) -> Result<Option<i64>, JournalError> {
     let doing = "read the format";
     let number = |pragma: &str| {
         connection
@@ -275,7 +287,7 @@ pub(super) fn is_journal(connection: &Connection, path: &Path) -> Result<bool, J
     let (application, format) = (number("application_id")?, number("user_version")?);
     if application == APPLICATION {
         return match format {
-            FORMAT => Ok(true),
+            FORMAT_MIN..=FORMAT => Ok(Some(format)),
             found if found > FORMAT => {
                 Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT })
             }
@@ -286,7 +298,7 @@ pub(super) fn is_journal(connection: &Connection, path: &Path) -> Result<bool, J
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(sqlite(path, doing))?;
     if application == 0 && format == 0 && things == 0 {
-        Ok(false)
+        Ok(None)
     } else {
         Err(JournalError::Foreign { path: path.to_owned() })
     }
@@ -299,8 +311,11 @@ pub(super) fn set_up(
     now: Moment,
 ) -> Result<Identity, JournalError> {
     let doing = "set up the format";
-    if is_journal(connection, path)? {
+    if let Some(format) = format(connection, path)? {
         use_wal(connection, path)?;
+        if format < FORMAT {
+            bring_up_to_date(connection).map_err(sqlite(path, "bring the format up to date"))?;
+        }
         return identity(connection, path);
     }
     // Only a file without tables can be told to give pages back.
@@ -334,9 +349,18 @@ fn use_wal(connection: &Connection, path: &Path) -> Result<(), JournalError> {
     Err(system(path, doing)(source))
 }
 
+/// From format 1 to this one, all or nothing.
+fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
+    let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    tx.execute_batch(SINCE_1)?;
+    tx.pragma_update(None, "user_version", FORMAT)?;
+    tx.commit()
+}
+
 fn create(connection: &mut Connection, identity: &Identity, now: Moment) -> rusqlite::Result<()> {
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     tx.execute_batch(TABLES)?;
+    tx.execute_batch(SINCE_1)?;
     tx.execute(
         "INSERT INTO identity VALUES (1, ?1, ?2, ?3, ?4, ?5)",
         (

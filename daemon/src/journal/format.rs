@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::journal::text::Word;
 use crate::model::{
-    Command, CriterionState, Crowd, Digest, DriftKind, Facets, Finding, FindingStatus, HookJob,
-    HookState, Incident, Key, MappingIdentity, Moment, PairingStatus, Part, Partition, Severity,
-    Side, State, Still, StoreKey, Subject, Suspect, Version, Violation,
+    Broken, Command, CriterionState, Crowd, Digest, DriftKind, Facets, Finding, FindingStatus,
+    HookJob, HookState, Incident, Key, MappingIdentity, Moment, PairingStatus, Part, Partition,
+    Severity, Side, State, Still, StoreKey, Subject, Suspect, SuspectPartition, SuspectRule,
+    Version, Violation,
 };
 
 /// A word that has a JSON form.
@@ -43,6 +44,7 @@ macro_rules! form {
 
 form!(Suspect, "SuspectForm");
 form!(Crowd, "CrowdForm");
+form!(SuspectPartition, "SuspectPartitionForm");
 form!(Finding, "FindingForm");
 form!(CriterionState, "CriterionForm");
 form!(HookJob, "HookForm");
@@ -146,6 +148,45 @@ struct CrowdForm {
     first_seen: Moment,
     #[serde(with = "text")]
     due: Moment,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SuspectPartition")]
+struct SuspectPartitionForm {
+    pairing: String,
+    #[serde(with = "text")]
+    identity: MappingIdentity,
+    #[serde(with = "text")]
+    partition: Partition,
+    check: u64,
+    #[serde(with = "text")]
+    first_seen: Moment,
+    #[serde(with = "text")]
+    due: Moment,
+    looks: u32,
+    silent: u32,
+    failed: u32,
+    #[serde(with = "suspect_rules")]
+    rules: Vec<SuspectRule>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "SuspectRule")]
+struct SuspectRuleForm {
+    invariant: usize,
+    #[serde(with = "maybe_broken")]
+    broken: Option<Broken>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Broken")]
+struct BrokenForm {
+    #[serde(with = "text")]
+    state: Digest,
+    #[serde(with = "text")]
+    since: Moment,
+    looks: u32,
+    words: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -395,6 +436,27 @@ mod severe {
     }
 }
 
+mod maybe_broken {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(
+        broken: &Option<Broken>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Wrap<'a>(#[serde(with = "BrokenForm")] &'a Broken);
+        broken.as_ref().map(Wrap).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Broken>, D::Error> {
+        #[derive(Deserialize)]
+        struct Wrap(#[serde(with = "BrokenForm")] Broken);
+        Ok(Option::<Wrap>::deserialize(from)?.map(|Wrap(broken)| broken))
+    }
+}
+
 mod by_kind {
     use super::*;
 
@@ -481,4 +543,5 @@ macro_rules! list_of {
 
 list_of!(states, State, "StateForm");
 list_of!(stills, Still, "StillForm");
+list_of!(suspect_rules, SuspectRule, "SuspectRuleForm");
 list_of!(violations, Violation, "ViolationForm");

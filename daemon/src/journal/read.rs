@@ -12,6 +12,7 @@ use crate::journal::format::Form;
 use crate::journal::text::Word;
 use crate::model::{
     Crowd, Direction, Extent, HookJob, MappingIdentity, Moment, PartitionEnd, PassState, Saved,
+    SuspectPartition,
 };
 
 /// A place to read from.
@@ -83,6 +84,7 @@ pub(super) fn saved(from: Source<'_>) -> Result<Saved, JournalError> {
         passes: passes(from)?,
         suspects: from.forms("SELECT json FROM suspects ORDER BY pairing, key", [])?,
         crowds: crowds(from)?,
+        suspect_partitions: suspect_partitions(from)?,
         findings: from.forms("SELECT json FROM findings WHERE status = 'open' ORDER BY id", [])?,
         criteria: from.forms("SELECT json FROM criteria ORDER BY name", [])?,
         hooks: pending_hooks(from)?,
@@ -98,6 +100,14 @@ pub(super) fn crowds(from: Source<'_>) -> Result<Vec<Crowd>, JournalError> {
     let mut crowds: Vec<Crowd> = from.forms("SELECT json FROM crowds", [])?;
     crowds.sort_by(|a, b| (&a.pairing, a.partition).cmp(&(&b.pairing, b.partition)));
     Ok(crowds)
+}
+
+/// Partitions that are suspect for a rule, in the order of pairing and partition.
+fn suspect_partitions(from: Source<'_>) -> Result<Vec<SuspectPartition>, JournalError> {
+    let mut suspects: Vec<SuspectPartition> =
+        from.forms("SELECT json FROM suspect_partitions", [])?;
+    suspects.sort_by(|a, b| (&a.pairing, a.partition).cmp(&(&b.pairing, b.partition)));
+    Ok(suspects)
 }
 
 /// Hook jobs that are neither succeeded nor cancelled, by number.

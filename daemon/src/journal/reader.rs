@@ -83,7 +83,7 @@ impl Reader {
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .and_then(|_set| connection.pragma_update(None, "query_only", true))
             .map_err(|error| JournalError::sqlite(path, "open what is kept", error))?;
-        if file::is_journal(&connection, path)? {
+        if file::format(&connection, path)?.is_some() {
             Ok(Self { connection, path: path.to_owned() })
         } else {
             Err(JournalError::Missing { path: path.to_owned() })

@@ -478,6 +478,34 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn a_journal_of_the_first_format_is_read_and_brought_up_to_date(commits in commits()) {
+        let directory = directory();
+        let settings = settings(&directory);
+        let mut journal = Journal::open(&settings, NOW).unwrap();
+        let identity = journal.identity().clone();
+        write(&mut journal, &commits);
+        let kept = Saved { suspect_partitions: Vec::new(), ..fold(&commits) };
+        drop(journal);
+        let old = Connection::open(&settings.path).unwrap();
+        old.execute_batch("DROP TABLE suspect_partitions; PRAGMA user_version = 1").unwrap();
+        drop(old);
+        let reader = Reader::open(&settings.path).unwrap();
+        prop_assert_eq!(reader.statuses().unwrap(), kept.status);
+        drop(reader);
+        let mut journal = Journal::open(&settings, NOW).unwrap();
+        prop_assert_eq!(journal.identity(), &identity);
+        prop_assert_eq!(journal.load().unwrap(), Saved { suspect_partitions: Vec::new(), ..fold(&commits) });
+        let more = Commit { suspect_partitions: fold(&commits).suspect_partitions, ..Commit::default() };
+        journal.commit(&more, &[]).unwrap();
+        drop(journal);
+        prop_assert_eq!(Journal::open(&settings, NOW).unwrap().load().unwrap(), fold(&commits));
+    }
+}
+
 #[test]
 fn a_finding_that_was_kept_without_its_entity_type_is_read() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
@@ -502,9 +530,9 @@ fn a_reader_says_why_it_cannot_read() {
     let empty = Reader::open(&settings.path).unwrap_err();
     assert!(matches!(empty, JournalError::Missing { .. }), "{empty}");
     drop(Journal::open(&settings, NOW).unwrap());
-    Connection::open(&settings.path).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    Connection::open(&settings.path).unwrap().pragma_update(None, "user_version", 3).unwrap();
     let newer = Reader::open(&settings.path).unwrap_err();
-    assert!(matches!(newer, JournalError::Newer { found: 2, .. }), "{newer}");
+    assert!(matches!(newer, JournalError::Newer { found: 3, .. }), "{newer}");
 }
 
 #[test]

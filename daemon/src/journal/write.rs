@@ -11,7 +11,7 @@ use crate::journal::format::Form as _;
 use crate::journal::text::{Word as _, named_key};
 use crate::model::{
     Commit, Crowd, Extent, Finding, FindingStatus, Happening, HookJob, HookState, Key, Moment,
-    Occurrence, Partition, PartitionEnd, PassState, Subject, Suspect,
+    Occurrence, Partition, PartitionEnd, PassState, Subject, Suspect, SuspectPartition,
 };
 
 /// Why a commit was not applied.
@@ -60,6 +60,13 @@ pub(super) fn apply(
         tx.prepare_cached("DELETE FROM crowds WHERE pairing = ?1 AND partition = ?2")?
             .execute((pairing, partition.to_text()))?;
     }
+    for one in &commit.suspect_partitions {
+        suspect_partition(tx, one)?;
+    }
+    for (pairing, partition) in &commit.decided_partitions {
+        tx.prepare_cached("DELETE FROM suspect_partitions WHERE pairing = ?1 AND partition = ?2")?
+            .execute((pairing, partition.to_text()))?;
+    }
     for one in &commit.findings {
         finding(tx, one)?;
     }
@@ -96,6 +103,7 @@ fn removed(tx: &Connection, pairing: &str) -> Result<(), WriteError> {
         "DELETE FROM done WHERE pairing = ?1",
         "DELETE FROM suspects WHERE pairing = ?1",
         "DELETE FROM crowds WHERE pairing = ?1",
+        "DELETE FROM suspect_partitions WHERE pairing = ?1",
     ] {
         tx.prepare_cached(statement)?.execute([pairing])?;
     }
@@ -183,6 +191,18 @@ fn crowd(tx: &Connection, crowd: &Crowd) -> Result<(), WriteError> {
         crowd.due.to_text(),
         crowd.to_json(),
     ))?;
+    Ok(())
+}
+
+fn suspect_partition(tx: &Connection, suspect: &SuspectPartition) -> Result<(), WriteError> {
+    tx.prepare_cached("INSERT OR REPLACE INTO suspect_partitions VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((
+            &suspect.pairing,
+            suspect.partition.to_text(),
+            suspect.first_seen.to_text(),
+            suspect.due.to_text(),
+            suspect.to_json(),
+        ))?;
     Ok(())
 }
 

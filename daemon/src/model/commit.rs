@@ -5,7 +5,7 @@
 
 use crate::model::{
     CriterionState, Crowd, Direction, Extent, Finding, HookJob, Key, MappingIdentity, Moment,
-    Occurrence, PairingStatus, Partition, Suspect,
+    Occurrence, PairingStatus, Partition, Suspect, SuspectPartition,
 };
 
 /// Everything that one step decides.
@@ -25,6 +25,10 @@ pub struct Commit {
     pub crowds: Vec<Crowd>,
     /// Crowds that are decided, by pairing.
     pub dispersed: Vec<(String, Partition)>,
+    /// Partitions that are new, or changed, among those that are suspect for a rule.
+    pub suspect_partitions: Vec<SuspectPartition>,
+    /// Partitions that are suspect for no rule any more, by pairing.
+    pub decided_partitions: Vec<(String, Partition)>,
     /// Findings that are new or changed.
     pub findings: Vec<Finding>,
     /// Criteria that changed.
@@ -91,6 +95,8 @@ pub struct Saved {
     pub suspects: Vec<Suspect>,
     /// Crowds.
     pub crowds: Vec<Crowd>,
+    /// Partitions that are suspect for a rule.
+    pub suspect_partitions: Vec<SuspectPartition>,
     /// Findings that stand.
     pub findings: Vec<Finding>,
     /// Criteria.

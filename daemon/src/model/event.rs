@@ -179,6 +179,17 @@ pub enum Note {
     Confirmed(Vec<Finding>),
     /// Something happened that the log should say.
     Happened(Happening),
+    /// A rule over a partition could not be judged; the next pass looks at it again.
+    Unsettled {
+        /// The pairing.
+        pairing: String,
+        /// The partition.
+        partition: Partition,
+        /// The invariant.
+        rule: String,
+        /// Why, in words for people.
+        why: String,
+    },
     /// A check or a look, or a part of it, was unread.
     Unread {
         /// The pairing.
@@ -211,6 +222,8 @@ pub struct CheckNote {
     pub excluded: u64,
     /// Keys that differed.
     pub suspects: u64,
+    /// Rules over the partition that were broken.
+    pub broken: u64,
     /// What was unread, by fault code, bounded.
     pub unread: Vec<(String, Fault)>,
     /// Both checksums, for the evidence.

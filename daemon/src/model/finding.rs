@@ -169,6 +169,14 @@ impl Finding {
         }
     }
 
+    /// Whether it is of a rule over all of a partition, and so of no entity in particular.
+    #[must_use]
+    pub fn is_of_rule(&self) -> bool {
+        // Findings of many entities have no words: each of these has its own.
+        let whole = matches!(self.subject, Subject::Partition { .. }) && self.message.is_some();
+        whole && self.kind == DriftKind::Violation
+    }
+
     /// Whether it stands and is not ignored at `now`.
     #[must_use]
     pub fn counts(&self, now: Moment) -> bool {
@@ -191,6 +199,53 @@ pub struct Crowd {
     pub first_seen: Moment,
     /// When it is due to be scanned again.
     pub due: Moment,
+}
+
+/// A partition of which a rule over all of it was seen broken, or could not say anything yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspectPartition {
+    /// The pairing's name.
+    pub pairing: String,
+    /// What it is judged under.
+    pub identity: MappingIdentity,
+    /// The partition.
+    pub partition: Partition,
+    /// The check that made it suspect.
+    pub check: u64,
+    /// When that ended.
+    pub first_seen: Moment,
+    /// When it is due to be scanned again.
+    pub due: Moment,
+    /// Scans at which its rules spoke.
+    pub looks: u32,
+    /// Scans at which they did not.
+    pub silent: u32,
+    /// Scans of which something was unread, since one of which nothing was.
+    pub failed: u32,
+    /// The rules that are not decided.
+    pub rules: Vec<SuspectRule>,
+}
+
+/// A rule for which a partition is suspect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuspectRule {
+    /// Position in the mapping's invariants.
+    pub invariant: usize,
+    /// How it was broken when it last spoke; none: it has not spoken yet.
+    pub broken: Option<Broken>,
+}
+
+/// How a rule is broken, and for how long nothing that it counts has moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Digest of what it accumulated.
+    pub state: Digest,
+    /// The first look of the streak.
+    pub since: Moment,
+    /// Looks in the streak.
+    pub looks: u32,
+    /// The plugin's words on it; they count as values.
+    pub words: String,
 }
 
 /// Something that was unread for so long that a person was told, and is not known to be read since.

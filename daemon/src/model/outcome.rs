@@ -396,6 +396,36 @@ pub struct Member {
     pub invariant: Option<u16>,
 }
 
+/// What a rule over a whole partition said at one check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruled {
+    /// Position in the mapping's invariants.
+    pub invariant: usize,
+    /// Digest of what the rule accumulated: alike twice means that nothing that it counts has moved.
+    pub state: Digest,
+    /// What it said.
+    pub verdict: Verdict,
+}
+
+impl Ruled {
+    /// Whether it was broken, as far as this check could tell.
+    #[must_use]
+    pub const fn is_broken(&self) -> bool {
+        matches!(self.verdict, Verdict::Broken(_))
+    }
+}
+
+/// What a rule says of what it accumulated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds.
+    Holds,
+    /// It does not. The plugin's own words; they count as values.
+    Broken(Vec<String>),
+    /// Nothing can be said: something of the partition was unread. In words for people.
+    Unknown(String),
+}
+
 /// What one look at one partition says. Clean means: no suspects and nothing unread.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
@@ -418,6 +448,9 @@ pub struct Outcome {
     pub target: Reading,
     /// The part of the extent that was left for another check, because the partition is too large.
     pub rest: Option<Extent>,
+    /// What rules over the whole partition said. Empty for mappings without such rules, and for checks
+    /// that tell only of the target.
+    pub rules: Vec<Ruled>,
     /// Timed parts, bounded.
     pub spans: Vec<Span>,
 }

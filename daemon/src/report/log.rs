@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::model::{
-    CriterionState, DriftKind, Fault, Finding, Happening, HookJob, Moment, Subject,
+    CriterionState, DriftKind, Fault, Finding, Happening, HookJob, Moment, Partition, Subject,
 };
 use crate::report::events;
 use crate::report::form::partition_name;
@@ -57,7 +57,10 @@ pub fn happening(what: &Happening, identity: &Identity) {
         }
         Happening::Changed { finding, was } => drift(event, finding, Some(*was), identity),
         Happening::Resolved(finding) => {
-            let message = "drift went away: both sides agree again; nothing to do";
+            let message = match finding.is_of_rule() {
+                true => "drift went away: the rule holds again; nothing to do",
+                false => "drift went away: both sides agree again; nothing to do",
+            };
             over(event, finding, message, identity);
         }
         Happening::Superseded(finding) => {
@@ -104,9 +107,18 @@ pub fn happening(what: &Happening, identity: &Identity) {
 }
 
 fn drift(event: &str, finding: &Finding, was: Option<DriftKind>, identity: &Identity) {
-    let message = match was {
-        None => "drift confirmed",
-        Some(_) => "drift is now of another kind",
+    let message = match (was, finding.is_of_rule()) {
+        (None, false) => {
+            "drift confirmed; `driftd drift` shows the key and where both sides keep it"
+        }
+        (None, true) => {
+            "drift confirmed: a rule over the whole partition is broken; `driftd drift` \
+                         shows what it says"
+        }
+        (Some(_), _) => {
+            "drift is now of another kind; `driftd drift` shows the key and where both \
+                         sides keep it"
+        }
     };
     warn!(
         target: "driftd",
@@ -124,7 +136,7 @@ fn drift(event: &str, finding: &Finding, was: Option<DriftKind>, identity: &Iden
         invariant = finding.invariant.as_ref().map(|(id, _)| id.as_str()),
         severity = finding.invariant.as_ref().map(|(_, severity)| severity.as_str()),
         looks = finding.looks,
-        "{message}; `driftd drift` shows the key and where both sides keep it"
+        "{message}"
     );
 }
 
@@ -178,6 +190,16 @@ pub fn unread(pairing: &str, fault: &Fault, before: u64) {
     warn!(
         target: "driftd", pairing, code = fault.code, unsaid = before,
         "unread, to be tried again: {}; {}", fault.what, fault.remedy
+    );
+}
+
+/// Says that a rule over a partition could not be judged. `before` is as for [`unread`].
+pub fn unsettled(pairing: &str, partition: &Partition, rule: &str, before: u64) {
+    warn!(
+        target: "driftd", pairing, invariant = rule, partition = partition_name(partition),
+        unsaid = before,
+        "a rule over a partition could not be judged; the next pass looks at it again, so there is \
+         nothing to do unless this goes on"
     );
 }
 
@@ -293,6 +315,9 @@ mod tests {
         let drift = said(&happenings()[0]);
         assert_eq!(drift["key_hmac"].as_str().unwrap().len(), 32);
         assert_eq!(drift["fields"], "email, status");
+        let rule = said(&Happening::Confirmed(crate::report::tests::rule()));
+        assert_eq!(rule["partition"], "from source 3");
+        assert!(rule["message"].as_str().unwrap().contains("a rule over the whole partition"));
     }
 
     #[test]

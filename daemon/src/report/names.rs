@@ -51,6 +51,8 @@ pub mod attribute {
     pub const EXCLUDED: &str = "driftd.check.excluded";
     /// Keys that differed at the check.
     pub const SUSPECTS: &str = "driftd.check.suspects";
+    /// Rules over the partition that were broken at the check.
+    pub const BROKEN: &str = "driftd.check.broken";
     /// Codes of the faults that left parts of the check unread.
     pub const UNREAD: &str = "driftd.check.unread";
     /// Rows that a part of a check read, mapped or compared.
@@ -207,7 +209,7 @@ pub mod metric {
     pub const UNSETTLED: Metric = Metric {
         name: "driftd.unsettled",
         unit: "{suspect}",
-        help: "Suspects that could not be judged within their looks",
+        help: "Suspects, and rules over partitions, that could not be judged within their looks",
     };
     /// Suspects that were acquitted.
     pub const ACQUITTED: Metric = Metric {

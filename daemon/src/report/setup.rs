@@ -157,6 +157,12 @@ impl Report {
             Note::Happened(what) => log::happening(what, &self.identity),
             // Where it was is not told: the words may hold bounds of ranges, which are keys.
             Note::Unread { pairing, scope: _, fault } => self.unread(pairing, fault),
+            // Nor is why: that is in words which may hold them, too.
+            Note::Unsettled { pairing, partition, rule, why: _ } => {
+                if let Some(before) = self.unread.tell(pairing, "rule-unsettled", self.now) {
+                    log::unsettled(pairing, partition, rule, before);
+                }
+            }
         }
         self.trouble.tell(self.now);
     }

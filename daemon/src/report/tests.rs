@@ -105,6 +105,12 @@ pub(crate) fn crowd() -> Finding {
     Finding { kind: DriftKind::Missing, subject, target_digest: None, ..finding() }
 }
 
+/// A violation of a rule over a whole partition.
+pub(crate) fn rule() -> Finding {
+    let subject = Subject::Partition { partition: partition(), entities: 1, sample: Vec::new() };
+    Finding { subject, source_digest: None, target_digest: None, ..violation() }
+}
+
 fn fault() -> Fault {
     Fault {
         side: Some(Side::Source),
@@ -147,6 +153,7 @@ pub(crate) fn happenings() -> Vec<Happening> {
         Happening::Confirmed(finding()),
         Happening::Confirmed(violation()),
         Happening::Confirmed(crowd()),
+        Happening::Confirmed(rule()),
         Happening::Changed { finding: finding(), was: DriftKind::Stale },
         Happening::Resolved(resolved),
         Happening::Superseded(superseded),

@@ -110,7 +110,7 @@ impl Traces {
     /// A check ended. Without suspects it is decided; otherwise it is held until it is.
     pub fn checked(&mut self, check: &CheckNote) {
         self.now = self.now.max(check.ended);
-        if check.suspects == 0 {
+        if check.suspects == 0 && check.broken == 0 {
             self.settle(check, false);
             return;
         }
@@ -263,6 +263,7 @@ impl Traces {
             count(attribute::SAME, check.same),
             count(attribute::EXCLUDED, check.excluded),
             count(attribute::SUSPECTS, check.suspects),
+            count(attribute::BROKEN, check.broken),
         ];
         if let Some(extent) = self.identity.extent(&check.partition) {
             out.push(KeyValue::new(attribute::EXTENT, extent));
@@ -287,6 +288,8 @@ impl Traces {
             return;
         }
         let entities: u64 = findings.iter().map(Finding::entities).sum();
+        let keyed = findings.iter().filter(|finding| !finding.is_of_rule());
+        let keys: u64 = keyed.map(Finding::entities).sum();
         let named = told.iter().filter(|(_, key)| key.is_some()).count() as u64;
         let began = findings.iter().map(|finding| finding.first_seen).min().unwrap_or_default();
         let ended = findings.iter().map(|finding| finding.confirmed).max().unwrap_or_default();
@@ -298,7 +301,7 @@ impl Traces {
             KeyValue::new(attribute::PAIRING, pairing.to_owned()),
             texts(attribute::DRIFT_KIND, kinds),
             count(attribute::DRIFT_ENTITIES, entities),
-            count(attribute::DRIFT_OMITTED, entities.saturating_sub(named)),
+            count(attribute::DRIFT_OMITTED, keys.saturating_sub(named)),
             KeyValue::new(attribute::ERROR_TYPE, "drift"),
         ];
         let times = Times { began, ended };
@@ -417,7 +420,7 @@ pub fn result(check: &CheckNote, drift: bool) -> &'static str {
         "drift"
     } else if !check.unread.is_empty() {
         "unread"
-    } else if check.suspects > 0 {
+    } else if check.suspects > 0 || check.broken > 0 {
         "suspects"
     } else {
         "same"

@@ -11,7 +11,8 @@ use driftd::check::{Context, SideContext};
 use driftd::compare::Canon;
 use driftd::engine::{EntitySpec, Spec};
 use driftd::model::{
-    ColumnDef, Key, Leads, Logical, Moment, Number, RelationSchema, Role, Side, StoreKey, Value,
+    ColumnDef, InvariantDef, Key, Leads, Logical, Moment, Number, RelationSchema, Role, Severity,
+    Side, StoreKey, Value,
 };
 use driftd::plan::{self, SideFacts};
 use driftd::plugin::builtin::{self, BuiltIn, Field};
@@ -25,6 +26,8 @@ use super::seam::Judging;
 
 /// The relation's name on both sides.
 pub const RELATION: &str = "users";
+/// The rule over whole partitions.
+pub const SUM: &str = "sum";
 /// The pairing's name.
 pub const PAIRING: &str = "users";
 
@@ -63,6 +66,8 @@ pub struct Pairing {
     pub versioned: bool,
     /// Whether an invariant is checked: no amount is negative.
     pub invariant: bool,
+    /// Whether there is a rule over whole partitions: the amounts of both sides add up to the same.
+    pub rule: bool,
     /// A field that the mapping passes over: a mapping that is broken on purpose.
     pub blind: Option<&'static str>,
     /// How its passes go.
@@ -214,8 +219,17 @@ impl Pairing {
                 fields: canon.compared().map(str::to_owned).collect(),
                 version_is_time: canon.version_is_time(),
             }],
-            invariants: mapper.invariants().to_vec(),
+            invariants: [mapper.invariants().to_vec(), self.rules()].concat(),
         }
+    }
+
+    fn rules(&self) -> Vec<InvariantDef> {
+        let sum = InvariantDef {
+            id: SUM.to_owned(),
+            summary: "both sides have the same sum of amounts".to_owned(),
+            severity: Severity::Critical,
+        };
+        if self.rule { vec![sum] } else { Vec::new() }
     }
 
     fn mapper(&self) -> Arc<dyn Mapper> {

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use driftd::model::{Moment, Side, Value};
-use driftd::store::memory::Handle;
+use driftd::store::memory::{Handle, Row};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,6 +28,8 @@ pub struct Knobs {
     pub hot: i64,
     /// Mean time between two writes to hot entities.
     pub hot_every: Duration,
+    /// Mean time between two changes of an entity's amount alone; none: there are none.
+    pub pay_every: Option<Duration>,
     /// How far the pipeline lags, in milliseconds.
     pub lag: Range<u64>,
     /// How far it lags in a burst, in milliseconds.
@@ -47,6 +49,7 @@ impl Default for Knobs {
             write_every: Some(Duration::from_millis(150)),
             hot: 3,
             hot_every: Duration::from_millis(400),
+            pay_every: None,
             lag: 200..2_000,
             burst_lag: 3_000..7_000,
             burst_every: Some(Duration::from_secs(40)),
@@ -79,6 +82,7 @@ pub struct World {
     next_id: i64,
     write_at: Option<Moment>,
     hot_at: Option<Moment>,
+    pay_at: Option<Moment>,
     burst_at: Option<Moment>,
     burst_until: Moment,
     refresh_at: Option<Moment>,
@@ -111,6 +115,7 @@ impl World {
             next_id: knobs.entities,
             write_at: knobs.write_every.map(|_| BEGIN),
             hot_at: (knobs.hot > 0 && knobs.write_every.is_some()).then_some(BEGIN),
+            pay_at: knobs.pay_every.map(|_| BEGIN),
             burst_at: knobs.burst_every.map(|every| BEGIN.after(every)),
             burst_until: BEGIN,
             refresh_at: knobs.refresh_every.map(|_| BEGIN),
@@ -253,7 +258,7 @@ impl World {
 
     /// The application writes no more.
     pub fn quieten(&mut self) {
-        (self.write_at, self.hot_at, self.toggle_at) = (None, None, None);
+        (self.write_at, self.hot_at, self.toggle_at, self.pay_at) = (None, None, None, None);
     }
 
     /// Writes an entity to the leader; the pipeline carries it.
@@ -299,6 +304,7 @@ impl World {
                 carried,
                 self.write_at,
                 self.hot_at,
+                self.pay_at,
                 self.toggle_at,
                 self.burst_at,
                 self.refresh_at,
@@ -319,6 +325,9 @@ impl World {
                 let entity = Entity { email, ..self.fresh(id, self.now) };
                 self.write(entity);
                 self.hot_at = Some(self.soon(self.knobs.hot_every));
+            } else if self.pay_at == Some(at) {
+                self.pay();
+                self.pay_at = self.knobs.pay_every.map(|mean| self.soon(mean));
             } else if self.toggle_at == Some(at) {
                 self.toggle_all();
                 self.toggle_at = Some(self.soon(Duration::from_millis(1_300)));
@@ -366,6 +375,27 @@ impl World {
             entity.updated = self.now;
             self.write(entity);
         }
+    }
+
+    /// The amount of some entity changes, and nothing else of it.
+    fn pay(&mut self) {
+        let id = self.rng.random_range(0..self.knobs.entities);
+        let amount = format!("{}.5", self.rng.random_range(0..10_000));
+        if let Some(entity) = self.find(id).filter(|_| !self.leaves_alone(id)) {
+            self.write(Entity { amount, ..entity });
+        }
+    }
+
+    /// The amounts that a side holds of entities in this range of keys.
+    #[must_use]
+    pub fn amounts(&self, side: Side, keys: &driftd::model::Range) -> BTreeMap<i64, i128> {
+        let held = |id| self.handle(side).get(RELATION, &[self.shape.place(side, id)]);
+        let amount = |row: &Row| match row.get("amount") {
+            Some(Value::Text(text)) => text.replace('.', "").parse().ok(),
+            _ => None,
+        };
+        let ids = (0..self.next_id).filter(|id| keys.contains(i128::from(*id)));
+        ids.filter_map(|id| Some((id, amount(&held(id)?)?))).collect()
     }
 
     fn leaves_alone(&self, id: i64) -> bool {

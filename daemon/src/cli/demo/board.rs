@@ -71,6 +71,8 @@ impl Board {
                 Note::Unread { fault, .. } => self.unread = Some(fault.clone()),
                 // The same findings come as happenings.
                 Note::Confirmed(_) => {}
+                // The demo's mapping has no rules over partitions.
+                Note::Unsettled { .. } => {}
             }
         }
     }

@@ -9,10 +9,11 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::model::{
-    Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, Finding,
+    Broken, Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, Finding,
     FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, Number,
     Occurrence, PairingStatus, Part, Partition, PartitionEnd, PassState, Range, Saved, Severity,
-    Side, State, Still, StoreKey, Subject, Suspect, Value, Version, Violation,
+    Side, State, Still, StoreKey, Subject, Suspect, SuspectPartition, SuspectRule, Value, Version,
+    Violation,
 };
 
 use prop::collection::{btree_map, vec};
@@ -187,6 +188,27 @@ fn crowd() -> impl Strategy<Value = Crowd> {
     )
 }
 
+fn suspect_partition() -> impl Strategy<Value = SuspectPartition> {
+    let broken = (digest(), moment(), any::<u32>(), word());
+    let broken =
+        broken.prop_map(|(state, since, looks, words)| Broken { state, since, looks, words });
+    let rule = (any::<usize>(), of(broken));
+    let rule = rule.prop_map(|(invariant, broken)| SuspectRule { invariant, broken });
+    let counts = (any::<u32>(), any::<u32>(), any::<u32>());
+    (crowd(), counts, vec(rule, 0..3)).prop_map(|(crowd, counts, rules)| SuspectPartition {
+        pairing: crowd.pairing,
+        identity: crowd.identity,
+        partition: crowd.partition,
+        check: crowd.check,
+        first_seen: crowd.first_seen,
+        due: crowd.due,
+        looks: counts.0,
+        silent: counts.1,
+        failed: counts.2,
+        rules,
+    })
+}
+
 /// A finding.
 pub(in crate::journal) fn finding() -> impl Strategy<Value = Finding> {
     let subject = prop_oneof![
@@ -341,7 +363,8 @@ fn commit() -> impl Strategy<Value = Commit> {
     let place = (pairing(), partition(), end());
     let removed = prop_oneof![4 => Just(Vec::new()), 1 => vec(pairing(), 1..2)];
     let keys = (vec(suspect(), 0..3), vec((pairing(), key()), 0..2));
-    let crowds = (vec(crowd(), 0..2), vec((pairing(), partition()), 0..2));
+    let places = || vec((pairing(), partition()), 0..2);
+    let crowds = (vec(crowd(), 0..2), places(), vec(suspect_partition(), 0..2), places());
     let occurrence = (moment(), happening());
     let rest = (vec(criterion(), 0..2), vec(hook(), 0..2), vec(status(), 0..2));
     (
@@ -361,6 +384,8 @@ fn commit() -> impl Strategy<Value = Commit> {
             decided: keys.1,
             crowds: crowds.0,
             dispersed: crowds.1,
+            suspect_partitions: crowds.2,
+            decided_partitions: crowds.3,
             findings,
             criteria: rest.0,
             occurrences: occurrences
@@ -409,6 +434,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     let mut done: BTreeMap<(String, Direction, u32), PartitionEnd> = BTreeMap::new();
     let mut suspects = BTreeMap::new();
     let mut crowds = BTreeMap::new();
+    let mut partitions = BTreeMap::new();
     let mut findings = BTreeMap::new();
     let mut criteria = BTreeMap::new();
     let mut hooks = BTreeMap::new();
@@ -420,6 +446,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
             passes.remove(&gone);
             suspects.retain(|(pairing, _), _| *pairing != gone);
             crowds.retain(|(pairing, _), _| *pairing != gone);
+            partitions.retain(|(pairing, _), _| *pairing != gone);
             status.remove(&gone);
         }
         for (pairing, partition, end) in commit.done {
@@ -435,15 +462,15 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
         for suspect in commit.suspects {
             suspects.insert((suspect.pairing.clone(), suspect.key.clone()), suspect);
         }
-        for decided in commit.decided {
-            suspects.remove(&decided);
-        }
+        suspects.retain(|key, _| !commit.decided.contains(key));
         for crowd in commit.crowds {
             crowds.insert((crowd.pairing.clone(), crowd.partition), crowd);
         }
-        for dispersed in commit.dispersed {
-            crowds.remove(&dispersed);
+        crowds.retain(|place, _| !commit.dispersed.contains(place));
+        for one in commit.suspect_partitions {
+            partitions.insert((one.pairing.clone(), one.partition), one);
         }
+        partitions.retain(|place, _| !commit.decided_partitions.contains(place));
         findings.extend(commit.findings.into_iter().map(|finding| (finding.id, finding)));
         criteria.extend(commit.criteria.into_iter().map(|state| (state.name.clone(), state)));
         hooks.extend(commit.hooks.into_iter().map(|job| (job.id, job)));
@@ -463,6 +490,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
             .collect(),
         suspects: suspects.into_values().collect(),
         crowds: crowds.into_values().collect(),
+        suspect_partitions: partitions.into_values().collect(),
         last_finding: last(findings.keys().max()),
         findings: findings.into_values().filter(is_open).collect(),
         criteria: criteria.into_values().collect(),

@@ -72,6 +72,13 @@ fn what_is_allowed_is_told() {
     assert_eq!(crowd["entities"].to_string(), "5000");
     assert_eq!(crowd["sample"].as_array().unwrap().len(), 64);
     assert_eq!(crowd["sample"][1]["key"].to_string(), r#"["hunter2-1"]"#);
+    let rule: Json = serde_json::from_str(&data_of(event::DRIFT_CONFIRMED, &identity)[3]).unwrap();
+    assert_eq!(rule["partition"]["extent"], "[424242424242, 424242424252)");
+    assert_eq!((rule["entities"].to_string(), &rule["sample"]), ("1".to_owned(), &Json::Null));
+    assert_eq!(
+        (&rule["invariant"], &rule["message"]),
+        (&"status-known".into(), &"hunter2-message".into())
+    );
 }
 
 #[test]
@@ -163,7 +170,7 @@ fn long_texts_and_lists_end() {
     let text = text(1, Happening::Confirmed(long), &identity(&open_settings()));
     assert!(text.len() < 16 << 10, "{}", text.len());
     assert!(text.contains("field-63\"]") && text.contains("\"labels\""));
-    assert_eq!(happenings().len(), 18, "the fixture has one of everything");
+    assert_eq!(happenings().len(), 19, "the fixture has one of everything");
 }
 
 /// What the specification of CloudEvents 1.0 demands of an event in JSON, as far as this one goes.
