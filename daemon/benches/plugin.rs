@@ -11,7 +11,7 @@ use std::time::Instant;
 use driftd::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Role, Side};
 use driftd::plugin::builtin::{self, BuiltIn};
 use driftd::plugin::wasm::Host;
-use driftd::plugin::{Binding, Code, Limits, Mapper, Place, Settings, USERS_WASM};
+use driftd::plugin::{Binding, Code, Limits, Mapper, Place, Rows, Settings, USERS_WASM};
 
 const ROWS: usize = 1_024;
 const ROUNDS: usize = 500;
@@ -46,8 +46,8 @@ fn main() {
     let target = schema("shop", &[("pk", Logical::Text), ("sk", Logical::Text)], true);
     let binding = Binding {
         pairing: "users",
-        source: Place { schema: &source, key: None },
-        target: Place { schema: &target, key: None },
+        source: Place { schemas: std::slice::from_ref(&source), key: None },
+        target: Place { schemas: std::slice::from_ref(&target), key: None },
     };
     let settings = Settings {
         name: "users".to_owned(),
@@ -84,8 +84,8 @@ fn measure(what: &str, mapper: &Arc<dyn Mapper>, side: Side, rows: &Batch) {
     let mut rounds: Vec<u128> = (0..ROUNDS)
         .map(|_| {
             let began = Instant::now();
-            let mapped = session.map(side, rows).expect("it maps");
-            assert_eq!(mapped.entities.rows, ROWS);
+            let mapped = session.map(side, &Rows::each(0, rows)).expect("it maps");
+            assert_eq!(mapped.outputs[0].entities.rows, ROWS);
             began.elapsed().as_nanos()
         })
         .collect();

@@ -27,7 +27,7 @@ pub use template::{Begun, begin};
 pub use test::{Asked, test};
 
 use crate::model::{Batch, EntityDef, Logical, RelationSchema, Standing};
-use crate::plugin::{Mapped, PluginError};
+use crate::plugin::{Output, PluginError};
 
 /// Something that an author asked for cannot be done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,15 +77,15 @@ pub fn row_line(schema: &RelationSchema, columns: &[String], rows: &Batch, row: 
     format!("{{{}}}", cells.collect::<Vec<_>>().join(", "))
 }
 
-/// An entity as the golden files have it, for row `row` of what a mapping gave.
+/// An entity as the golden files have it, for entity `row` of an output of its type.
 #[must_use]
-pub fn entity_line(entity: &EntityDef, mapped: &Mapped, row: usize) -> String {
-    let standing = match mapped.standing[row] {
+pub fn entity_line(entity: &EntityDef, output: &Output, row: usize) -> String {
+    let standing = match output.standing[row] {
         Standing::Present => "present",
         Standing::Absent => "absent",
         Standing::Excluded => "excluded",
     };
-    let fields = entity.fields.iter().zip(&mapped.entities.columns);
+    let fields = entity.fields.iter().zip(&output.entities.columns);
     let fields = fields.filter_map(|(field, column)| {
         let cell = cells::shown(field.logical, column, row)?;
         Some(format!("{}: {}", serde_json::json!(field.name), cells::spaced(&cell)))

@@ -10,11 +10,19 @@
 //!       └▶ lookup:   scan one side ─▶ locate ─▶ fetch from the other  ┴▶ map ─▶ compare ─▶ Outcome
 //! look  ─▶ fetch leader ─▶ locate ─▶ fetch follower ─▶ map ─▶ compare ─▶ leader again ─▶ Look
 //! ```
+//!
+//! Rows that belong together are read and mapped in one piece (`portion.rs`): an entity may be made of
+//! several rows of several relations, and a row may yield several entities of several types.
 
 mod aligned;
-mod keys;
+mod identify;
 mod look;
 mod lookup;
+mod places;
+mod portion;
+mod rules;
+mod sample;
+mod scan;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -25,11 +33,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::compare::Canon;
-use crate::model::{Direction, Extent, Fault, Leads, Moment, Outcome, Partition, Side};
+use crate::model::{Direction, Extent, Fault, Leads, Moment, Outcome, Partition, Scope, Side};
 use crate::plugin::{Mapper, PluginError};
 use crate::store::{Read, Store, StoreError};
 
 pub use look::look;
+pub use sample::{Sampled, Sampling, sample};
+pub use scan::split;
 
 /// What checks of a pairing need. Made once.
 pub struct Context {
@@ -43,8 +53,8 @@ pub struct Context {
     pub target: SideContext,
     /// The mapping.
     pub mapper: Arc<dyn Mapper>,
-    /// The entity type, compiled.
-    pub canon: Canon,
+    /// The entity types of the mapping's plan, compiled, in its order.
+    pub canons: Vec<Canon>,
     /// About how many rows a partition has.
     pub partition_rows: NonZeroU32,
     /// Rows of one side that a check holds at once.
@@ -58,10 +68,20 @@ pub struct Context {
 pub struct SideContext {
     /// The store.
     pub store: Arc<dyn Store>,
-    /// What is read.
-    pub read: Read,
+    /// What is read of it, in the order of the side's plan; at least one.
+    pub relations: Vec<RelationContext>,
     /// Whether entities can be located here.
     pub locatable: bool,
+}
+
+/// One relation of a side, as checks need it.
+#[derive(Clone, Debug)]
+pub struct RelationContext {
+    /// What is read.
+    pub read: Read,
+    /// Positions in [`Read::columns`] of the columns whose values make groups: rows of all relations
+    /// of the side with equal values belong together. Empty: every row stands by itself.
+    pub group: Vec<usize>,
 }
 
 impl Context {
@@ -75,7 +95,20 @@ impl Context {
     }
 }
 
+impl SideContext {
+    /// The names of its relations, for messages.
+    fn relation_names(&self) -> String {
+        let names = self.relations.iter().map(|relation| relation.read.schema.relation.as_str());
+        names.collect::<Vec<_>>().join("`, `")
+    }
+}
+
 impl Context {
+    /// Whether there are rules of this scope.
+    fn has_rules(&self, scope: Scope) -> bool {
+        self.mapper.invariants().iter().any(|invariant| invariant.scope == scope)
+    }
+
     /// Whether lookups go from the source and from the target: where both can be located.
     const fn is_read_both_ways(&self) -> bool {
         self.source.locatable && self.target.locatable

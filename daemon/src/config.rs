@@ -349,8 +349,8 @@ pub struct PairingSettings {
 pub struct SideSettings {
     /// The store's name.
     pub store: String,
-    /// The relation's name in the store.
-    pub relation: String,
+    /// The names of its relations in the store, at least one; several are read together.
+    pub relations: Vec<String>,
     /// Where an entity is kept: for each key column a template over the entity's fields. None: its
     /// entities cannot be located on this side.
     pub key: Option<KeyTemplate>,

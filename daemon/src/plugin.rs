@@ -13,6 +13,7 @@ mod fault;
 mod identity;
 mod issue;
 mod quarantine;
+mod rows;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,11 +23,14 @@ use fault::LAST_WORDS;
 pub use fault::{Call, PluginError, PluginErrorKind};
 pub use issue::PlanIssue;
 pub use quarantine::guarded;
+pub use rows::{
+    Access, Input, Located, Mapped, Output, PairViolation, Pairs, Rows, Tallied, Tally,
+};
 use template::{KeyTemplate, Locator};
 
 use crate::model::{
     Batch, EntityDef, InvariantDef, Logical, MappingIdentity, MappingPlan, Moment, RelationSchema,
-    Side, Standing, Violation,
+    Side,
 };
 
 /// The compiled `users` plugin, for the demo.
@@ -44,8 +48,11 @@ pub trait Mapper: Send + Sync + fmt::Debug {
     /// The rules it checks on pairs.
     fn invariants(&self) -> &[InvariantDef];
 
-    /// Whether it can say where the store of `side` keeps an entity.
+    /// Whether it can say where the store of `side` keeps entities, of every type.
     fn locates(&self, side: Side) -> bool;
+
+    /// Whether it can tell entities by store keys alone.
+    fn identifies(&self) -> bool;
 
     /// Begins a check: a fresh instance, nothing remembered. `as_of` is when the check began; it is
     /// the same for both sides.
@@ -58,18 +65,37 @@ pub trait Mapper: Send + Sync + fmt::Debug {
 /// A mapping in use by one check. Calls run on the calling thread and may take as long as the
 /// plugin's limits allow. After an error the next call starts on a fresh instance.
 pub trait Session: Send {
-    /// Maps rows of a side: the columns that the plan asks for, in its order.
+    /// Maps rows of a side.
     ///
     /// # Errors
     /// If the plugin fails; then nothing of these rows is known.
-    fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError>;
+    fn map(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError>;
 
-    /// Where the store of `side` keeps these entities (columns in the order of the entity's
-    /// fields): full primary keys in key order. Only for a side that the mapping locates.
+    /// Where the store of `side` keeps entities of a type, given by its position in the plan
+    /// (columns in the order of its fields); one [`Located`] for each relation and access. Only for a
+    /// side that the mapping locates.
     ///
     /// # Errors
     /// If the plugin fails.
-    fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError>;
+    fn locate(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Vec<Located>, PluginError>;
+
+    /// Whose rows lie at these primary keys of a relation, given by its position in the side's plan:
+    /// entities of which no more than their key fields is known, by the position of the store key.
+    /// Only for a mapping that identifies.
+    ///
+    /// # Errors
+    /// If the plugin fails.
+    fn keys_of(
+        &mut self,
+        side: Side,
+        relation: usize,
+        keys: &Batch,
+    ) -> Result<Vec<Output>, PluginError>;
 
     /// Checks the invariants on pairs.
     ///
@@ -77,53 +103,15 @@ pub trait Session: Send {
     /// If the plugin fails.
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError>;
 
+    /// Feeds a fresh accumulator of an invariant over many pairs, given by its position.
+    ///
+    /// # Errors
+    /// If the plugin fails.
+    fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError>;
+
     /// Says that up to `rows` rows of those to come may well fail by themselves: they are looked at
     /// because they are suspected.
     fn allow_guilty(&mut self, _rows: usize) {}
-}
-
-/// What mapping some rows gave. One entity type; a row yields none or one entity.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Mapped {
-    /// Canonical entities, columns in the order of the entity's fields.
-    pub entities: Batch,
-    /// For each entity the row that it came from. Ascending.
-    pub from_row: Vec<usize>,
-    /// For each entity whether it counts as there.
-    pub standing: Vec<Standing>,
-    /// Rows that cannot be mapped, ascending, and why (counts as a value).
-    pub rejected: Vec<(usize, String)>,
-}
-
-/// Where entities are kept.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Located {
-    /// Primary keys, in key order.
-    pub keys: Batch,
-    /// For each key the entity that it belongs to: an entity may have none, one or several.
-    pub from_entity: Vec<usize>,
-}
-
-/// Canonical entities of both sides, aligned: row `i` of both is the same key.
-#[derive(Debug)]
-pub struct Pairs<'a> {
-    /// The source's.
-    pub source: &'a Batch,
-    /// Which of them are there.
-    pub source_present: &'a [bool],
-    /// The target's.
-    pub target: &'a Batch,
-    /// Which of them are there.
-    pub target_present: &'a [bool],
-}
-
-/// An invariant that a pair failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PairViolation {
-    /// The pair.
-    pub pair: usize,
-    /// What failed.
-    pub violation: Violation,
 }
 
 /// What a mapping is bound to.
@@ -140,10 +128,18 @@ pub struct Binding<'a> {
 /// One side of what a mapping is bound to.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// What the store says of the relation.
-    pub schema: &'a RelationSchema,
-    /// Where the relation keeps an entity. None: its entities cannot be located.
+    /// What the store says of its relations, in the order of the configuration; at least one.
+    pub schemas: &'a [RelationSchema],
+    /// Where the relation keeps an entity, of a side with one relation. None: no template says it.
     pub key: Option<&'a KeyTemplate>,
+}
+
+impl<'a> Place<'a> {
+    /// The first relation; of most sides the only one.
+    #[must_use]
+    pub const fn schema(&self) -> &'a RelationSchema {
+        self.schemas.first().expect("a side has at least one relation")
+    }
 }
 
 /// The key templates of both sides, made ready.
@@ -154,14 +150,23 @@ struct Locators {
 }
 
 impl Locators {
-    /// Fits the key templates of `binding` to `entity`. Adds to `issues` what does not fit.
-    fn new(entity: &EntityDef, binding: &Binding<'_>, issues: &mut Vec<PlanIssue>) -> Self {
+    /// Fits the key templates of `binding` to the entity type. Adds to `issues` what does not fit: a
+    /// template is of one relation, and of one entity type.
+    fn new(entities: &[EntityDef], binding: &Binding<'_>, issues: &mut Vec<PlanIssue>) -> Self {
         let mut fit = |side: Side, place: Place<'_>| {
-            let key: Vec<_> = place.schema.key_columns().cloned().collect();
-            match Locator::new(entity, place.key?, &key) {
+            let template = place.key?;
+            let prefix = format!("/{side}/key");
+            let ([schema], [entity]) = (place.schemas, entities) else {
+                let what =
+                    "a key template is of one relation and one entity type, and there are several";
+                let help = "leave it out, and let the plugin locate entities";
+                issues.push(PlanIssue::new(prefix, what).help(help));
+                return None;
+            };
+            let key: Vec<_> = schema.key_columns().cloned().collect();
+            match Locator::new(entity, template, &key) {
                 Ok(locator) => Some(locator),
                 Err(more) => {
-                    let prefix = format!("/{side}/key");
                     issues.extend(more.into_iter().map(|issue| issue.below(&prefix)));
                     None
                 }
@@ -181,11 +186,11 @@ impl Locators {
     }
 
     /// Where the store of `side` keeps the entities.
-    fn locate(&self, side: Side, entities: &Batch) -> Result<Located, PluginErrorKind> {
+    fn locate(&self, side: Side, entities: &Batch) -> Result<Vec<Located>, PluginErrorKind> {
         // Where no row became an entity there are not even columns to take a key from.
         let locate = |locator: &Locator| match entities.rows {
-            0 => Located::default(),
-            _ => locator.locate(entities),
+            0 => Vec::new(),
+            _ => vec![locator.locate(entities)],
         };
         self.of(side).map(locate).ok_or_else(|| PluginErrorKind::Own {
             code: "not-locatable".to_owned(),

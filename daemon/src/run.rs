@@ -8,6 +8,7 @@ mod clock;
 mod deliver;
 mod differing;
 mod sampling;
+mod sides;
 mod start;
 mod tasks;
 
@@ -29,7 +30,7 @@ use crate::report::{Identity, Report, ReportError, SinkError, events};
 
 pub use clock::Clock;
 pub use differing::{Differing, DifferingKey, differing};
-pub use sampling::{Sample, SampledPage, sample};
+pub use sampling::{Sample, Sampled, Sampling, sample};
 pub use start::{StartError, Supplied};
 
 use deliver::Delivery;

@@ -1,6 +1,7 @@
 //! The whole daemon, as a process, against private servers.
 
 mod alone;
+mod archive;
 mod control;
 mod disk;
 mod faults;

@@ -425,7 +425,7 @@ impl Sim {
                     Direction::FromTarget => Side::Target,
                 };
                 let here = self.context.side(side);
-                let split = here.store.split(&here.read, self.context.partition_rows);
+                let split = check::split(here, self.context.partition_rows);
                 let extents = at_once(split).map_err(|error| check::store_fault(side, &error));
                 Event::Split { pairing, direction, extents }
             }

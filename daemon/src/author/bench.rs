@@ -141,7 +141,8 @@ fn of_kind(
             timed(&runner, now, |trial| {
                 let tried = runner.map(trial, side, &rows)?;
                 let notes = tried.notes.iter().map(|(_, kind, words)| kind.len() + words.len());
-                Ok(given(&tried.mapped.entities) + notes.sum::<usize>() as u64)
+                let outputs = tried.mapped.outputs.iter().map(|output| given(&output.entities));
+                Ok(outputs.sum::<u64>() + notes.sum::<usize>() as u64)
             })?
         }
         Kind::Pairs => {

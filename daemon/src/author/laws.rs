@@ -10,7 +10,8 @@ use super::fixtures::Case;
 use super::report::{Problem, ProblemKind, lawless};
 use super::trial::{Given, Runner};
 use crate::model::{Batch, Buffer, Moment, Scope, Side, Violation};
-use crate::plugin::wasm::{Tallied, Tally, Trial, Tried};
+use crate::plugin::wasm::{Trial, Tried};
+use crate::plugin::{Output, Tallied, Tally};
 
 const TWICE: &str = "the same batch twice gives the same bytes";
 const CUTTING: &str = "cutting groups into other batches changes nothing";
@@ -151,12 +152,19 @@ fn digested(given: &Given) -> String {
 fn is_same(one: &Tried, two: &Tried) -> bool {
     let (this, that) = (&one.mapped, &two.mapped);
     one.notes == two.notes
-        && this.from_row == that.from_row
-        && this.standing == that.standing
         && this.rejected == that.rejected
-        && this.entities.rows == that.entities.rows
-        && this.entities.columns.len() == that.entities.columns.len()
-        && this.entities.columns.iter().zip(&that.entities.columns).all(|(this, that)| {
+        && this.outputs.len() == that.outputs.len()
+        && this.outputs.iter().zip(&that.outputs).all(|(this, that)| is_same_output(this, that))
+}
+
+fn is_same_output(this: &Output, that: &Output) -> bool {
+    let (entities, others) = (&this.entities, &that.entities);
+    this.entity == that.entity
+        && this.from_group == that.from_group
+        && this.standing == that.standing
+        && entities.rows == others.rows
+        && entities.columns.len() == others.columns.len()
+        && entities.columns.iter().zip(&others.columns).all(|(this, that)| {
             this.validity == that.validity
                 && match (&this.values, &that.values) {
                     // A float that is no number is not even itself.

@@ -82,8 +82,8 @@ pub(super) fn bind(loaded: &Loaded, directory: &Directory) -> Result<Attached, A
     let schema = &directory.schema;
     let binding = Binding {
         pairing: &schema.pairing,
-        source: Place { schema: &schema.source, key: None },
-        target: Place { schema: &schema.target, key: None },
+        source: Place { schemas: std::slice::from_ref(&schema.source), key: None },
+        target: Place { schemas: std::slice::from_ref(&schema.target), key: None },
     };
     loaded.configured(&schema.config).bind(&binding).map_err(|error| {
         let remedy = match &error {

@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 use super::fixtures::{Case, Schema};
 use super::{AuthorError, cells, entity_line};
 use crate::model::{Batch, EntityDef, FieldDef, Logical, Moment, Role, Side, Violation};
-use crate::plugin::wasm::{Attached, Tallied, Tally, Trial, Tried};
-use crate::plugin::{PairViolation, Pairs};
+use crate::plugin::wasm::{Attached, Trial, Tried};
+use crate::plugin::{PairViolation, Pairs, Rows, Tallied, Tally};
 
 /// A plugin that is bound to the relations of a directory of fixtures.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub(super) struct PairBatch {
 impl PairBatch {
     pub(super) fn pairs(&self) -> Pairs<'_> {
         Pairs {
+            entity: 0,
             source: &self.source,
             source_present: &self.source_present,
             target: &self.target,
@@ -151,22 +152,25 @@ impl Runner<'_> {
         rows: &Batch,
     ) -> Result<Tried, AuthorError> {
         let place = || format!("{}, its {} cases in one call", self.file.display(), rows.rows);
-        trial.map(side, rows).map_err(|error| AuthorError::call(&error, place()))
+        trial.map(side, &Rows::each(0, rows)).map_err(|error| AuthorError::call(&error, place()))
     }
 
     /// Takes apart by case what a call over `count` rows gave.
     pub(super) fn taken_apart(&self, count: usize, tried: &Tried) -> Vec<Given> {
         let mut given = vec![Given::default(); count];
         let (entity, mapped) = (self.entity(), &tried.mapped);
-        for (row, case) in mapped.from_row.iter().enumerate() {
-            let fields = entity.fields.iter().zip(&mapped.entities.columns);
+        let entities = mapped.outputs.iter().flat_map(|output| {
+            output.from_group.iter().enumerate().map(move |(row, case)| (output, row, case))
+        });
+        for (output, row, case) in entities {
+            let fields = entity.fields.iter().zip(&output.entities.columns);
             let digested = fields
                 .filter(|(field, _)| matches!(field.role, Role::Key | Role::Compared))
                 .map(|(field, column)| {
                     (field.name.clone(), cells::shown(field.logical, column, row))
                 });
             given[*case].digested.push(digested.collect());
-            given[*case].entities.push(entity_line(entity, mapped, row));
+            given[*case].entities.push(entity_line(entity, output, row));
         }
         for (row, kind, message) in &tried.notes {
             let note = format!(r#"{{"kind": {}, "message": {}}}"#, json!(kind), json!(message));

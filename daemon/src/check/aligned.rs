@@ -6,6 +6,7 @@
 
 use futures::StreamExt;
 
+use crate::check::portion::Portion;
 use crate::check::store_fault;
 use crate::check::window::Window;
 use crate::model::{Extent, Fault, Range, Side};
@@ -50,7 +51,7 @@ async fn scan(window: &mut Window<'_>, side: Side, range: Range) -> Scanned {
     let began = (context.clock)();
     let extent = Extent::Range(range);
     let here = context.side(side);
-    let mut pages = here.store.scan(&here.read, &extent);
+    let mut pages = here.store.scan(&here.relations[0].read, &extent);
     let mut rows = 0;
     let (mut first, mut last, mut full) = (None, None, None);
     while let Some(page) = pages.next().await {
@@ -65,7 +66,7 @@ async fn scan(window: &mut Window<'_>, side: Side, range: Range) -> Scanned {
         first = first.or_else(|| page.keys.columns[0].integer(0));
         last = page.keys.columns[0].integer(newest).or(last);
         rows += page.keys.rows as u64;
-        window.absorb_or_hole(side, page);
+        window.absorb_or_hole(side, Portion::of_page(0, page));
         // Of one key alone the window holds whatever there is, or reading would not go on.
         if window.is_full(&[side], rows) && first < last {
             full = last;

@@ -6,13 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::check::places::{Wanted, covers, located};
+use crate::check::portion::gather;
 use crate::check::tell::{Entries, first};
 use crate::check::window::{Sides, Window};
-use crate::check::{Context, SideContext, keys, plugin_fault, store_fault};
+use crate::check::{Context, SideContext, plugin_fault};
 use crate::model::{
-    Asked, Batch, Fault, Key, Look, Moment, Side, Sighting, SpanKind, State, StoreKey,
+    Asked, Fault, Key, Look, Moment, Scope, Side, Sighting, SpanKind, State, StoreKey,
 };
-use crate::plugin::PluginError;
 use crate::store::Care;
 
 /// Looks at `asked` again: strongly consistent reads where the store has them.
@@ -55,6 +56,8 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
 struct Places {
     at: Vec<Sides<BTreeSet<StoreKey>>>,
     read: Sides<BTreeSet<StoreKey>>,
+    /// Rows that were met, by where they lie.
+    met: Sides<BTreeSet<StoreKey>>,
 }
 
 impl Places {
@@ -65,7 +68,7 @@ impl Places {
             sides.of_mut(Side::Target).extend(asked.target_at.iter().cloned());
             sides
         });
-        Self { at: at.collect(), read: Sides::default() }
+        Self { at: at.collect(), read: Sides::default(), met: Sides::default() }
     }
 
     /// What is to be read of `side` and was not yet; counts as read from now on.
@@ -92,28 +95,28 @@ async fn read(
     let context = window.context;
     let here = context.side(side);
     let began = (context.clock)();
-    let (batch, kept) = keys::decode(&here.read.schema, &due);
-    let foreign = due.iter().enumerate().filter(|(at, _)| kept.binary_search(at).is_err());
-    let fault = foreign_key(side, &here.read.schema.relation);
-    faults.of_mut(side).extend(foreign.map(|(_, at)| (at.clone(), fault.clone())));
-    let fetched = here.store.fetch(&here.read, &batch, Care::Consistent).await;
-    window.add_cost(side, fetched.cost);
-    for (positions, error) in &fetched.unread {
-        let fault = store_fault(side, error);
-        faults
-            .of_mut(side)
-            .extend(positions.iter().map(|&at| (due[kept[at]].clone(), fault.clone())));
+    let (wanted, foreign) = Wanted::of_places(here, &due);
+    let fault = foreign_key(side, here);
+    faults.of_mut(side).extend(foreign.iter().map(|&at| (due[at].clone(), fault.clone())));
+    let gathered = gather((side, here), wanted, Care::Consistent).await;
+    window.add_cost(side, gathered.cost);
+    for (whose, fault) in gathered.unread {
+        faults.of_mut(side).extend(whose.iter().map(|&at| (due[at].clone(), fault.clone())));
     }
-    for page in fetched.pages {
-        let page_keys = page.keys.clone();
-        if let Err(error) = window.absorb(side, page) {
+    for mut portion in gathered.portions {
+        portion.keep_unseen(here, places.met.of_mut(side));
+        let groups = 0..portion.lies.groups();
+        let lies: Vec<StoreKey> = groups.map(|group| portion.lies.at(here, group)).collect();
+        if let Err(error) = window.absorb(side, portion) {
             let fault = plugin_fault(Some(side), &error);
-            let encoded = |row| keys::encode(&here.read.schema, &page_keys, row);
-            let mut lost: Vec<StoreKey> = (0..page_keys.rows).map(encoded).collect();
-            if lost.iter().any(|at| due.binary_search(at).is_err()) {
+            let asked = |at: &StoreKey| due.iter().any(|place| covers(place, at));
+            let lost: Vec<StoreKey> = if lies.iter().all(asked) {
+                let held = |place: &&StoreKey| lies.iter().any(|at| covers(place, at));
+                due.iter().filter(held).cloned().collect()
+            } else {
                 // The store writes a key otherwise than it was asked for, so which it is is unknown.
-                lost.clone_from(&due);
-            }
+                due.clone()
+            };
             faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
         }
     }
@@ -138,16 +141,18 @@ fn locate(
     for page in 0..window.sets.of(side).page_count() {
         let set = window.sets.of(side);
         let present: BTreeSet<usize> = set.present_rows(page).collect();
+        // Of what came along with others only what is asked for matters.
         let (rows, positions): (Vec<usize>, Vec<Option<usize>>) = set
             .page_entries(page)
             .map(|at| (set.entries()[at].row, by_key.get(set.key(at)).copied()))
             .filter(|(row, position)| position.is_some() || present.contains(row))
             .unzip();
-        let entities = set.page(page).0.take(&rows);
-        match located(window, other, &entities) {
-            Ok(found) => {
+        let entities = set.page(page).take(&rows);
+        let entity = set.page_type(page);
+        match window.session.locate(other, entity, &entities) {
+            Ok(parts) => {
                 let mut lost = present;
-                for (entity, at) in found {
+                for (entity, at) in located(window.context.side(other), &parts) {
                     lost.remove(&rows[entity]);
                     if let Some(position) = positions[entity] {
                         places.at[position].of_mut(other).insert(at);
@@ -158,10 +163,9 @@ fn locate(
             }
             Err(error) => {
                 let fault = plugin_fault(Some(other), &error);
-                let schema = &window.context.side(side).read.schema;
-                let store_keys = window.sets.of(side).page(page).1;
-                let lost = rows.iter().map(|row| keys::encode(schema, store_keys, *row));
-                faults.of_mut(side).extend(lost.map(|at| (at, fault.clone())));
+                let lost: Vec<StoreKey> =
+                    rows.iter().map(|row| window.at(side, page, *row)).collect();
+                faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
             }
         }
     }
@@ -184,17 +188,6 @@ fn displace(
     }
 }
 
-fn located(
-    window: &mut Window<'_>,
-    side: Side,
-    entities: &Batch,
-) -> Result<Vec<(usize, StoreKey)>, PluginError> {
-    let schema = &window.context.side(side).read.schema;
-    let located = window.session.locate(side, entities)?;
-    let rows = located.from_entity.iter().enumerate();
-    Ok(rows.map(|(row, &entity)| (entity, keys::encode(schema, &located.keys, row))).collect())
-}
-
 /// What was seen of each asked key.
 fn sighted(
     window: &mut Window<'_>,
@@ -205,7 +198,11 @@ fn sighted(
     let entries: Vec<Entries> = asked.iter().map(|asked| entries(window, &asked.key)).collect();
     let fault_of = |at: usize| {
         [Side::Source, Side::Target].into_iter().find_map(|side| {
-            places.at[at].of(side).iter().find_map(|place| faults.of(side).get(place)).cloned()
+            places.at[at]
+                .of(side)
+                .iter()
+                .find_map(|place| fault_at(faults.of(side), place))
+                .cloned()
         })
     };
     let sound: Vec<usize> = (0..asked.len()).filter(|&at| fault_of(at).is_none()).collect();
@@ -238,22 +235,29 @@ fn gone(context: &Context, seen: &Sighting) -> Option<Fault> {
         there && *seen.state(*side) == State::Absent && !context.side(*side).locatable
     };
     let side = [Side::Source, Side::Target].into_iter().find(lacks)?;
-    let SideContext { store, read, .. } = context.side(side);
+    let here = context.side(side);
     Some(Fault {
         side: Some(side),
         what: format!(
             "store `{}`, relation `{}`: a key is no longer where it was, and without `{side}.key` \
              it cannot be searched for",
-            store.name(),
-            read.schema.relation
+            here.store.name(),
+            here.relation_names()
         ),
         remedy: format!("the next pass tells; give `{side}.key` if the mapping allows it"),
         code: Fault::GONE,
     })
 }
 
+/// The fault of a place, or of a row that lies there.
+fn fault_at<'f>(faults: &'f BTreeMap<StoreKey, Fault>, place: &StoreKey) -> Option<&'f Fault> {
+    let exactly = faults.get(place);
+    exactly.or_else(|| faults.iter().find(|(at, _)| covers(place, at)).map(|(_, fault)| fault))
+}
+
 /// What is said of a place that is no key of the relation.
-fn foreign_key(side: Side, relation: &str) -> Fault {
+fn foreign_key(side: Side, here: &SideContext) -> Fault {
+    let relation = here.relation_names();
     Fault {
         side: Some(side),
         what: format!("relation `{relation}`: a place that was noted is no key of it any more"),
@@ -272,7 +276,7 @@ fn violated(window: &mut Window<'_>, entries: &[Entries], sound: &[usize]) -> Vi
         source.len() <= 1 && target.len() <= 1 && source.len() + target.len() > 0
     };
     let positions: Vec<usize> = sound.iter().filter(single).copied().collect();
-    if window.context.mapper.invariants().is_empty() || positions.is_empty() {
+    if !window.context.has_rules(Scope::Pair) || positions.is_empty() {
         return violated;
     }
     let pairs: Vec<(usize, usize)> = positions.iter().map(|&at| first(&entries[at])).collect();
@@ -312,7 +316,7 @@ fn sighting(
     if asked.key.is_of_row() {
         for side in [Side::Source, Side::Target] {
             if let Some(at) = places.of(side).first() {
-                let reason = window.rejected.of(side).get(at).cloned();
+                let reason = window.rejected_at(side, [at]).map(|(_, reason)| reason.clone());
                 return window.rejected_row(side, at.clone(), reason);
             }
         }
@@ -361,7 +365,7 @@ async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting,
         let (source, target) = entries(&window, &seen.key);
         let entries = if leader == Side::Source { source } else { target };
         let places = places.at[position].of(leader);
-        let lost = places.iter().any(|place| faults.of(leader).contains_key(place));
+        let lost = places.iter().any(|place| fault_at(faults.of(leader), place).is_some());
         let (now, _) = window.state(leader, &entries, places);
         seen.steady = !lost && now.is_like(seen.state(leader));
     }

@@ -4,12 +4,14 @@
 //! on the other side and fetched there by key. Refuses comparing. Invariant: an entity whose
 //! counterpart could not be asked for is unread; it is neither missing nor same.
 
-use futures::StreamExt;
-
+use crate::check::places::Wanted;
+use crate::check::portion::{Lies, Portion, gather};
+use crate::check::scan::Scan;
 use crate::check::window::Window;
-use crate::check::{plugin_fault, store_fault};
+use crate::check::{SideContext, plugin_fault, store_fault};
 use crate::model::{Extent, Range, Side};
-use crate::store::{Care, Page};
+use crate::plugin::Input;
+use crate::store::Care;
 
 /// Reads `extent` of `side` and its counterparts into the window.
 pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
@@ -21,25 +23,24 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
     // Where every row is held against the place that its counterpart names, a row tells all by itself.
     // Elsewhere two rows of one entity are noticed only where both are held.
     let alone = side == context.leads.follower() && here.locatable;
-    let mut pages = here.store.scan(&here.read, &extent);
-    while let Some(page) = pages.next().await {
-        let page = match page {
-            Ok(page) => page,
+    let mut scan = Scan::new(side, here, &extent);
+    while let Some(portion) = scan.next().await {
+        let portion = match portion {
+            Ok(portion) => portion,
             Err(error) => {
                 let scope = format!("{extent} of the {side}, after {rows} rows");
                 window.unread(scope, None, store_fault(side, &error));
                 break;
             }
         };
-        let mut left = Some(page);
-        while let Some(mut page) = left.take() {
-            left = cut(&mut page, window.portion(side.other()));
-            let newest = page.keys.rows.checked_sub(1);
-            let last = newest.and_then(|row| page.keys.columns[0].integer(row));
-            rows += page.keys.rows as u64;
-            held += page.keys.rows as u64;
+        let mut left = Some(portion);
+        while let Some(mut portion) = left.take() {
+            left = cut(&mut portion, window.portion(side.other()));
+            let last = last_key(here, &portion);
+            rows += portion.rows();
+            held += portion.rows();
             window.read_span(side, began, rows);
-            counterparts(window, side, page).await;
+            counterparts(window, side, portion).await;
             if alone {
                 window.compare();
                 continue;
@@ -47,13 +48,14 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
             if !window.is_full(&[side, side.other()], held) {
                 continue;
             }
-            match (extent, last) {
-                // Only a key of one column may be cut behind its last value: else that may go on.
-                (Extent::Range(range), Some(last)) if here.read.schema.key.len() == 1 => {
-                    let from = Some(last.saturating_add(1));
+            let from = last.or_else(|| scan.whole_until().filter(|_| left.is_none()));
+            match (extent, from) {
+                (Extent::Range(range), Some(from)) => {
+                    let from = Some(from);
                     if range.until.is_none_or(|until| from < Some(until)) {
                         window.outcome.rest = Some(Extent::Range(Range { from, ..range }));
                     }
+                    tell_lost(window, &mut scan);
                     return;
                 }
                 _ => {
@@ -63,68 +65,108 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
             }
         }
     }
+    tell_lost(window, &mut scan);
 }
 
-/// Cuts `page` behind its first `rows` rows. Returns what follows; what it cost stays with the first.
-fn cut(page: &mut Page, rows: usize) -> Option<Page> {
-    if page.keys.rows <= rows {
+/// Notes what could not be put together.
+fn tell_lost(window: &mut Window<'_>, scan: &mut Scan<'_>) {
+    for (scope, fault) in scan.lost() {
+        window.unread(scope, None, fault);
+    }
+}
+
+/// Behind which key a range may be cut after these rows: only a relation that stands alone, with a key
+/// of one column. Else what has the last key may go on.
+fn last_key(here: &SideContext, portion: &Portion) -> Option<i128> {
+    let ([relation], Lies::Rows { keys, .. }) = (here.relations.as_slice(), &portion.lies) else {
+        return None;
+    };
+    if relation.read.schema.key.len() != 1 || !relation.group.is_empty() {
         return None;
     }
-    let (first, rest): (Vec<_>, Vec<_>) = (0..page.keys.rows).partition(|row| *row < rows);
-    let rest = Page { keys: page.keys.take(&rest), rows: page.rows.take(&rest), ..Page::default() };
-    (page.keys, page.rows) = (page.keys.take(&first), page.rows.take(&first));
+    let last = keys.columns[0].integer(keys.rows.checked_sub(1)?)?;
+    Some(last.saturating_add(1))
+}
+
+/// Cuts `portion` behind its first `rows` rows, where they stand by themselves. Returns what follows;
+/// what it cost stays with the first.
+fn cut(portion: &mut Portion, rows: usize) -> Option<Portion> {
+    let Lies::Rows { relation, keys } = &portion.lies else { return None };
+    if keys.rows <= rows {
+        return None;
+    }
+    let (first, rest): (Vec<_>, Vec<_>) = (0..keys.rows).partition(|row| *row < rows);
+    let part = |rows: &[usize]| {
+        let lies = Lies::Rows { relation: *relation, keys: keys.take(rows) };
+        let input = |input: &Input<'_>| Input {
+            relation: input.relation,
+            rows: std::borrow::Cow::Owned(input.rows.take(rows)),
+            group: None,
+        };
+        (lies, portion.inputs.iter().map(input).collect())
+    };
+    let (lies, inputs) = part(&rest);
+    let wide = portion.wide;
+    let rest =
+        Portion { lies, inputs, wide, unmapped: Vec::new(), cost: crate::model::Cost::default() };
+    (portion.lies, portion.inputs) = part(&first);
     Some(rest)
 }
 
-/// Maps a page, locates its entities on the other side, and fetches them.
-async fn counterparts(window: &mut Window<'_>, side: Side, page: Page) {
+/// Maps a portion, locates its entities on the other side, and fetches them.
+async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) {
     let context = window.context;
     let other = side.other();
-    let rows = page.keys.rows as u64;
-    let Some(set_page) = window.absorb_or_unread(side, page) else { return };
-    let (asked, entities) = match window.locate_page(side, set_page) {
-        Ok(located) => located,
-        Err(fault) => {
-            window.drop_page(side, set_page);
+    let rows = portion.rows();
+    let Some(pages) = window.absorb_or_unread(side, portion) else { return };
+    let mut wanted = Wanted::default();
+    let mut owners = Vec::new();
+    for &page in &pages {
+        if let Err(fault) = window.locate_page(side, page, (&mut wanted, &mut owners)) {
+            pages.iter().for_each(|page| window.drop_page(side, *page));
             window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
             return;
         }
-    };
-    if asked.rows == 0 {
+    }
+    if wanted.is_empty() {
         return;
     }
     let began = (context.clock)();
-    let there = context.side(other);
-    let fetched = there.store.fetch(&there.read, &asked, Care::Ordinary).await;
-    window.add_cost(other, fetched.cost);
-    for (positions, error) in &fetched.unread {
-        let lost: Vec<usize> = positions.iter().map(|&at| entities[at]).collect();
-        window.drop_rows(side, set_page, &lost);
-        let scope = format!("{} keys of the {other}", positions.len());
-        window.unread(scope, Some(lost.len() as u64), store_fault(other, error));
+    let gathered = gather((other, context.side(other)), wanted, Care::Ordinary).await;
+    window.add_cost(other, gathered.cost);
+    for (whose, fault) in gathered.unread {
+        for &owner in &whose {
+            let (page, row) = owners[owner];
+            window.drop_rows(side, page, &[row]);
+        }
+        let scope = format!("{} keys of the {other}", whose.len());
+        window.unread(scope, Some(whose.len() as u64), fault);
     }
     let mut found = 0;
-    let mut absorbed = Vec::new();
-    let pages = fetched.pages.len();
-    for page in fetched.pages {
-        found += page.keys.rows as u64;
-        absorbed.extend(window.absorb_or_unread(other, page));
-    }
-    if absorbed.len() < pages {
-        // Which entities could not be mapped is unknown, so none of this page's is compared.
-        window.drop_page(side, set_page);
-        for page in absorbed {
-            window.drop_page(other, page);
+    let (mut absorbed, mut along) = (Vec::new(), Vec::new());
+    let mut failed = false;
+    for portion in gathered.portions {
+        found += portion.rows();
+        let wide = portion.wide;
+        match window.absorb_or_unread(other, portion) {
+            Some(pages) if wide => along.extend(pages),
+            Some(pages) => absorbed.extend(pages),
+            None => failed = true,
         }
+    }
+    window.keep_asked(side, &pages, &along);
+    absorbed.extend(along);
+    if failed {
+        // Which entities could not be mapped is unknown, so none of this portion's is compared.
+        pages.iter().for_each(|page| window.drop_page(side, *page));
+        absorbed.into_iter().for_each(|page| window.drop_page(other, page));
     } else if side == context.leads.follower()
-        && let Err(error) = window.displace(&[set_page], &absorbed)
+        && let Err(error) = window.displace(&pages, &absorbed)
     {
         let fault = plugin_fault(Some(side), &error);
         window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
-        window.drop_page(side, set_page);
-        for page in absorbed {
-            window.drop_page(other, page);
-        }
+        pages.iter().for_each(|page| window.drop_page(side, *page));
+        absorbed.into_iter().for_each(|page| window.drop_page(other, page));
     }
     window.read_span(other, began, found);
 }

@@ -7,19 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
+use crate::check::places::located;
+use crate::check::plugin_fault;
 use crate::check::window::{Tells, Window};
-use crate::check::{keys, plugin_fault};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
     Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Facets, FieldDef, Key, Logical,
-    Member, Side, Sighting, SpanKind, State, StoreKey, Violation,
+    Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Violation,
 };
-use crate::plugin::{Pairs, PluginError};
+use crate::plugin::{PairViolation, Pairs, PluginError};
 
 /// Sightings that are kept of a crowd.
 const CROWD_SAMPLE: usize = 64;
 /// Pairs handed to the invariants at once.
-const PAIRS_MAX: usize = 1_024;
+pub(super) const PAIRS_MAX: usize = 1_024;
 
 const SIDES: [Side; 2] = [Side::Source, Side::Target];
 
@@ -54,6 +55,7 @@ impl Window<'_> {
             }
         }
         let differing = self.accused(differing);
+        self.identify();
         let members = self.members(&differing, &violations);
         let all = self.outcome.crowd.as_ref().map_or(self.members.len(), Vec::len) + members.len();
         let mut differing: Vec<Entries> =
@@ -136,8 +138,7 @@ impl Window<'_> {
             }
             let side = if differing[at].0.is_empty() { Side::Source } else { Side::Target };
             let places = &places[row][usize::from(side == Side::Target)];
-            let rejected = self.rejected.of(side);
-            if let Some(place) = places.iter().find(|place| rejected.contains_key(place)) {
+            if let Some((place, _)) = self.rejected_at(side, places) {
                 found.insert(at, Some(Some((side, place.clone()))));
             }
         }
@@ -150,7 +151,8 @@ impl Window<'_> {
         accused: &[Accused],
         violations: &BTreeMap<(usize, usize), Vec<Violation>>,
     ) -> Vec<Member> {
-        let canon = &self.context.canon;
+        // Any of them hashes alike.
+        let canon = &self.context.canons[0];
         let mut members = Vec::with_capacity(accused.len());
         let mut named: BTreeSet<&(Side, StoreKey)> = BTreeSet::new();
         for Accused { entries, counterpart } in accused {
@@ -188,7 +190,7 @@ impl Window<'_> {
                     continue;
                 }
                 members.push(Member {
-                    key: Key::of_row(side, at).short(),
+                    key: self.rejected_key(side, at).short(),
                     states: half(canon.hash(reason.as_bytes())),
                     kind: DriftKind::Unmappable,
                     invariant: None,
@@ -238,9 +240,11 @@ impl Window<'_> {
             ([_], []) => DriftKind::Missing,
             ([], [_]) => DriftKind::Unexpected,
             ([one], [two]) => {
+                let canon =
+                    &self.context.canons[self.sets.of(Side::Source).entity_type(entries.0[0])];
                 let version = |side, entry| {
                     let (batch, row) = self.place(side, entry);
-                    self.context.canon.version(batch, row)
+                    canon.version(batch, row)
                 };
                 let leader = version(self.context.leads.leader(), *one);
                 let follower = version(self.context.leads.follower(), *two);
@@ -249,7 +253,6 @@ impl Window<'_> {
                     digest(Side::Source, entries.0[0]) == digest(Side::Target, entries.1[0]);
                 // A field with a tolerance is not part of the digest.
                 let alike = || {
-                    let canon = &self.context.canon;
                     let here = self.place(Side::Source, entries.0[0]);
                     let there = self.place(Side::Target, entries.1[0]);
                     !canon.is_tolerant()
@@ -273,11 +276,10 @@ impl Window<'_> {
         for (places, entries) in places.iter_mut().zip(differing) {
             for (at, side) in SIDES.into_iter().enumerate() {
                 let set = self.sets.of(side);
-                let schema = &self.context.side(side).read.schema;
                 let entries = if side == Side::Source { &entries.0 } else { &entries.1 };
                 places[at].extend(entries.iter().map(|&entry| {
                     let entry = &set.entries()[entry];
-                    keys::encode(schema, set.page(entry.page).1, entry.row)
+                    self.at(side, entry.page, entry.row)
                 }));
             }
         }
@@ -307,36 +309,51 @@ impl Window<'_> {
         let mut lost = BTreeSet::new();
         for from in SIDES {
             // Each key is represented by an entity of the source if there is one.
-            let represented: Vec<(usize, usize)> = differing
-                .iter()
-                .enumerate()
-                .filter_map(|(at, (source, target))| match from {
+            let represented =
+                differing.iter().enumerate().filter_map(|(at, (source, target))| match from {
                     Side::Source => source.first().map(|&entry| (at, entry)),
                     Side::Target if source.is_empty() => target.first().map(|&entry| (at, entry)),
                     Side::Target => None,
-                })
-                .collect();
-            let entries: Vec<Option<usize>> =
-                represented.iter().map(|&(_, entry)| Some(entry)).collect();
-            let entities = gather(self.sets.of(from), &entries, None);
-            for (index, side) in SIDES.into_iter().enumerate() {
-                if !self.context.side(side).locatable || entries.is_empty() {
-                    continue;
+                });
+            let mut types: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+            for (at, entry) in represented {
+                let entity = self.sets.of(from).entity_type(entry);
+                types.entry(entity).or_default().push((at, entry));
+            }
+            for (entity, represented) in types {
+                lost.extend(self.locate_type((from, entity), &represented, places));
+            }
+        }
+        lost
+    }
+
+    /// Adds where the mapping would look for entities of one type: positions in `places`, and entries
+    /// of side `from`. Returns those for which it failed.
+    fn locate_type(
+        &mut self,
+        (from, entity): (Side, usize),
+        represented: &[(usize, usize)],
+        places: &mut [[BTreeSet<StoreKey>; 2]],
+    ) -> BTreeSet<usize> {
+        let mut lost = BTreeSet::new();
+        let entries: Vec<Option<usize>> =
+            represented.iter().map(|&(_, entry)| Some(entry)).collect();
+        let entities = gather(self.sets.of(from), entity, &entries, None);
+        for (index, side) in SIDES.into_iter().enumerate() {
+            if !self.context.side(side).locatable || entries.is_empty() {
+                continue;
+            }
+            match self.session.locate(side, entity, &entities) {
+                Ok(parts) => {
+                    for (entity, at) in located(self.context.side(side), &parts) {
+                        places[represented[entity].0][index].insert(at);
+                    }
                 }
-                match self.session.locate(side, &entities) {
-                    Ok(located) => {
-                        let schema = &self.context.side(side).read.schema;
-                        for (row, &entity) in located.from_entity.iter().enumerate() {
-                            let at = keys::encode(schema, &located.keys, row);
-                            places[represented[entity].0][index].insert(at);
-                        }
-                    }
-                    Err(error) => {
-                        let fault = plugin_fault(Some(side), &error);
-                        let count = represented.len();
-                        self.unread(format!("{count} differing keys"), Some(count as u64), fault);
-                        lost.extend(represented.iter().map(|(at, _)| *at));
-                    }
+                Err(error) => {
+                    let fault = plugin_fault(Some(side), &error);
+                    let count = represented.len();
+                    self.unread(format!("{count} differing keys"), Some(count as u64), fault);
+                    lost.extend(represented.iter().map(|(at, _)| *at));
                 }
             }
         }
@@ -344,7 +361,6 @@ impl Window<'_> {
     }
 
     pub(super) fn sighting(&self, entries: &Entries, places: [BTreeSet<StoreKey>; 2]) -> Sighting {
-        let canon = &self.context.canon;
         let (mut source, mut reason) = self.state(Side::Source, &entries.0, &places[0]);
         let (mut target, other_reason) = self.state(Side::Target, &entries.1, &places[1]);
         reason = reason.or(other_reason);
@@ -352,6 +368,7 @@ impl Window<'_> {
         if let (State::Present(one), State::Present(two)) = (&mut source, &mut target) {
             let here = self.place(Side::Source, entries.0[0]);
             let there = self.place(Side::Target, entries.1[0]);
+            let canon = &self.context.canons[self.sets.of(Side::Source).entity_type(entries.0[0])];
             if let Ok((fields, loose)) = canon.differing(here, there) {
                 cosmetic = loose;
                 // What is within its tolerance counts as the same from here on.
@@ -367,8 +384,11 @@ impl Window<'_> {
             (None, entry) => (Side::Target, entry.copied()),
         };
         let labels: BTreeMap<String, String> = entry
-            .map(|entry| self.place(side, entry))
-            .map(|(batch, row)| canon.labels(batch, row).collect())
+            .map(|entry| {
+                let canon = &self.context.canons[self.sets.of(side).entity_type(entry)];
+                let (batch, row) = self.place(side, entry);
+                canon.labels(batch, row).collect()
+            })
             .unwrap_or_default();
         let [source_at, target_at] = places.map(|places| places.into_iter().collect());
         let key = entry.map(|entry| self.sets.of(side).key(entry)).unwrap_or_default();
@@ -389,7 +409,7 @@ impl Window<'_> {
     fn place(&self, side: Side, entry: usize) -> (&Batch, usize) {
         let set = self.sets.of(side);
         let entry = &set.entries()[entry];
-        (set.page(entry.page).0, entry.row)
+        (set.page(entry.page), entry.row)
     }
 
     /// What a side holds of a key, and why its row is rejected if it is.
@@ -406,9 +426,7 @@ impl Window<'_> {
         let present: Vec<usize> = entries.iter().copied().filter(there).collect();
         match present.as_slice() {
             [] => {
-                let rejected = self.rejected.of(side);
-                if let Some((at, reason)) = places.iter().find_map(|at| rejected.get_key_value(at))
-                {
+                if let Some((at, reason)) = self.rejected_at(side, places) {
                     return (State::Unmappable(self.rejection(at, reason)), Some(reason.clone()));
                 }
                 let out_of_scope =
@@ -418,11 +436,11 @@ impl Window<'_> {
             [one] if set.entries()[*one].standpoint == Standpoint::Present => {
                 let (batch, row) = self.place(side, *one);
                 let digest = set.entries()[*one].digest;
-                let facets =
-                    self.context.canon.facets(batch, row, digest).unwrap_or_else(|_fault| {
-                        // What was digested once has canonical fields; keep the digest in any case.
-                        Facets { entity: digest, fields: Vec::new(), version: None }
-                    });
+                let canon = &self.context.canons[set.entity_type(*one)];
+                let facets = canon.facets(batch, row, digest).unwrap_or_else(|_fault| {
+                    // What was digested once has canonical fields; keep the digest in any case.
+                    Facets { entity: digest, fields: Vec::new(), version: None }
+                });
                 (State::Present(facets), None)
             }
             several => {
@@ -435,7 +453,7 @@ impl Window<'_> {
     }
 
     fn rejection(&self, at: &StoreKey, reason: &str) -> Digest {
-        self.context.canon.hash(&[&at.0, reason.as_bytes()].concat())
+        self.context.canons[0].hash(&[&at.0, reason.as_bytes()].concat())
     }
 
     /// A sighting for each rejected row that no entity's key is known of.
@@ -464,7 +482,7 @@ impl Window<'_> {
         let state = reason
             .as_ref()
             .map_or(State::Absent, |reason| State::Unmappable(self.rejection(&at, reason)));
-        let key = Key::of_row(side, &at);
+        let key = self.rejected_key(side, &at);
         let (source, target) = match side {
             Side::Source => (state, State::Absent),
             Side::Target => (State::Absent, state),
@@ -491,7 +509,7 @@ impl Window<'_> {
     /// pair's first entries.
     fn violations(&mut self, comparison: &Comparison) -> BTreeMap<(usize, usize), Vec<Violation>> {
         let mut violations = BTreeMap::new();
-        if self.context.mapper.invariants().is_empty() {
+        if !self.context.has_rules(Scope::Pair) {
             return violations;
         }
         let single = |(source, target): &&Entries| source.len() <= 1 && target.len() <= 1;
@@ -525,29 +543,76 @@ impl Window<'_> {
         &mut self,
         pairs: &[(usize, usize)],
     ) -> Result<Vec<Violated>, PluginError> {
+        let mut found = Vec::new();
+        for (entity, pairs) in self.by_type(pairs) {
+            for pairs in self.paired(entity, &pairs) {
+                let checked = self.session.check_pairs(&pairs.borrow())?;
+                let told = |told: PairViolation| (pairs.entries[told.pair], told.violation);
+                found.extend(checked.into_iter().map(told));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Pairs of entries by the type of their entities.
+    pub(super) fn by_type(&self, pairs: &[(usize, usize)]) -> BTreeMap<usize, Vec<(usize, usize)>> {
+        let mut types: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        for &(source, target) in pairs {
+            let entity = match source {
+                usize::MAX => self.sets.of(Side::Target).entity_type(target),
+                source => self.sets.of(Side::Source).entity_type(source),
+            };
+            types.entry(entity).or_default().push((source, target));
+        }
+        types
+    }
+
+    /// The entities of pairs of one type, in batches that a plugin can take.
+    pub(super) fn paired(&self, entity: usize, pairs: &[(usize, usize)]) -> Vec<Paired> {
         let entry = |at: usize| (at != usize::MAX).then_some(at);
         let source_entries: Vec<_> = pairs.iter().map(|pair| entry(pair.0)).collect();
         let target_entries: Vec<_> = pairs.iter().map(|pair| entry(pair.1)).collect();
         let (source, target) = (self.sets.of(Side::Source), self.sets.of(Side::Target));
-        let layout = source.layout().or_else(|| target.layout());
-        let source = gather(source, &source_entries, layout);
-        let target = gather(target, &target_entries, layout);
-        let source_present: Vec<bool> = source_entries.iter().map(Option::is_some).collect();
-        let target_present: Vec<bool> = target_entries.iter().map(Option::is_some).collect();
-        let fields = &self.context.mapper.plan().entities[0].fields;
+        let layout = source.layout(entity).or_else(|| target.layout(entity));
+        let source = gather(source, entity, &source_entries, layout);
+        let target = gather(target, entity, &target_entries, layout);
+        let fields = &self.context.mapper.plan().entities[entity].fields;
         if pairs.len() > 1 && !(crosses(&source, fields) && crosses(&target, fields)) {
             let (some, others) = pairs.split_at(pairs.len() / 2);
-            let mut found = self.check_pairs(some)?;
-            found.extend(self.check_pairs(others)?);
-            return Ok(found);
+            let mut parts = self.paired(entity, some);
+            parts.extend(self.paired(entity, others));
+            return parts;
         }
-        let found = self.session.check_pairs(&Pairs {
-            source: &source,
-            source_present: &source_present,
-            target: &target,
-            target_present: &target_present,
-        })?;
-        Ok(found.into_iter().map(|found| (pairs[found.pair], found.violation)).collect())
+        vec![Paired {
+            entity,
+            entries: pairs.to_vec(),
+            source,
+            source_present: source_entries.iter().map(Option::is_some).collect(),
+            target,
+            target_present: target_entries.iter().map(Option::is_some).collect(),
+        }]
+    }
+}
+
+/// Entities of both sides, aligned, and the entries that they are.
+pub(super) struct Paired {
+    entity: usize,
+    entries: Vec<(usize, usize)>,
+    source: Batch,
+    source_present: Vec<bool>,
+    target: Batch,
+    target_present: Vec<bool>,
+}
+
+impl Paired {
+    pub(super) fn borrow(&self) -> Pairs<'_> {
+        Pairs {
+            entity: self.entity,
+            source: &self.source,
+            source_present: &self.source_present,
+            target: &self.target,
+            target_present: &self.target_present,
+        }
     }
 }
 
@@ -584,10 +649,15 @@ fn crosses(entities: &Batch, fields: &[FieldDef]) -> bool {
     !columns.into_iter().any(|(column, field)| field.logical == Logical::Integer && text(column))
 }
 
-/// The entities of these entries as one batch; a null in every column where there is none. `layout`
-/// is the shape of a batch if the set itself is empty.
-fn gather(set: &EntitySet, entries: &[Option<usize>], layout: Option<&Batch>) -> Batch {
-    let Some(shape) = set.layout().or(layout) else { return Batch::default() };
+/// The entities of these entries, all of type `entity`, as one batch; a null in every column where
+/// there is none. `layout` is the shape of a batch if the set itself has none.
+fn gather(
+    set: &EntitySet,
+    entity: usize,
+    entries: &[Option<usize>],
+    layout: Option<&Batch>,
+) -> Batch {
+    let Some(shape) = set.layout(entity).or(layout) else { return Batch::default() };
     // Most often whole pages are wanted, row after row: those are copied in one piece.
     let places: Vec<_> = entries
         .iter()
@@ -600,12 +670,12 @@ fn gather(set: &EntitySet, entries: &[Option<usize>], layout: Option<&Batch>) ->
         })
         .collect();
     let column = |at: usize, shape: &Column| {
-        let values = |place: &(usize, usize)| &set.page(place.0).0.columns[at].values;
+        let values = |place: &(usize, usize)| &set.page(place.0).columns[at].values;
         let layout = discriminant(&shape.values);
         if places.iter().flatten().any(|place| discriminant(values(place)) != layout) {
             // Integers alone have several layouts, and each page chose one for its own rows.
             let whole = |place: &Option<(usize, usize)>| {
-                place.and_then(|(page, row)| set.page(page).0.columns[at].whole(row))
+                place.and_then(|(page, row)| set.page(page).columns[at].whole(row))
             };
             return Column::of_integers(&places.iter().map(whole).collect::<Vec<_>>());
         }
@@ -613,7 +683,7 @@ fn gather(set: &EntitySet, entries: &[Option<usize>], layout: Option<&Batch>) ->
         for run in &runs {
             match run[0] {
                 Some((page, row)) => {
-                    builder.extend_from(&set.page(page).0.columns[at], row..row + run.len());
+                    builder.extend_from(&set.page(page).columns[at], row..row + run.len());
                 }
                 None => builder.push_null(),
             }

@@ -1,5 +1,7 @@
 //! Tests of checks and looks over two memory stores and the built-in mapping.
 
+mod joined;
+
 use futures::FutureExt;
 
 use super::*;
@@ -64,7 +66,8 @@ fn pair(source: &Given<'_>, target: &Given<'_>, fields: &[(&str, Role, Option<Lo
         let template = Template::parse(given.key?).unwrap();
         Some(KeyTemplate { columns: vec![(given.columns[0].0.to_owned(), template)] })
     });
-    let place = |at: usize| Place { schema: &schemas[at], key: keys[at].as_ref() };
+    let place =
+        |at: usize| Place { schemas: std::slice::from_ref(&schemas[at]), key: keys[at].as_ref() };
     let binding = Binding { pairing: "things", source: place(0), target: place(1) };
     let mapper = BuiltIn::new(&settings, &binding).unwrap();
     let plan = mapper.plan().clone();
@@ -79,7 +82,8 @@ fn pair(source: &Given<'_>, target: &Given<'_>, fields: &[(&str, Role, Option<Lo
             cut: None,
         };
         let locatable = keys[at].is_some();
-        (SideContext { store: Arc::new(store), read, locatable }, handle)
+        let relations = vec![RelationContext { read, group: Vec::new() }];
+        (SideContext { store: Arc::new(store), relations, locatable }, handle)
     };
     let (source_context, source) = side(0, &plan.source.relations[0].columns);
     let (target_context, target) = side(1, &plan.target.relations[0].columns);
@@ -88,7 +92,7 @@ fn pair(source: &Given<'_>, target: &Given<'_>, fields: &[(&str, Role, Option<Lo
         leads: Leads(Side::Source),
         source: source_context,
         target: target_context,
-        canon: Canon::new(&plan.entities[0], [7; 32]).unwrap(),
+        canons: Canon::all(&plan.entities, [7; 32]).unwrap(),
         mapper: Arc::new(mapper),
         partition_rows: nonzero(100),
         window_rows: nonzero(400),

@@ -6,14 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::{Context, keys, plugin_fault};
+use crate::check::places::{Wanted, covers, first_integer, located};
+use crate::check::portion::{Lies, Portion};
+use crate::check::rules::Accumulated;
+use crate::check::{Context, plugin_fault};
 use crate::compare::{EntitySet, Standpoint, Stands, compare};
 use crate::model::{
-    Batch, Cost, Fault, Member, Moment, Outcome, Range, Reading, Side, Span, SpanKind, Standing,
-    StoreKey, Unread,
+    Batch, Cost, Fault, Key, Member, Moment, Outcome, Range, Reading, Side, Span, SpanKind,
+    Standing, StoreKey, Unread,
 };
-use crate::plugin::{Mapped, PluginError, Session};
-use crate::store::Page;
+use crate::plugin::{Access, Mapped, Output, PluginError, Rows, Session};
 
 /// Bytes of one side beyond which the window is full: rows may be of any size.
 const BYTES_MAX: u64 = 32 << 20;
@@ -34,8 +36,14 @@ pub(super) struct Window<'a> {
     pub(super) members: Vec<Member>,
     pub(super) session: Box<dyn Session>,
     pub(super) sets: Sides<EntitySet>,
+    /// Where the entities of each page of a set lie.
+    pub(super) lies: Sides<Vec<Lies>>,
+    /// What rules over the whole partition have counted so far.
+    pub(super) accumulated: Accumulated,
     /// Rows without an entity, by where they lie: the mapping rejects them, and why.
     pub(super) rejected: Sides<BTreeMap<StoreKey, String>>,
+    /// Whose the rejected rows are, where the mapping says it.
+    pub(super) identified: Sides<BTreeMap<StoreKey, Key>>,
     /// Ranges of which one side's rows could not be mapped.
     holes: Vec<Range>,
     /// Bytes of a row of the last page.
@@ -91,7 +99,10 @@ impl<'a> Window<'a> {
             members: Vec::new(),
             session: context.mapper.begin(as_of)?,
             sets: Sides::default(),
+            lies: Sides::default(),
+            accumulated: Accumulated::default(),
             rejected: Sides::default(),
+            identified: Sides::default(),
             holes: Vec::new(),
             row_bytes: Sides::default(),
             dropped: Sides::default(),
@@ -150,63 +161,94 @@ impl<'a> Window<'a> {
         self.span(SpanKind::Read(side), began, rows);
     }
 
-    /// Maps a page into its side's set. Returns the page's number there.
-    pub(super) fn absorb(&mut self, side: Side, page: Page) -> Result<usize, PluginError> {
-        let Page { keys: store_keys, rows, unmapped, cost } = page;
+    /// Maps a portion into its side's set. Returns the numbers of its pages there, one for each entity
+    /// type that came of it.
+    pub(super) fn absorb(
+        &mut self,
+        side: Side,
+        portion: Portion,
+    ) -> Result<Vec<usize>, PluginError> {
         let reading = self.reading(side);
-        reading.cost.add(cost);
-        reading.unmapped.extend(unmapped);
+        reading.cost.add(portion.cost);
+        reading.unmapped.extend(portion.unmapped.iter().cloned());
         let began = (self.context.clock)();
+        let count = portion.rows();
+        let (rows, lies) = portion.into_rows();
+        let Mapped { outputs, rejected } = self.mapped(side, rows)?;
+        self.span(SpanKind::Map(side), began, count);
+        for (group, reason) in rejected {
+            self.reject(side, &lies, group, reason);
+        }
+        let mut pages = Vec::with_capacity(outputs.len());
+        let last = outputs.len().saturating_sub(1);
+        let mut lies = Some(lies);
+        for (at, output) in outputs.into_iter().enumerate() {
+            // The last one takes it whole, where nothing is left out.
+            let here = match &lies {
+                Some(all) if at < last || output.from_group.len() != all.groups() => {
+                    all.take(&output.from_group)
+                }
+                _ => lies.take().expect("only the last one takes it"),
+            };
+            pages.push(self.add(side, output, here)?);
+        }
+        Ok(pages)
+    }
+
+    /// What the mapping makes of rows; those of a side that is not mapped are entities already.
+    fn mapped(&mut self, side: Side, rows: Rows<'static>) -> Result<Mapped, PluginError> {
         let plan = self.context.mapper.plan();
         let mapped = match side {
             Side::Source => plan.source.mapped,
             Side::Target => plan.target.mapped,
         };
-        let row_count = rows.rows;
-        let Mapped { entities, from_row, standing, rejected } = if mapped {
-            self.session.map(side, &rows)?
-        } else {
-            let standing = vec![Standing::Present; row_count];
-            Mapped {
-                entities: rows,
-                from_row: (0..row_count).collect(),
-                standing,
-                rejected: Vec::new(),
-            }
-        };
-        self.span(SpanKind::Map(side), began, row_count as u64);
-        for (row, reason) in rejected {
-            self.reject(side, &store_keys, row, reason);
+        if mapped {
+            return self.session.map(side, &rows);
         }
-        let entity_keys =
-            if from_row.len() == row_count { store_keys } else { store_keys.take(&from_row) };
-        let misplaced = self.misplaced(side, &entities, &entity_keys)?;
-        self.note_newest(side, &entities, &standing);
-        let set = self.sets.of_mut(side);
-        let page = set.page_count();
-        let held = entities.bytes() + entity_keys.bytes();
-        if let Some(bytes) = held.checked_div(entities.rows as u64) {
+        let output = |input: crate::plugin::Input<'static>| Output {
+            entity: 0,
+            from_group: (0..input.rows.rows).collect(),
+            standing: vec![Standing::Present; input.rows.rows],
+            entities: input.rows.into_owned(),
+        };
+        Ok(Mapped { outputs: rows.inputs.into_iter().map(output).collect(), rejected: Vec::new() })
+    }
+
+    /// Adds entities of one type to a side's set. Returns the number of their page.
+    fn add(&mut self, side: Side, output: Output, lies: Lies) -> Result<usize, PluginError> {
+        let Output { entity, entities, standing, .. } = output;
+        let misplaced = self.misplaced(side, (entity, &entities), &lies)?;
+        self.note_newest(side, (entity, &entities), &standing);
+        let beside = lies.bytes();
+        if let Some(bytes) = (entities.bytes() + beside).checked_div(entities.rows as u64) {
             *self.row_bytes.of_mut(side) = Some(bytes);
         }
+        let set = self.sets.of_mut(side);
+        let page = set.page_count();
         let stands = Stands { standing: &standing, misplaced: &misplaced };
-        let faults = set.add(&self.context.canon, entities, entity_keys, stands);
+        let faults = set.add(&self.context.canons[entity], entities, beside, stands);
         for (row, fault) in faults {
-            let keys = self.sets.of(side).page(page).1.clone();
-            self.reject(side, &keys, row, fault.to_string());
+            self.reject(side, &lies, row, fault.to_string());
         }
+        self.lies.of_mut(side).push(lies);
         Ok(page)
     }
 
-    fn reject(&mut self, side: Side, keys: &Batch, row: usize, reason: String) {
-        let at = keys::encode(&self.context.side(side).read.schema, keys, row);
-        self.rejected.of_mut(side).insert(at, reason);
+    fn reject(&mut self, side: Side, lies: &Lies, group: usize, reason: String) {
+        let at = lies.at(self.context.side(side), group);
+        self.rejected.of_mut(side).entry(at).or_insert(reason);
     }
 
-    fn note_newest(&mut self, side: Side, entities: &Batch, standing: &[Standing]) {
+    fn note_newest(
+        &mut self,
+        side: Side,
+        (entity, entities): (usize, &Batch),
+        standing: &[Standing],
+    ) {
         let present = (0..entities.rows).filter(|&row| standing[row] == Standing::Present);
         // A version in the future says nothing of when it was written, and must not hide the others.
         let now = (self.context.clock)();
-        let newest = self.context.canon.newest(entities, present, now);
+        let newest = self.context.canons[entity].newest(entities, present, now);
         let reading = self.reading(side);
         reading.newest = reading.newest.max(newest);
     }
@@ -215,46 +257,53 @@ impl<'a> Window<'a> {
     fn misplaced(
         &mut self,
         side: Side,
-        entities: &Batch,
-        store_keys: &Batch,
+        (entity, entities): (usize, &Batch),
+        lies: &Lies,
     ) -> Result<Vec<bool>, PluginError> {
         let here = self.context.side(side);
         if !here.locatable || entities.rows == 0 {
             return Ok(Vec::new());
         }
-        let located = self.session.locate(side, entities)?;
-        if located.keys == *store_keys {
+        let parts = self.session.locate(side, entity, entities)?;
+        if let ([part], Lies::Rows { relation, keys }) = (parts.as_slice(), lies)
+            && part.access == Access::Get
+            && part.relation == *relation
+            && part.keys == *keys
+        {
             return Ok(Vec::new());
         }
         let mut misplaced = vec![true; entities.rows];
-        for (row, &entity) in located.from_entity.iter().enumerate() {
-            let schema = &here.read.schema;
-            if keys::same(schema, (&located.keys, row), (store_keys, entity)) {
-                misplaced[entity] = false;
+        for (row, place) in located(here, &parts) {
+            if misplaced[row] && covers(&place, &lies.at(here, row)) {
+                misplaced[row] = false;
             }
         }
         Ok(misplaced)
     }
 
     /// As [`Window::absorb`]; a page that cannot be mapped leaves a hole in the range.
-    pub(super) fn absorb_or_hole(&mut self, side: Side, page: Page) {
-        let rows = page.keys.rows;
-        let keys = &page.keys.columns[0];
+    pub(super) fn absorb_or_hole(&mut self, side: Side, portion: Portion) {
+        let rows = portion.rows();
+        let Lies::Rows { keys, .. } = &portion.lies else {
+            unreachable!("rows that are read aligned stand by themselves");
+        };
+        let keys = &keys.columns[0];
+        let last = usize::try_from(rows).unwrap_or(usize::MAX).saturating_sub(1);
         let hole = Range {
             from: keys.integer(0),
-            until: keys.integer(rows.saturating_sub(1)).map(|last| last.saturating_add(1)),
+            until: keys.integer(last).map(|last| last.saturating_add(1)),
         };
-        if let Err(error) = self.absorb(side, page) {
-            self.unread(hole.to_string(), Some(rows as u64), plugin_fault(Some(side), &error));
+        if let Err(error) = self.absorb(side, portion) {
+            self.unread(hole.to_string(), Some(rows), plugin_fault(Some(side), &error));
             self.holes.push(hole);
         }
     }
 
-    /// As [`Window::absorb`]; a page that cannot be mapped is unread.
-    pub(super) fn absorb_or_unread(&mut self, side: Side, page: Page) -> Option<usize> {
-        let rows = page.keys.rows as u64;
-        match self.absorb(side, page) {
-            Ok(page) => Some(page),
+    /// As [`Window::absorb`]; a portion that cannot be mapped is unread.
+    pub(super) fn absorb_or_unread(&mut self, side: Side, portion: Portion) -> Option<Vec<usize>> {
+        let rows = portion.rows();
+        match self.absorb(side, portion) {
+            Ok(pages) => Some(pages),
             Err(error) => {
                 let fault = plugin_fault(Some(side), &error);
                 self.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
@@ -263,41 +312,85 @@ impl<'a> Window<'a> {
         }
     }
 
-    /// Where the present entities of a page of `side` lie on the other side: store keys, and for each
-    /// the row of the page. Entities that cannot be located are rejected.
+    /// Adds to what is wanted of the other side where the present entities of a page of `side` lie
+    /// there; who wants it is a position in `owners`, which has page and row. Entities that cannot be
+    /// located are rejected.
     pub(super) fn locate_page(
         &mut self,
         side: Side,
         page: usize,
-    ) -> Result<(Batch, Vec<usize>), Fault> {
+        (wanted, owners): (&mut Wanted, &mut Vec<(usize, usize)>),
+    ) -> Result<(), Fault> {
         let set = self.sets.of(side);
         let present: Vec<usize> = set.present_rows(page).collect();
-        let entities = set.page(page).0.take(&present);
-        let other = side.other();
-        let located = self
+        let entities = set.page(page).take(&present);
+        let (entity, other) = (set.page_type(page), side.other());
+        let parts = self
             .session
-            .locate(other, &entities)
+            .locate(other, entity, &entities)
             .map_err(|error| plugin_fault(Some(other), &error))?;
-        let rows: Vec<usize> = located.from_entity.iter().map(|&at| present[at]).collect();
-        let placed: BTreeSet<usize> = rows.iter().copied().collect();
-        let lost: Vec<usize> = present.into_iter().filter(|row| !placed.contains(row)).collect();
+        let mut lost: BTreeSet<usize> = present.iter().copied().collect();
+        for at in parts.iter().flat_map(|part| &part.from_entity) {
+            lost.remove(&present[*at]);
+        }
+        let base = owners.len();
+        owners.extend(present.iter().map(|row| (page, *row)));
+        wanted.add_located(self.context.side(other), parts, |at| base + at);
+        let lost: Vec<usize> = lost.into_iter().collect();
         self.reject_unlocated(side, page, &lost);
         self.drop_rows(side, page, &lost);
-        Ok((located.keys, rows))
+        Ok(())
     }
 
     /// Rejects rows of a page whose entities could lie nowhere on the other side.
     pub(super) fn reject_unlocated(&mut self, side: Side, page: usize, rows: &[usize]) {
-        if rows.is_empty() {
-            return;
-        }
-        let keys = self.sets.of(side).page(page).1.clone();
         let other = side.other();
         for row in rows {
             let reason =
                 format!("has no place in the {other}: a field of its key there is null or absent");
-            self.reject(side, &keys, *row, reason);
+            let at = self.at(side, page, *row);
+            self.rejected.of_mut(side).entry(at).or_insert(reason);
         }
+    }
+
+    /// Where an entity of a page lies.
+    pub(super) fn at(&self, side: Side, page: usize, row: usize) -> StoreKey {
+        self.lies.of(side)[page].at(self.context.side(side), row)
+    }
+
+    /// Why the mapping rejects what lies at one of these places, and where exactly, if it does.
+    pub(super) fn rejected_at<'p>(
+        &'p self,
+        side: Side,
+        places: impl IntoIterator<Item = &'p StoreKey>,
+    ) -> Option<(&'p StoreKey, &'p String)> {
+        let rejected = self.rejected.of(side);
+        if rejected.is_empty() {
+            return None;
+        }
+        places.into_iter().find_map(|place| {
+            let exactly = rejected.get_key_value(place);
+            exactly.or_else(|| rejected.iter().find(|(at, _)| covers(place, at)))
+        })
+    }
+
+    /// Of pages that came along with others, keeps only entities of keys that the pages of `side` ask
+    /// for: the others were read for nobody, and their counterparts were not.
+    pub(super) fn keep_asked(&mut self, side: Side, pages: &[usize], along: &[usize]) {
+        let set = self.sets.of(side);
+        let asked: BTreeSet<&[u8]> = pages
+            .iter()
+            .flat_map(|page| set.page_entries(*page))
+            .map(|entry| set.key(entry))
+            .collect();
+        let other = self.sets.of(side.other());
+        let mut dropped = Vec::new();
+        for &page in along {
+            let unasked =
+                other.page_entries(page).filter(|entry| !asked.contains(other.key(*entry)));
+            dropped.extend(unasked.map(|entry| (page, other.entries()[entry].row)));
+        }
+        self.dropped.of_mut(side.other()).extend(dropped);
     }
 
     /// Finds rows of the follower that lie where the mapping would not look for them, going by the
@@ -321,25 +414,26 @@ impl<'a> Window<'a> {
                 .filter(|&at| set.entries()[at].standpoint == Standpoint::Present)
                 .collect();
             let rows: Vec<usize> = entries.iter().map(|&at| set.entries()[at].row).collect();
-            let entities = set.page(page).0.take(&rows);
-            let located = self.session.locate(follower, &entities)?;
+            let entities = set.page(page).take(&rows);
+            let parts = self.session.locate(follower, set.page_type(page), &entities)?;
             let set = self.sets.of(leader);
-            for (row, &entity) in located.from_entity.iter().enumerate() {
-                let at = keys::encode(&here.read.schema, &located.keys, row);
+            for (entity, at) in located(here, &parts) {
                 places.entry(set.key(entries[entity]).to_vec()).or_default().insert(at);
             }
         }
-        let set = self.sets.of_mut(follower);
+        let mut displaced = Vec::new();
+        let set = self.sets.of(follower);
         for &page in follower_pages {
             for entry in set.page_entries(page) {
-                let row = set.entries()[entry].row;
                 let Some(expected) = places.get(set.key(entry)) else { continue };
-                let at = keys::encode(&here.read.schema, set.page(page).1, row);
-                if !expected.contains(&at) {
-                    set.misplace(entry);
+                let at = self.at(follower, page, set.entries()[entry].row);
+                if !expected.iter().any(|place| covers(place, &at)) {
+                    displaced.push(entry);
                 }
             }
         }
+        let set = self.sets.of_mut(follower);
+        displaced.into_iter().for_each(|entry| set.misplace(entry));
         Ok(())
     }
 
@@ -350,38 +444,31 @@ impl<'a> Window<'a> {
 
     /// Takes all rows of a page out of the comparison.
     pub(super) fn drop_page(&mut self, side: Side, page: usize) {
-        let rows: Vec<usize> = (0..self.sets.of(side).page(page).0.rows).collect();
+        let rows: Vec<usize> = (0..self.sets.of(side).page(page).rows).collect();
         self.drop_rows(side, page, &rows);
     }
 
     /// Forgets all that was read.
     pub(super) fn clear(&mut self) {
         self.sets = Sides::default();
+        self.lies = Sides::default();
         self.rejected = Sides::default();
         self.dropped = Sides::default();
     }
 
-    /// Keeps only rows whose key lies in `range` and in no hole.
+    /// Keeps only rows whose key lies in `range` and in no hole. For rows that stand by themselves and
+    /// are read aligned.
     pub(super) fn keep_range(&mut self, range: Range) {
         let holes = std::mem::take(&mut self.holes);
+        let kept = |key: i128| range.contains(key) && !holes.iter().any(|hole| hole.contains(key));
         for side in [Side::Source, Side::Target] {
-            let set = self.sets.of_mut(side);
-            set.retain(|keys, row| {
-                keys.columns[0].integer(row).is_some_and(|key| {
-                    range.contains(key) && !holes.iter().any(|hole| hole.contains(key))
-                })
-            });
-            let schema = &self.context.side(side).read.schema;
-            self.rejected.of_mut(side).retain(|at, _| {
-                let (key, _) = keys::decode(schema, [at]);
-                key.columns
-                    .first()
-                    .filter(|_| key.rows == 1)
-                    .and_then(|column| column.integer(0))
-                    .is_some_and(|key| {
-                        range.contains(key) && !holes.iter().any(|hole| hole.contains(key))
-                    })
-            });
+            let lies = self.lies.of(side);
+            let key = |page: usize, row: usize| match &lies[page] {
+                Lies::Rows { keys, .. } => keys.columns[0].integer(row),
+                Lies::Groups(_) => None,
+            };
+            self.sets.of_mut(side).retain(|page, row| key(page, row).is_some_and(kept));
+            self.rejected.of_mut(side).retain(|at, _| first_integer(at).is_some_and(kept));
         }
     }
 
@@ -398,12 +485,13 @@ impl<'a> Window<'a> {
         let invariants = !self.context.mapper.invariants().is_empty();
         let pairs = invariants && self.tells != Tells::OfTarget;
         let (source, target) = (self.sets.of(Side::Source), self.sets.of(Side::Target));
-        let comparison = compare(&self.context.canon, source, target, pairs);
+        let comparison = compare(&self.context.canons, source, target, pairs);
         let checksums = (source.checksum(), target.checksum());
         self.outcome.source.checksum = self.outcome.source.checksum.merge(checksums.0);
         self.outcome.target.checksum = self.outcome.target.checksum.merge(checksums.1);
         self.outcome.same += comparison.same;
         self.outcome.excluded += comparison.excluded;
+        self.accumulate(&comparison);
         self.tell(comparison);
         self.span(SpanKind::Compare, began, checksums.0.count.max(checksums.1.count));
         self.clear();
@@ -412,6 +500,7 @@ impl<'a> Window<'a> {
     /// The outcome, after comparing what is left.
     pub(super) fn finish(mut self) -> Outcome {
         self.compare();
+        self.rule();
         self.outcome
     }
 }

@@ -36,6 +36,10 @@ pub enum CanonError {
 #[derive(Clone, Debug)]
 pub struct Canon {
     secret: [u8; 32],
+    /// Position of the entity type in its plan.
+    entity: usize,
+    /// What comes before the array of a key: nothing where there is one entity type.
+    key_head: Vec<u8>,
     fields: Vec<Field>,
     /// Positions of the fields that a digest covers, in plan order.
     digested: Vec<usize>,
@@ -132,6 +136,8 @@ impl Canon {
         let compared = with(&|role| role == Role::Compared);
         Ok(Self {
             secret,
+            entity: 0,
+            key_head: Vec::new(),
             tolerant: compared.iter().any(|&at| fields[at].rules.tolerance.is_some()),
             digested,
             compared,
@@ -140,6 +146,28 @@ impl Canon {
             labels: with(&|role| role == Role::Label),
             fields,
         })
+    }
+
+    /// Compiles every entity type of a plan.
+    ///
+    /// # Errors
+    /// As [`Canon::new`].
+    pub fn all(entities: &[EntityDef], secret: [u8; 32]) -> Result<Vec<Self>, CanonError> {
+        let one = |(entity, def): (usize, &EntityDef)| {
+            let mut canon = Self::new(def, secret)?;
+            if entities.len() > 1 {
+                canon.entity = entity;
+                canon.key_head = Key::of_type(entity, &[]).0.into_vec();
+            }
+            Ok(canon)
+        };
+        entities.iter().enumerate().map(one).collect()
+    }
+
+    /// The position of the entity type in its plan.
+    #[must_use]
+    pub const fn entity(&self) -> usize {
+        self.entity
     }
 
     /// Whether some field has a tolerance, so that pairs must be compared value by value.
@@ -191,6 +219,7 @@ impl Canon {
         scratch.push(0);
         let mut present = 0;
         let mut key_parts = 0;
+        keys.extend_from_slice(&self.key_head);
         cbor::array(keys, self.keys.len());
         for &at in &self.digested {
             let field = &self.fields[at];

@@ -40,11 +40,17 @@ pub struct Comparison {
     pub pairs: Vec<(usize, usize)>,
 }
 
-/// Compares two sides of a partition. `pairs` asks for the pairs that are alike, too.
+/// Compares two sides of a partition, of the entity types that `canons` are of. `pairs` asks for the
+/// pairs that are alike, too.
 #[must_use]
-pub fn compare(canon: &Canon, source: &EntitySet, target: &EntitySet, pairs: bool) -> Comparison {
+pub fn compare(
+    canons: &[Canon],
+    source: &EntitySet,
+    target: &EntitySet,
+    pairs: bool,
+) -> Comparison {
     let settled = source.checksum() == target.checksum()
-        && !canon.is_tolerant()
+        && !canons.iter().any(Canon::is_tolerant)
         && source.is_plain()
         && target.is_plain();
     if settled {
@@ -73,7 +79,7 @@ pub fn compare(canon: &Canon, source: &EntitySet, target: &EntitySet, pairs: boo
             comparison.excluded += (source_entries.len() + target_entries.len()) as u64;
             continue;
         } else {
-            verdict(canon, source, target, source_entries, target_entries)
+            verdict(canons, source, target, source_entries, target_entries)
         };
         match verdict {
             Verdict::Same { source, target } => {
@@ -103,7 +109,7 @@ fn group(set: &EntitySet, order: &[usize], at: &mut usize, key: &[u8]) -> Vec<us
 }
 
 fn verdict(
-    canon: &Canon,
+    canons: &[Canon],
     source: &EntitySet,
     target: &EntitySet,
     source_entries: Vec<usize>,
@@ -130,7 +136,7 @@ fn verdict(
         (&[one], &[two])
             if standpoint(source, one) == Standpoint::Present
                 && standpoint(target, two) == Standpoint::Present
-                && alike(canon, source, one, target, two) =>
+                && alike(canons, source, one, target, two) =>
         {
             Verdict::Same { source: one, target: two }
         }
@@ -138,12 +144,14 @@ fn verdict(
     }
 }
 
-fn alike(canon: &Canon, source: &EntitySet, one: usize, target: &EntitySet, two: usize) -> bool {
+/// Whether two entries of one key, and so of one entity type, are the same.
+fn alike(canons: &[Canon], source: &EntitySet, one: usize, target: &EntitySet, two: usize) -> bool {
+    let canon = &canons[source.entity_type(one)];
     let (one, two) = (&source.entries()[one], &target.entries()[two]);
     one.digest == two.digest
         && (!canon.is_tolerant()
             || canon
-                .differing((source.page(one.page).0, one.row), (target.page(two.page).0, two.row))
+                .differing((source.page(one.page), one.row), (target.page(two.page), two.row))
                 .is_ok_and(|(fields, _)| fields.is_empty()))
 }
 
@@ -170,7 +178,7 @@ mod tests {
         let mut set = EntitySet::default();
         let standing = vec![Standing::Present; ids.len()];
         let stands = Stands { standing: &standing, misplaced: &[] };
-        assert_eq!(set.add(canon, batch.clone(), batch, stands), []);
+        assert_eq!(set.add(canon, batch, 0, stands), []);
         set
     }
 
@@ -183,11 +191,11 @@ mod tests {
             // Out of order, so that it is sorted and gone through.
             ([4, 2, 1, 3], vec![(0, 2), (1, 1), (2, 3), (3, 0)]),
         ] {
-            let found = compare(&canon, &source, &set(&canon, &ids), true);
+            let found = compare(std::slice::from_ref(&canon), &source, &set(&canon, &ids), true);
             let expected = Comparison { same: 4, pairs: target, ..Comparison::default() };
             assert_eq!(found, expected, "{ids:?}");
         }
-        let unasked = compare(&canon, &source, &source, false);
+        let unasked = compare(std::slice::from_ref(&canon), &source, &source, false);
         assert_eq!(unasked, Comparison { same: 4, ..Comparison::default() });
     }
 }

@@ -37,13 +37,20 @@ pub struct Entry {
 /// One side's entities of one partition.
 #[derive(Clone, Debug, Default)]
 pub struct EntitySet {
-    /// Canonical entities and, row by row, the store keys that they came from.
-    pages: Vec<(Batch, Batch)>,
+    /// Canonical entities, of one type each.
+    pages: Vec<Page>,
     entries: Vec<Entry>,
     keys: VarBytes,
     checksum: Checksum,
     bytes: u64,
     scratch: Vec<u8>,
+}
+
+#[derive(Clone, Debug)]
+struct Page {
+    /// Position of the entity type in its plan.
+    entity: usize,
+    entities: Batch,
 }
 
 /// How the rows of a page stand.
@@ -56,8 +63,8 @@ pub struct Stands<'a> {
 }
 
 impl EntitySet {
-    /// Adds a page of entities with the store keys of the rows that they came from. Returns the rows
-    /// that have no canonical form; they are not in the set.
+    /// Adds a page of entities of one type. `beside` is how many bytes are held of them elsewhere.
+    /// Returns the rows that have no canonical form; they are not in the set.
     ///
     /// # Panics
     /// If the parts differ in length, which is a bug of the caller.
@@ -65,12 +72,11 @@ impl EntitySet {
         &mut self,
         canon: &Canon,
         entities: Batch,
-        store_keys: Batch,
+        beside: u64,
         stands: Stands<'_>,
     ) -> Vec<(usize, CellError)> {
-        assert_eq!(entities.rows, store_keys.rows, "a store key for each entity");
         assert_eq!(entities.rows, stands.standing.len(), "a standing for each entity");
-        self.bytes += entities.bytes() + store_keys.bytes();
+        self.bytes += entities.bytes() + beside;
         let page = self.pages.len();
         let mut faults = Vec::new();
         self.entries.reserve(entities.rows);
@@ -99,7 +105,7 @@ impl EntitySet {
             }
             self.entries.push(Entry { page, row, digest, standpoint });
         }
-        self.pages.push((entities, store_keys));
+        self.pages.push(Page { entity: canon.entity(), entities });
         faults
     }
 
@@ -109,7 +115,7 @@ impl EntitySet {
         self.checksum
     }
 
-    /// How much memory the pages take, about.
+    /// How much memory the pages take with what is held beside them, about.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
@@ -127,11 +133,22 @@ impl EntitySet {
         self.keys.get(index)
     }
 
-    /// The entities and the store keys of a page.
+    /// The entities of a page.
     #[must_use]
-    pub fn page(&self, index: usize) -> (&Batch, &Batch) {
-        let (entities, keys) = &self.pages[index];
-        (entities, keys)
+    pub fn page(&self, index: usize) -> &Batch {
+        &self.pages[index].entities
+    }
+
+    /// The type of a page's entities, by its position in the plan.
+    #[must_use]
+    pub fn page_type(&self, index: usize) -> usize {
+        self.pages[index].entity
+    }
+
+    /// The type of an entry's entity, by its position in the plan.
+    #[must_use]
+    pub fn entity_type(&self, entry: usize) -> usize {
+        self.page_type(self.entries[entry].page)
     }
 
     /// Whether the set is nothing but present entities in strictly ascending order of their keys.
@@ -149,10 +166,10 @@ impl EntitySet {
         order
     }
 
-    /// A batch of the set, for its columns' layouts; none if there is no page.
+    /// A batch of entities of a type, for its columns' layouts; none if there is no page of them.
     #[must_use]
-    pub fn layout(&self) -> Option<&Batch> {
-        self.pages.first().map(|(entities, _)| entities)
+    pub fn layout(&self, entity: usize) -> Option<&Batch> {
+        self.pages.iter().find(|page| page.entity == entity).map(|page| &page.entities)
     }
 
     /// How many pages were added.
@@ -188,12 +205,9 @@ impl EntitySet {
         }
     }
 
-    /// Keeps only the entries for which `keep` holds, given the store keys of the entry's page and
-    /// its row there.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Batch, usize) -> bool) {
-        let pages = std::mem::take(&mut self.pages);
-        self.filter(|entry| keep(&pages[entry.page].1, entry.row));
-        self.pages = pages;
+    /// Keeps only the entries for which `keep` holds, given the entry's page and its row there.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize, usize) -> bool) {
+        self.filter(|entry| keep(entry.page, entry.row));
     }
 
     /// Drops the entries at these pages and rows.

@@ -49,7 +49,16 @@ static SIDE: Table = Table {
     what: "a side of a pairing",
     keys: &[
         Key::required("store", Shape::Reference("stores"), "the store"),
-        Key::required("relation", Shape::Text, "the relation (table) in that store"),
+        Key::optional(
+            "relation",
+            Shape::Text,
+            "the relation (table) in that store; either this or `relations`",
+        ),
+        Key::optional(
+            "relations",
+            Shape::List { of: &Shape::Text, min: 1 },
+            "several relations in that store, for a plugin that joins them or maps each to entities of its own; it is handed their schemas in this order",
+        ),
         Key::optional(
             "key",
             Shape::Map { of: &Shape::AnyText, name: "column", own: false },
@@ -91,7 +100,7 @@ pub(super) fn read(
         else {
             continue;
         };
-        if source.store == target.store && source.relation == target.relation {
+        if source.store == target.store && source.relations == target.relations {
             section.warn(
                 &["target"],
                 "source and target are the same relation",
@@ -133,13 +142,57 @@ fn mapping_of(section: &Section<'_>, pairing: &str) -> Option<MappingSettings> {
 fn side(node: &Node<'_>, mapping: Option<&MappingSettings>) -> Option<SideSettings> {
     let section = node.section()?;
     let store = section.take("store").and_then(|node| node.reference());
-    let relation = section.take("relation").and_then(|node| node.text());
+    let relations = relations(&section, mapping);
     let key = section.take("key").map(|node| templates(&node, mapping));
     let key = match key {
         Some(read) => Some(read?),
         None => None,
     };
-    Some(SideSettings { store: store?, relation: relation?, key })
+    let relations = relations?;
+    if let (Some(node), true) = (section.take("key"), relations.len() > 1) {
+        node.at_key().fault(
+            "a key template is of one relation",
+            "leave it out: the plugin says where entities of several relations are",
+        );
+        return None;
+    }
+    Some(SideSettings { store: store?, relations, key })
+}
+
+/// The relations of a side, as `relation` or as `relations`.
+fn relations(section: &Section<'_>, mapping: Option<&MappingSettings>) -> Option<Vec<String>> {
+    match (section.take("relation"), section.take("relations")) {
+        (Some(node), None) => Some(vec![node.text()?]),
+        (None, Some(node)) => {
+            let items = node.list();
+            let names: Vec<String> = items.iter().filter_map(Node::text).collect();
+            let mut seen = std::collections::BTreeSet::new();
+            if let Some(again) = names.iter().find(|name| !seen.insert(name.as_str())) {
+                node.fault(format!("names `{again}` twice"), "name each relation once");
+                return None;
+            }
+            if names.len() > 1 && matches!(mapping, Some(MappingSettings::BuiltIn(_))) {
+                node.fault(
+                    "the built-in mapping takes one relation a side",
+                    "name one `relation`, or join them in a plugin",
+                );
+                return None;
+            }
+            (!names.is_empty() && names.len() == items.len()).then_some(names)
+        }
+        (Some(_), Some(node)) => {
+            node.at_key().fault("`relation` and `relations` cannot both be given", "remove one");
+            None
+        }
+        (None, None) => {
+            section.fault(
+                &[],
+                "neither `relation` nor `relations` says what is read",
+                "add `relation = \"...\"`",
+            );
+            None
+        }
+    }
 }
 
 fn templates(node: &Node<'_>, mapping: Option<&MappingSettings>) -> Option<KeyTemplate> {

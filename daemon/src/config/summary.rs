@@ -108,7 +108,7 @@ fn pairing(settings: &PairingSettings) -> (String, String) {
         // The built-in mapping finds entities by its key fields; a plugin is not asked here.
         let located = side.key.is_some() || builtin;
         let located = if located { "" } else { " (looked up by key if the plugin locates it)" };
-        format!("{}/{}{located}", side.store, side.relation)
+        format!("{}/{}{located}", side.store, side.relations.join("+"))
     };
     let mapping = match &settings.mapping {
         MappingSettings::Plugin(plugin) => format!("plugin {plugin}"),

@@ -328,10 +328,10 @@ fn deployment_files_agree_with_the_example() {
     let grants = read("mysql-grants.sql");
     let policy: serde_json::Value = serde_json::from_str(&read("iam-policy.json")).unwrap();
     for pairing in &settings.pairings {
-        let grant = format!("GRANT SELECT ON `shop`.`{}` TO", pairing.source.relation);
+        let grant = format!("GRANT SELECT ON `shop`.`{}` TO", pairing.source.relations[0]);
         assert!(grants.contains(&grant), "{grant}");
         let tables = policy["Statement"][0]["Resource"].as_array().unwrap();
-        let table = format!("table/{}", pairing.target.relation);
+        let table = format!("table/{}", pairing.target.relations[0]);
         assert!(tables.iter().any(|arn| arn.as_str().unwrap().ends_with(&table)), "{table}");
     }
     let granted = grants.lines().map(|line| line.trim_start_matches("-- "));

@@ -257,6 +257,21 @@ impl Batch {
         }
     }
 
+    /// Batches of one plan, one after the other. Integers alone have several layouts, of which each
+    /// batch may have chosen one.
+    #[must_use]
+    pub fn concat(batches: &[&Self]) -> Self {
+        let filled: Vec<&Self> = batches.iter().filter(|batch| batch.rows > 0).copied().collect();
+        let Some(first) = filled.first().or_else(|| batches.first()) else {
+            return Self::default();
+        };
+        if filled.len() <= 1 {
+            return (*first).clone();
+        }
+        let columns = (0..first.columns.len()).map(|at| concat_column(&filled, first, at));
+        Self { rows: filled.iter().map(|batch| batch.rows).sum(), columns: columns.collect() }
+    }
+
     /// Appends the rows of `other`, which has the same columns in the same layouts.
     ///
     /// # Panics
@@ -279,6 +294,22 @@ impl Batch {
             .collect();
         self.rows += other.rows;
     }
+}
+
+fn concat_column(batches: &[&Batch], first: &Batch, at: usize) -> Column {
+    let layout = |column: &Column| std::mem::discriminant::<Buffer>(&column.values);
+    if batches.iter().any(|batch| layout(&batch.columns[at]) != layout(&first.columns[at])) {
+        let cells = batches
+            .iter()
+            .flat_map(|batch| (0..batch.rows).map(|row| batch.columns[at].whole(row)));
+        return Column::of_integers(&cells.collect::<Vec<_>>());
+    }
+    let rows = batches.iter().map(|batch| batch.rows).sum();
+    let mut builder = ColumnBuilder::like(&first.columns[at].values, rows);
+    for batch in batches {
+        builder.extend_from(&batch.columns[at], 0..batch.rows);
+    }
+    builder.finish()
 }
 
 /// `indices` as ranges of successive ones, in the same order.

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use self::convert::Conversion;
 use super::identity::{Origin, identity};
 use super::{
-    Binding, Located, Locators, Mapped, Mapper, PairViolation, Pairs, Place, PlanIssue,
-    PluginError, PluginErrorKind, Session, may_be_version,
+    Binding, Located, Locators, Mapped, Mapper, Output, PairViolation, Pairs, Place, PlanIssue,
+    PluginError, PluginErrorKind, Rows, Session, Tallied, Tally, may_be_version,
 };
 use crate::model::{
     Batch, ColumnDef, EntityDef, FieldDef, InvariantDef, Logical, MappingIdentity, MappingPlan,
@@ -138,15 +138,21 @@ impl BuiltIn {
         }
         source.check_ignored(&mut issues);
         target.check_ignored(&mut issues);
-        let entity = EntityDef { name: settings.entity.clone(), fields };
+        for (side, place) in [(Side::Source, binding.source), (Side::Target, binding.target)] {
+            if place.schemas.len() > 1 {
+                let what = "the built-in mapping takes one relation a side";
+                let issue = PlanIssue::new(format!("/{side}/relations"), what);
+                issues.push(issue.help("name one `relation`, or join them in a plugin"));
+            }
+        }
+        let entities = vec![EntityDef { name: settings.entity.clone(), fields }];
         let locators = if issues.is_empty() {
-            Some(Locators::new(&entity, binding, &mut issues))
+            Some(Locators::new(&entities, binding, &mut issues))
         } else {
             None
         };
         let Some(locators) = locators.filter(|_| issues.is_empty()) else { return Err(issues) };
-        let plan =
-            MappingPlan { entities: vec![entity], source: source.plan(), target: target.plan() };
+        let plan = MappingPlan { entities, source: source.plan(), target: target.plan() };
         let config = format!("{settings:?}");
         let origin = Origin { code: "built-in", config: &config, contract: "1" };
         Ok(Self(Arc::new(Bound {
@@ -179,18 +185,16 @@ impl Bound {
         // Stable: the first field that is in the way comes first.
         rejected.sort_by_key(|(row, _)| *row);
         rejected.dedup_by_key(|(row, _)| *row);
-        if rejected.is_empty() {
-            let standing = vec![Standing::Present; rows.rows];
-            return Mapped { entities, from_row: (0..rows.rows).collect(), standing, rejected };
-        }
-        let out: BTreeSet<usize> = rejected.iter().map(|(row, _)| *row).collect();
-        let from_row: Vec<usize> = (0..rows.rows).filter(|row| !out.contains(row)).collect();
-        Mapped {
-            entities: entities.take(&from_row),
-            standing: vec![Standing::Present; from_row.len()],
-            from_row,
-            rejected,
-        }
+        let (from_group, entities) = if rejected.is_empty() {
+            ((0..rows.rows).collect(), entities)
+        } else {
+            let out: BTreeSet<usize> = rejected.iter().map(|(row, _)| *row).collect();
+            let kept: Vec<usize> = (0..rows.rows).filter(|row| !out.contains(row)).collect();
+            let entities = entities.take(&kept);
+            (kept, entities)
+        };
+        let standing = vec![Standing::Present; entities.rows];
+        Mapped { outputs: vec![Output { entity: 0, entities, from_group, standing }], rejected }
     }
 }
 
@@ -211,6 +215,10 @@ impl Mapper for BuiltIn {
         self.0.locators.of(side).is_some()
     }
 
+    fn identifies(&self) -> bool {
+        false
+    }
+
     fn begin(&self, _as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         Ok(Box::new(BuiltInSession(Arc::clone(&self.0))))
     }
@@ -219,16 +227,40 @@ impl Mapper for BuiltIn {
 struct BuiltInSession(Arc<Bound>);
 
 impl Session for BuiltInSession {
-    fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
-        Ok(self.0.map(side, rows))
+    fn map(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
+        match rows.inputs.as_slice() {
+            [input] => Ok(self.0.map(side, &input.rows)),
+            _ => {
+                let what = "rows of several relations, of which it maps one".to_owned();
+                Err(self.error("map-batch", PluginErrorKind::Malformed(what)))
+            }
+        }
     }
 
-    fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
+    fn locate(
+        &mut self,
+        side: Side,
+        _entity: usize,
+        entities: &Batch,
+    ) -> Result<Vec<Located>, PluginError> {
         self.0.locators.locate(side, entities).map_err(|kind| self.error("locate", kind))
+    }
+
+    fn keys_of(
+        &mut self,
+        _side: Side,
+        _relation: usize,
+        _keys: &Batch,
+    ) -> Result<Vec<Output>, PluginError> {
+        Ok(Vec::new())
     }
 
     fn check_pairs(&mut self, _pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
         Ok(Vec::new())
+    }
+
+    fn tally(&mut self, _invariant: usize, _tally: &Tally<'_>) -> Result<Tallied, PluginError> {
+        Ok(Tallied { state: Vec::new(), violations: Vec::new() })
     }
 }
 
@@ -258,7 +290,7 @@ impl<'a> Draft<'a> {
     }
 
     fn column(&self, path: &str, name: &str, issues: &mut Vec<PlanIssue>) -> Option<ColumnDef> {
-        let schema = self.place.schema;
+        let schema = self.place.schema();
         let found = schema.column(name);
         if found.is_none() {
             let what = format!(
@@ -303,7 +335,7 @@ impl<'a> Draft<'a> {
     }
 
     fn check_ignored(&self, issues: &mut Vec<PlanIssue>) {
-        let schema = self.place.schema;
+        let schema = self.place.schema();
         for (index, name) in self.ignored.iter().enumerate() {
             if schema.column(name).is_none() {
                 let what = format!(

@@ -1,14 +1,16 @@
 //! What keeps a plugin's failures to the rows that cause them.
 //!
 //! Owns the guard around a mapping: the search for guilty rows by halving on fresh instances, its
-//! bounds, and the breaker. Refuses to call a row unmappable while the mapping has mapped no row of
-//! that side. Invariant: the rows of a call are mapped, or rejected because they fail by themselves,
+//! bounds, and the breaker. Rows of one group belong together, so that groups are what is halved and
+//! found guilty; most often a row is a group. Refuses to call a row unmappable while the mapping has
+//! mapped no row of that side. Invariant: the rows of a call are mapped, or rejected because they fail by themselves,
 //! or the call fails and none of them is; and a plugin that always fails costs a bounded number of
 //! calls.
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +18,11 @@ use std::time::Duration;
 
 use super::breaker::{Breaker, Change, Pause, Went};
 use super::fault::Call;
-use super::{Located, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind, Session};
-use crate::model::{
-    Batch, Buffer, Column, ColumnBuilder, InvariantDef, MappingIdentity, MappingPlan, Moment, Side,
+use super::{
+    Located, Mapped, Mapper, Output, PairViolation, Pairs, PluginError, PluginErrorKind, Rows,
+    Session, Tallied, Tally,
 };
+use crate::model::{Batch, InvariantDef, MappingIdentity, MappingPlan, Moment, Side};
 
 /// Rows that may be found guilty in one check; a look may find as many as it asks for.
 const GUILTY_MAX: usize = 16;
@@ -158,6 +161,10 @@ impl Mapper for Guarded {
         self.mapper.locates(side)
     }
 
+    fn identifies(&self) -> bool {
+        self.mapper.identifies()
+    }
+
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         let now = (self.shared.clock)();
         let mut state = self.shared.state();
@@ -212,7 +219,7 @@ impl Drop for GuardedSession {
 }
 
 impl Session for GuardedSession {
-    fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+    fn map(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
         self.refused()?;
         self.batch += 1;
         let error = match self.attempt(side, rows) {
@@ -232,7 +239,7 @@ impl Session for GuardedSession {
                 let call = Call {
                     side: Some(side),
                     batch: Some(self.batch),
-                    rows: Some(rows.rows),
+                    rows: Some(rows.count()),
                     search,
                     ..Call::default()
                 };
@@ -241,11 +248,28 @@ impl Session for GuardedSession {
         }
     }
 
-    fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
+    fn locate(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Vec<Located>, PluginError> {
         self.refused()?;
-        let located = self.inner.locate(side, entities);
+        let located = self.inner.locate(side, entity, entities);
         let call = Call { side: Some(side), rows: Some(entities.rows), ..Call::default() };
         self.ended("locate", located, call)
+    }
+
+    fn keys_of(
+        &mut self,
+        side: Side,
+        relation: usize,
+        keys: &Batch,
+    ) -> Result<Vec<Output>, PluginError> {
+        self.refused()?;
+        let known = self.inner.keys_of(side, relation, keys);
+        let call = Call { side: Some(side), rows: Some(keys.rows), ..Call::default() };
+        self.ended("keys-of", known, call)
     }
 
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
@@ -256,6 +280,16 @@ impl Session for GuardedSession {
             checked,
             Call { rows: Some(pairs.source.rows), ..Call::default() },
         )
+    }
+
+    fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError> {
+        self.refused()?;
+        let tallied = self.inner.tally(invariant, tally);
+        let rows = match tally {
+            Tally::Pairs(pairs) => Some(pairs.source.rows),
+            Tally::States(_) => None,
+        };
+        self.ended("accumulator", tallied, Call { rows, ..Call::default() })
     }
 
     fn allow_guilty(&mut self, rows: usize) {
@@ -326,14 +360,14 @@ impl GuardedSession {
 
     /// One call. What fails on a used instance is tried again on a fresh one: what an instance was
     /// left with by other rows must not be blamed on these.
-    fn attempt(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+    fn attempt(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
         let mut mapped = self.call(side, rows);
         if !self.fresh && mapped.as_ref().is_err_and(may_be_a_rows) {
             self.fresh = true;
             mapped = self.call(side, rows);
         }
         self.fresh = mapped.is_err();
-        if mapped.is_ok() && rows.rows > 0 {
+        if mapped.is_ok() && rows.groups > 0 {
             self.shared.state().proven[usize::from(side == Side::Target)] = true;
         }
         mapped
@@ -344,7 +378,7 @@ impl GuardedSession {
         self.shared.state().proven[usize::from(side == Side::Target)]
     }
 
-    fn call(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+    fn call(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
         let mapped = self.inner.map(side, rows);
         if matches!(&mapped, Err(PluginError { kind: PluginErrorKind::Deadline { .. }, .. })) {
             self.deadlines_left = self.deadlines_left.saturating_sub(1);
@@ -359,14 +393,14 @@ fn may_be_a_rows(error: &PluginError) -> bool {
     error.function == "map-batch" && !matches!(error.kind, PluginErrorKind::Own { .. })
 }
 
-/// The search for the guilty rows of one call.
+/// The search for the guilty groups of one call.
 struct Search<'a> {
     session: &'a mut GuardedSession,
     side: Side,
-    rows: &'a Batch,
-    /// What was mapped, by the first row of each part; ascending.
+    rows: &'a Rows<'a>,
+    /// What was mapped, by the first group of each part; ascending.
     parts: Vec<(usize, Mapped)>,
-    /// Rows that fail by themselves, ascending.
+    /// Groups that fail by themselves, ascending.
     guilty: Vec<(usize, PluginError)>,
 }
 
@@ -374,12 +408,12 @@ struct Search<'a> {
 type GivenUp = Option<String>;
 
 impl Search<'_> {
-    /// Maps all rows but the guilty ones.
+    /// Maps all groups but the guilty ones.
     fn run(mut self, error: &PluginError) -> Result<Mapped, GivenUp> {
-        if !may_be_a_rows(error) || self.session.guilty_left == 0 || self.rows.rows == 0 {
+        if !may_be_a_rows(error) || self.session.guilty_left == 0 || self.rows.groups == 0 {
             return Err(None);
         }
-        if self.rows.rows == 1 {
+        if self.rows.groups == 1 {
             self.find(0, error.clone())?;
         } else {
             self.halve()?;
@@ -399,8 +433,8 @@ impl Search<'_> {
     }
 
     fn halve(&mut self) -> Result<(), GivenUp> {
-        let count = self.rows.rows;
-        // Row by row while they fail: a plugin that always fails ends here, at the cost of few rows.
+        let count = self.rows.groups;
+        // One by one while they fail: a plugin that always fails ends here, at the cost of few groups.
         let mut next = 0;
         while next < count && !self.maps(next..next + 1)? {
             next += 1;
@@ -428,14 +462,14 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Whether these rows are mapped by one call. A single row that is not is guilty.
+    /// Whether these groups are mapped by one call. A single one that is not is guilty.
     fn maps(&mut self, range: Range<usize>) -> Result<bool, GivenUp> {
         if let Some(what) = self.spent() {
             return Err(Some(format!("the rows that cause it were not found within {what}")));
         }
         let session = &mut *self.session;
         session.calls_left -= 1;
-        let part = self.rows.take(&range.clone().collect::<Vec<_>>());
+        let part = self.rows.part(range.clone());
         match session.attempt(self.side, &part) {
             Ok(mapped) => self.parts.push((range.start, mapped)),
             Err(error) if !may_be_a_rows(&error) => {
@@ -467,7 +501,7 @@ impl Search<'_> {
         (ran >= deadlines).then(|| format!("{deadlines} calls that ran into the deadline"))
     }
 
-    fn find(&mut self, row: usize, mut error: PluginError) -> Result<(), GivenUp> {
+    fn find(&mut self, group: usize, mut error: PluginError) -> Result<(), GivenUp> {
         if self.guilty.len() == self.session.guilty_left {
             self.session.guilty_left = 0;
             let why = format!(
@@ -480,10 +514,10 @@ impl Search<'_> {
             pairing: Some(self.session.shared.pairing.clone()),
             side: Some(self.side),
             batch: Some(self.session.batch),
-            rows: Some(self.rows.rows),
+            rows: Some(self.rows.count()),
             search: Some("the row fails by itself".to_owned()),
         });
-        self.guilty.push((row, error));
+        self.guilty.push((group, error));
         Ok(())
     }
 
@@ -492,42 +526,28 @@ impl Search<'_> {
         let reason = |error: &PluginError| {
             format!("plugin `{}`, {}: {}", error.plugin, error.function, error.kind)
         };
-        let guilty = self.guilty.iter().map(|(row, error)| (*row, reason(error)));
+        let guilty = self.guilty.iter().map(|(group, error)| (*group, reason(error)));
         let mut rejected: Vec<(usize, String)> = guilty.collect();
-        let batches: Vec<&Batch> = self.parts.iter().map(|(_, part)| &part.entities).collect();
-        let entities = joined(&batches);
-        let (mut from_row, mut standing) = (Vec::new(), Vec::new());
+        let mut types: BTreeMap<usize, Vec<(usize, Output)>> = BTreeMap::new();
         for (start, part) in self.parts {
-            from_row.extend(part.from_row.into_iter().map(|row| start + row));
-            standing.extend(part.standing);
-            rejected.extend(part.rejected.into_iter().map(|(row, why)| (start + row, why)));
+            for output in part.outputs {
+                types.entry(output.entity).or_default().push((start, output));
+            }
+            rejected.extend(part.rejected.into_iter().map(|(group, why)| (start + group, why)));
         }
-        rejected.sort_by_key(|(row, _)| *row);
-        Mapped { entities, from_row, standing, rejected }
+        rejected.sort_by_key(|(group, _)| *group);
+        Mapped { outputs: types.into_values().map(together).collect(), rejected }
     }
 }
 
-/// Batches of one plan, one after the other.
-fn joined(batches: &[&Batch]) -> Batch {
-    let filled: Vec<&Batch> = batches.iter().filter(|batch| batch.rows > 0).copied().collect();
-    let Some(first) = filled.first().or_else(|| batches.first()) else { return Batch::default() };
-    let columns = (0..first.columns.len()).map(|at| column(&filled, first, at));
-    Batch { rows: filled.iter().map(|batch| batch.rows).sum(), columns: columns.collect() }
-}
-
-fn column(batches: &[&Batch], first: &Batch, at: usize) -> Column {
-    let layout = |column: &Column| std::mem::discriminant::<Buffer>(&column.values);
-    if batches.iter().any(|batch| layout(&batch.columns[at]) != layout(&first.columns[at])) {
-        // Integers alone have several layouts, and each call may choose one.
-        let cells = batches
-            .iter()
-            .flat_map(|batch| (0..batch.rows).map(|row| batch.columns[at].whole(row)));
-        return Column::of_integers(&cells.collect::<Vec<_>>());
+/// Parts of one entity type, each with the first group of its part, in one piece.
+fn together(parts: Vec<(usize, Output)>) -> Output {
+    let batches: Vec<&Batch> = parts.iter().map(|(_, part)| &part.entities).collect();
+    let mut whole = Output { entities: Batch::concat(&batches), ..Output::default() };
+    for (start, part) in parts {
+        whole.entity = part.entity;
+        whole.from_group.extend(part.from_group.into_iter().map(|group| start + group));
+        whole.standing.extend(part.standing);
     }
-    let rows = batches.iter().map(|batch| batch.rows).sum();
-    let mut builder = ColumnBuilder::like(&first.columns[at].values, rows);
-    for batch in batches {
-        builder.extend_from(&batch.columns[at], 0..batch.rows);
-    }
-    builder.finish()
+    whole
 }

@@ -14,9 +14,9 @@
 
 use std::io::Write as _;
 
-use super::Located;
 use super::calendar;
 use super::issue::PlanIssue;
+use super::{Access, Located};
 use crate::model::{Batch, Column, ColumnBuilder, ColumnDef, EntityDef, Logical, Number, Value};
 
 /// For each column of a primary key its template.
@@ -185,7 +185,7 @@ impl Locator {
         let keys = Batch { rows: entities.rows, columns };
         let from_entity: Vec<usize> = (0..entities.rows).filter(|row| there[*row]).collect();
         let keys = if from_entity.len() == entities.rows { keys } else { keys.take(&from_entity) };
-        Located { keys, from_entity }
+        Located { relation: 0, access: Access::Get, keys, from_entity }
     }
 }
 

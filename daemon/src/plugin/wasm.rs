@@ -23,7 +23,7 @@ use wit_component::ComponentEncoder;
 
 use self::machine::Machine;
 use self::session::{Bound, Program, WasmMapper};
-pub use self::trial::{Cost, Tallied, Tally, Trial, Tried};
+pub use self::trial::{Cost, Trial, Tried};
 use self::v0_1::{Contract, VERSION};
 use super::identity::{Origin, identity};
 use super::{Binding, Code, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings};
@@ -400,7 +400,7 @@ impl Loaded {
             return Err(refused("config-schema")(wrong));
         }
         instance.init(&program.config).map_err(failed("init"))?.map_err(refused("init"))?;
-        let (source, target) = (binding.source.schema, binding.target.schema);
+        let (source, target) = (binding.source.schemas, binding.target.schemas);
         let proposal = instance
             .plan(binding.pairing, source, target)
             .map_err(failed("plan"))?
@@ -412,7 +412,7 @@ impl Loaded {
             .map_err(refused("declare"))?;
         let mut issues = Vec::new();
         let invariants = planning::check_invariants(declared, &mut issues);
-        let locators = Locators::new(&plan.entities[0], binding, &mut issues);
+        let locators = Locators::new(&plan.entities, binding, &mut issues);
         let located = locating::sides(&mut instance, binding, &plan, &mut issues)
             .map_err(failed("locate"))?;
         if !issues.is_empty() {
@@ -423,14 +423,15 @@ impl Loaded {
         let bound = Bound {
             program: Arc::clone(program),
             pairing: binding.pairing.to_owned(),
-            source: source.clone(),
-            target: target.clone(),
+            source: source.to_vec(),
+            target: target.to_vec(),
             proposal,
             identity: identity(origin, &plan),
             plan,
             invariants,
             locators,
             located,
+            identifies: instance.locates(),
         };
         let wasm = WasmMapper(Arc::new(bound));
         Ok(Attached {

@@ -6,15 +6,14 @@
 
 use std::num::NonZeroU32;
 
-use futures::StreamExt as _;
+pub use crate::check::{Sampled, Sampling};
 
-use crate::check::Context;
+use crate::check::{self, Context};
 use crate::config::{MappingSettings, Settings};
 use crate::journal;
-use crate::model::{Batch, EntityDef, Extent, RelationSchema, Side, Standing};
-use crate::plugin::{Mapped, PluginError, Session};
+use crate::model::{EntityDef, RelationSchema, Side};
 use crate::run::{Clock, RunError, Signals, StartError, differing};
-use crate::store::{Page, Read, Store, StoreError};
+use crate::store::StoreError;
 
 /// Rows of one side, and what the mapping made of them.
 #[derive(Debug)]
@@ -23,27 +22,13 @@ pub struct Sample {
     pub side: Side,
     /// The store.
     pub store: String,
-    /// The relation, as the store describes it.
-    pub schema: RelationSchema,
-    /// The columns that are read.
-    pub columns: Vec<String>,
+    /// Its relations, as the store describes them, in the order of the side's plan, and which columns
+    /// of each are read.
+    pub relations: Vec<(RelationSchema, Vec<String>)>,
     /// What entities are.
-    pub entity: EntityDef,
-    /// The rows, as they came.
-    pub pages: Vec<SampledPage>,
-    /// The call in which the plugin failed; then no more is read of this side.
-    pub failed: Option<PluginError>,
-}
-
-/// Rows that were mapped in one call.
-#[derive(Debug)]
-pub struct SampledPage {
-    /// Their primary keys.
-    pub keys: Batch,
-    /// The rows.
-    pub rows: Batch,
-    /// What the mapping made of them.
-    pub mapped: Mapped,
+    pub entities: Vec<EntityDef>,
+    /// What was read and mapped.
+    pub sampling: Sampling,
 }
 
 /// Reads and maps the first `count` rows of `sides` of a pairing.
@@ -81,11 +66,8 @@ pub async fn sample(
     let mut samples = Vec::new();
     let Some(context) = contexts.first() else { return Ok(samples) };
     for side in sides {
-        let session = context.mapper.begin(clock.now());
-        samples.push(of_side(context, *side, count, session).await.map_err(|error| {
-            let pairing = pairing.to_owned();
-            told(pairing, *side, error)
-        })?);
+        let sample = of_side(context, *side, count, clock.now()).await;
+        samples.push(sample.map_err(|error| told(pairing.to_owned(), *side, error))?);
     }
     Ok(samples)
 }
@@ -103,68 +85,20 @@ async fn of_side(
     context: &Context,
     side: Side,
     count: NonZeroU32,
-    session: Result<Box<dyn Session>, PluginError>,
+    as_of: crate::model::Moment,
 ) -> Result<Sample, StoreError> {
     let here = context.side(side);
-    let plan = context.mapper.plan();
-    let mut sample = Sample {
+    let sampling = match context.mapper.begin(as_of) {
+        Ok(mut session) => check::sample(context, side, count, &mut *session).await?,
+        Err(error) => Sampling { failed: Some(error), ..Sampling::default() },
+    };
+    let relations =
+        here.relations.iter().map(|it| (it.read.schema.clone(), it.read.columns.clone()));
+    Ok(Sample {
         side,
         store: here.store.name().to_owned(),
-        schema: here.read.schema.clone(),
-        columns: here.read.columns.clone(),
-        entity: plan.entities[0].clone(),
-        pages: Vec::new(),
-        failed: None,
-    };
-    let mut session = match session {
-        Ok(session) => session,
-        Err(error) => return Ok(Sample { failed: Some(error), ..sample }),
-    };
-    let is_mapped = match side {
-        Side::Source => plan.source.mapped,
-        Side::Target => plan.target.mapped,
-    };
-    let read = Read { page_rows: here.read.page_rows.min(count), ..here.read.clone() };
-    let mut left = count.get() as usize;
-    for extent in extents(&*here.store, &read, context.partition_rows).await? {
-        let mut pages = here.store.scan(&read, &extent);
-        while left > 0
-            && let Some(page) = pages.next().await
-        {
-            let Page { keys, rows, .. } = page?;
-            let first: Vec<usize> = (0..rows.rows.min(left)).collect();
-            let (keys, rows) = (keys.take(&first), rows.take(&first));
-            left -= first.len();
-            let mapped = if is_mapped { session.map(side, &rows) } else { Ok(unmapped(&rows)) };
-            match mapped {
-                Ok(mapped) => sample.pages.push(SampledPage { keys, rows, mapped }),
-                Err(error) => return Ok(Sample { failed: Some(error), ..sample }),
-            }
-        }
-        if left == 0 {
-            break;
-        }
-    }
-    Ok(sample)
-}
-
-/// Rows that are entities already.
-fn unmapped(rows: &Batch) -> Mapped {
-    Mapped {
-        entities: rows.clone(),
-        from_row: (0..rows.rows).collect(),
-        standing: vec![Standing::Present; rows.rows],
-        rejected: Vec::new(),
-    }
-}
-
-async fn extents(
-    store: &dyn Store,
-    read: &Read,
-    rows: NonZeroU32,
-) -> Result<Vec<Extent>, StoreError> {
-    if !store.abilities().ranges {
-        return Ok(vec![Extent::Segment { index: 0, of: 1 }]);
-    }
-    store.split(read, rows).await
+        relations: relations.collect(),
+        entities: context.mapper.plan().entities.clone(),
+        sampling,
+    })
 }

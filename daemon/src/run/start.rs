@@ -14,17 +14,18 @@ use futures::StreamExt;
 use tokio::task::JoinSet;
 
 use crate::api::Shared;
-use crate::check::{Context, SideContext};
+use crate::check::{Context, RelationContext};
 use crate::compare::{Canon, CanonError};
 use crate::config::{MappingSettings, PairingSettings, Settings, SideSettings};
 use crate::engine::{EntitySpec, Spec};
 use crate::journal;
-use crate::model::{Extent, Leads, Logical, RelationPlan, RelationSchema, Role, Side};
-use crate::plan::{self, SideFacts};
+use crate::model::{EntityDef, Extent, Leads, RelationSchema, Role, Side};
+use crate::plan;
 use crate::plugin::builtin::{self, BuiltIn};
-use crate::plugin::template::{KeyTemplate, Part, Template};
+use crate::plugin::template::KeyTemplate;
 use crate::plugin::wasm::{AttachError, Host, LoadError, Loaded};
 use crate::plugin::{Binding, Mapper, Place, PlanIssue, guarded};
+use crate::run::sides::{self, facts, key_template, side_context};
 use crate::run::{Clock, Contexts, Purpose, Signals};
 use crate::store::{self, Read, Store, StoreError};
 
@@ -216,6 +217,10 @@ pub(super) async fn start(
         if !refused.is_empty() {
             continue;
         }
+        if let Err(error) = grouped(&binder, pairing, &context).await {
+            refused.push(error);
+            continue;
+        }
         sample(&context, &probes).await;
         tracing::info!(
             target: "driftd",
@@ -305,12 +310,13 @@ fn load(settings: &Settings, refused: &mut Vec<StartError>) -> BTreeMap<String, 
 }
 
 /// A side that was described.
-struct Described<'a> {
-    settings: &'a SideSettings,
-    store: Arc<dyn Store>,
+pub(super) struct Described<'a> {
+    pub(super) settings: &'a SideSettings,
+    pub(super) store: Arc<dyn Store>,
     /// The same store with less patience.
     probe: Arc<dyn Store>,
-    schema: RelationSchema,
+    /// Its relations, in the order of the configuration.
+    pub(super) schemas: Vec<RelationSchema>,
 }
 
 /// What the sides of pairings are described from.
@@ -321,7 +327,7 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// Asks the store of a side for its relation; without `patience` only once. None: there is no such
+    /// Asks the store of a side for its relations; without `patience` only once. None: there is no such
     /// store, because its settings were refused.
     async fn describe<'a>(
         &self,
@@ -329,27 +335,38 @@ impl Asked<'_> {
         side: Side,
         patience: bool,
     ) -> Result<Option<Described<'a>>, StartError> {
-        let Waiting { purpose, clock, signals, shared } = self.waiting;
         let settings = match side {
             Side::Source => &pairing.source,
             Side::Target => &pairing.target,
         };
         let Some(opened) = self.stores.get(&settings.store) else { return Ok(None) };
+        let mut schemas = Vec::with_capacity(settings.relations.len());
+        for relation in &settings.relations {
+            schemas.push(self.schema((pairing, side), opened, relation, patience).await?);
+        }
+        let (store, probe) = (Arc::clone(&opened.store), Arc::clone(&opened.probe));
+        Ok(Some(Described { settings, store, probe, schemas }))
+    }
+
+    async fn schema(
+        &self,
+        (pairing, side): (&PairingSettings, Side),
+        opened: &Opened,
+        relation: &str,
+        patience: bool,
+    ) -> Result<RelationSchema, StartError> {
+        let Waiting { purpose, clock, signals, shared } = self.waiting;
         let hasty = *purpose == Purpose::Verify;
         let begun = clock.now();
         let mut wait = Duration::from_secs(1);
         loop {
             let mut stop = signals.stop.clone();
             let described = tokio::select! {
-                described = opened.probe.describe(&settings.relation) => described,
+                described = opened.probe.describe(relation) => described,
                 _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
             };
             let error = match described {
-                Ok(schema) => {
-                    let store = Arc::clone(&opened.store);
-                    let probe = Arc::clone(&opened.probe);
-                    return Ok(Some(Described { settings, store, probe, schema }));
-                }
+                Ok(schema) => return Ok(schema),
                 Err(error) => Box::new(error),
             };
             if !error.kind.heals() {
@@ -399,19 +416,27 @@ impl Binder<'_> {
             return Ok(None);
         };
         let plan = mapper.plan().clone();
-        let entity = &plan.entities[0];
-        let canon = Canon::new(entity, self.secrets.digest_key)
+        let canons = Canon::all(&plan.entities, self.secrets.digest_key)
             .map_err(|error: CanonError| self.unreadable(pairing, "mapping", error.to_string()))?;
-        let entity_key = entity.fields.iter().filter(|field| field.role == Role::Key);
-        let entity_key: Vec<&str> = entity_key.map(|field| field.name.as_str()).collect();
+        let entity_key: Vec<&str> = match plan.entities.as_slice() {
+            [entity] => {
+                let key = entity.fields.iter().filter(|field| field.role == Role::Key);
+                key.map(|field| field.name.as_str()).collect()
+            }
+            // Rows of several types do not lie at the same keys.
+            _ => Vec::new(),
+        };
         let locates = [Side::Source, Side::Target].map(|side| mapper.locates(side));
         let facts = (
-            facts(&source, source_key.as_ref(), locates[0]),
-            facts(&target, target_key.as_ref(), locates[1]),
+            facts(&source, &plan.source, source_key.as_ref(), locates[0]),
+            facts(&target, &plan.target, target_key.as_ref(), locates[1]),
         );
         let reading = plan::reading(&facts.0, &facts.1, &entity_key)
             .map_err(|error| self.unreadable(pairing, "", error.to_string()))?;
-        self.scannable(pairing, (&source, &facts.0), (&target, &facts.1), &reading)?;
+        let both = [(&source, &plan.source, &facts.0), (&target, &plan.target, &facts.1)];
+        if let Some((path, why)) = sides::unscannable(both, &reading) {
+            return Err(self.unreadable(pairing, &path, why));
+        }
         self.exported(pairing, &*mapper)?;
         let spec = Spec {
             name: pairing.name.clone(),
@@ -421,11 +446,7 @@ impl Binder<'_> {
             plan: pairing.plan.clone(),
             settle: pairing.settle.clone(),
             seed: self.secrets.seed,
-            entities: vec![EntitySpec {
-                name: entity.name.clone(),
-                fields: canon.compared().map(str::to_owned).collect(),
-                version_is_time: canon.version_is_time(),
-            }],
+            entities: plan.entities.iter().zip(&canons).map(entity_spec).collect(),
             invariants: mapper.invariants().to_vec(),
         };
         let rows = pairing.plan.partition_rows;
@@ -434,10 +455,10 @@ impl Binder<'_> {
         let context = Context {
             pairing: pairing.name.clone(),
             leads: Leads(pairing.leader),
-            source: side_context(source, &plan.source.relations[0], locates[0], page),
-            target: side_context(target, &plan.target.relations[0], locates[1], page),
+            source: side_context(source, &plan.source, locates[0], page),
+            target: side_context(target, &plan.target, locates[1], page),
             mapper,
-            canon,
+            canons,
             partition_rows: rows,
             window_rows: NonZeroU32::new(window).unwrap_or(rows),
             clock: Arc::from(self.clock.shared()),
@@ -460,8 +481,8 @@ impl Binder<'_> {
         loop {
             let binding = Binding {
                 pairing: &pairing.name,
-                source: Place { schema: &source.schema, key: keys[0].as_ref() },
-                target: Place { schema: &target.schema, key: keys[1].as_ref() },
+                source: Place { schemas: &source.schemas, key: keys[0].as_ref() },
+                target: Place { schemas: &target.schemas, key: keys[1].as_ref() },
             };
             let settings = match &pairing.mapping {
                 MappingSettings::Plugin(plugin) => {
@@ -578,124 +599,79 @@ impl Binder<'_> {
         let at = self.settings.lines.place("events.fields");
         Err(StartError::Unreadable { at, pairing: pairing.name.clone(), why })
     }
+}
 
-    /// Refuses a relation that would have to be scanned by ranges and has no integer to cut by.
-    fn scannable(
-        &self,
-        pairing: &PairingSettings,
-        source: (&Described<'_>, &SideFacts),
-        target: (&Described<'_>, &SideFacts),
-        reading: &plan::Reading,
-    ) -> Result<(), StartError> {
-        use crate::model::Direction;
-        for direction in &reading.directions {
-            let (side, (described, facts)) = match direction {
-                Direction::Aligned | Direction::FromSource => ("source.relation", source),
-                Direction::FromTarget => ("target.relation", target),
-            };
-            if described.store.abilities().ranges && !facts.ranges {
-                let column = described.schema.key_columns().next();
-                let key = column.map_or_else(
-                    || "has no primary key".to_owned(),
-                    |column| format!("begins with `{}`, a {}", column.name, column.logical),
-                );
-                let why = format!(
-                    "store `{}`, relation `{}`: its primary key {key}; this version cuts relations \
-                     by an integer as the first column of their primary key",
-                    described.store.name(),
-                    described.schema.relation
-                );
-                return Err(self.unreadable(pairing, side, why));
+fn entity_spec((entity, canon): (&EntityDef, &Canon)) -> EntitySpec {
+    EntitySpec {
+        name: entity.name.clone(),
+        fields: canon.compared().map(str::to_owned).collect(),
+        version_is_time: canon.version_is_time(),
+    }
+}
+
+/// Refuses groups whose rows could only be found by walking a whole relation.
+async fn grouped(
+    binder: &Binder<'_>,
+    pairing: &PairingSettings,
+    context: &Context,
+) -> Result<(), StartError> {
+    for side in [Side::Source, Side::Target] {
+        let here = context.side(side);
+        for RelationContext { read, group } in &here.relations {
+            if group.is_empty() {
+                continue;
+            }
+            let columns: Vec<String> = group.iter().map(|at| read.columns[*at].clone()).collect();
+            match here.store.found_by(&read.schema.relation, &columns).await {
+                // What does not answer now is met, and told, by the first check.
+                Err(error) if !error.kind.heals() => {
+                    let named = if here.relations.len() == 1 { "relation" } else { "relations" };
+                    let at = binder.place(pairing, &format!("{side}.{named}"));
+                    let (pairing, error) = (pairing.name.clone(), Box::new(error));
+                    return Err(StartError::Wrong { at, pairing, side, error });
+                }
+                Ok(()) | Err(_) => {}
             }
         }
-        Ok(())
     }
-}
-
-/// The configured key template; for the built-in mapping, where none is configured, the key columns
-/// that are fields of the entity.
-fn key_template(
-    pairing: &PairingSettings,
-    side: Side,
-    described: &Described<'_>,
-) -> Option<KeyTemplate> {
-    if let Some(key) = &described.settings.key {
-        return Some(key.clone());
-    }
-    let MappingSettings::BuiltIn(builtin::Settings { fields, .. }) = &pairing.mapping else {
-        return None;
-    };
-    let column_of = |field: &builtin::Field| match side {
-        Side::Source => field.source.clone(),
-        Side::Target => field.target.clone(),
-    };
-    let columns = described.schema.key_columns().map(|column| {
-        let field = fields.iter().find(|field| column_of(field) == column.name)?;
-        let template = Template { parts: vec![Part::Field(field.name.clone())] };
-        Some((column.name.clone(), template))
-    });
-    columns.collect::<Option<Vec<_>>>().map(|columns| KeyTemplate { columns })
-}
-
-fn facts(described: &Described<'_>, key: Option<&KeyTemplate>, locatable: bool) -> SideFacts {
-    let schema = &described.schema;
-    let first = schema.key_columns().next();
-    let integer = first.is_some_and(|column| column.logical == Logical::Integer);
-    let key_field = key
-        .filter(|key| key.columns.len() == 1 && schema.key.len() == 1)
-        .and_then(|key| key.columns[0].1.lone_field())
-        .map(str::to_owned);
-    SideFacts { ranges: described.store.abilities().ranges && integer, locatable, key_field }
-}
-
-fn side_context(
-    described: Described<'_>,
-    plan: &RelationPlan,
-    locatable: bool,
-    page_rows: NonZeroU32,
-) -> SideContext {
-    let read = Read {
-        schema: described.schema,
-        columns: plan.columns.clone(),
-        ignored: plan.ignored.clone(),
-        page_rows,
-        cut: None,
-    };
-    SideContext { store: described.store, read, locatable }
+    Ok(())
 }
 
 /// Looks at a few items of schemaless relations: an attribute that none of them has is probably
 /// misspelt. A word of warning, never a refusal.
 async fn sample(context: &Context, probes: &[Arc<dyn Store>; 2]) {
     for (side, probe) in [Side::Source, Side::Target].into_iter().zip(probes) {
-        let here = context.side(side);
-        if !here.read.schema.open {
-            continue;
+        for RelationContext { read, .. } in &context.side(side).relations {
+            if read.schema.open {
+                sample_relation(context, probe, read).await;
+            }
         }
-        let extent = Extent::Segment { index: 0, of: 1 };
-        let mut pages = probe.scan(&here.read, &extent);
-        // What cannot be read now is met, and told, by the first check.
-        let Some(Ok(page)) = pages.next().await else { continue };
-        if page.rows.rows == 0 {
-            continue;
-        }
-        let present: BTreeSet<&str> = here
-            .read
-            .columns
-            .iter()
-            .zip(&page.rows.columns)
-            .filter(|(_, column)| (0..page.rows.rows).any(|row| column.is_valid(row)))
-            .map(|(name, _)| name.as_str())
-            .collect();
-        for name in here.read.columns.iter().filter(|name| !present.contains(name.as_str())) {
-            tracing::warn!(
-                target: "driftd",
-                pairing = context.pairing,
-                relation = here.read.schema.relation,
-                attribute = name,
-                met = page.unmapped.join(", "),
-                "none of the first {} items has this attribute; is it misspelt?", page.rows.rows
-            );
-        }
+    }
+}
+
+async fn sample_relation(context: &Context, probe: &Arc<dyn Store>, read: &Read) {
+    let extent = Extent::Segment { index: 0, of: 1 };
+    let mut pages = probe.scan(read, &extent);
+    // What cannot be read now is met, and told, by the first check.
+    let Some(Ok(page)) = pages.next().await else { return };
+    if page.rows.rows == 0 {
+        return;
+    }
+    let present: BTreeSet<&str> = read
+        .columns
+        .iter()
+        .zip(&page.rows.columns)
+        .filter(|(_, column)| (0..page.rows.rows).any(|row| column.is_valid(row)))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    for name in read.columns.iter().filter(|name| !present.contains(name.as_str())) {
+        tracing::warn!(
+            target: "driftd",
+            pairing = context.pairing,
+            relation = read.schema.relation,
+            attribute = name,
+            met = page.unmapped.join(", "),
+            "none of the first {} items has this attribute; is it misspelt?", page.rows.rows
+        );
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::check::{Context, check, look};
+use crate::check::{Context, check, look, split as split_side};
 use crate::engine::{Event, Job};
 use crate::hook;
 use crate::journal::{Journal, JournalError};
@@ -126,8 +126,7 @@ async fn split(context: Arc<Context>, pairing: usize, direction: Direction) -> E
         Direction::FromSource => Side::Source,
         Direction::FromTarget => Side::Target,
     };
-    let here = context.side(side);
-    let split = here.store.split(&here.read, context.partition_rows).await;
+    let split = split_side(context.side(side), context.partition_rows).await;
     let extents = split.map_err(|error| crate::check::store_fault(side, &error));
     Event::Split { pairing, direction, extents }
 }

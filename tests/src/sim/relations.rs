@@ -7,12 +7,12 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use driftd::check::{Context, SideContext};
+use driftd::check::{Context, RelationContext, SideContext};
 use driftd::compare::Canon;
 use driftd::engine::{EntitySpec, Spec};
 use driftd::model::{
-    ColumnDef, InvariantDef, Key, Leads, Logical, Moment, Number, RelationSchema, Role, Severity,
-    Side, StoreKey, Value,
+    ColumnDef, InvariantDef, Key, Leads, Logical, Moment, Number, RelationSchema, Role, Scope,
+    Severity, Side, StoreKey, Value,
 };
 use driftd::plan::{self, SideFacts};
 use driftd::plugin::builtin::{self, BuiltIn, Field};
@@ -165,7 +165,7 @@ impl Pairing {
         clock: Arc<dyn Fn() -> Moment + Send + Sync>,
     ) -> Context {
         let mapper = self.mapper();
-        let canon = Canon::new(&mapper.plan().entities[0], [7; 32]).expect("the entity has a key");
+        let canons = Canon::all(&mapper.plan().entities, [7; 32]).expect("the entity has a key");
         let [source, target] = stores;
         let side = |store: Arc<dyn Store>, side: Side| {
             let plan = match side {
@@ -179,14 +179,15 @@ impl Pairing {
                 page_rows: self.plan.page_rows,
                 cut: None,
             };
-            SideContext { store, read, locatable: true }
+            let relations = vec![RelationContext { read, group: Vec::new() }];
+            SideContext { store, relations, locatable: true }
         };
         Context {
             pairing: PAIRING.to_owned(),
             leads: Leads(self.leader),
             source: side(source, Side::Source),
             target: side(target, Side::Target),
-            canon,
+            canons,
             partition_rows: self.plan.partition_rows,
             window_rows: self.window_rows,
             clock,
@@ -228,6 +229,7 @@ impl Pairing {
             id: SUM.to_owned(),
             summary: "both sides have the same sum of amounts".to_owned(),
             severity: Severity::Critical,
+            scope: Scope::Partition,
         };
         if self.rule { vec![sum] } else { Vec::new() }
     }
@@ -265,8 +267,8 @@ impl Pairing {
         });
         let binding = Binding {
             pairing: PAIRING,
-            source: Place { schema: &schemas[0], key: Some(&keys[0]) },
-            target: Place { schema: &schemas[1], key: Some(&keys[1]) },
+            source: Place { schemas: std::slice::from_ref(&schemas[0]), key: Some(&keys[0]) },
+            target: Place { schemas: std::slice::from_ref(&schemas[1]), key: Some(&keys[1]) },
         };
         let mapping = BuiltIn::new(&settings, &binding).expect("the mapping fits the relations");
         Arc::new(Judging::new(Arc::new(mapping), self.invariant))

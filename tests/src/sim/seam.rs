@@ -13,7 +13,8 @@ use driftd::model::{
     Severity, Side, Standing, Violation,
 };
 use driftd::plugin::{
-    Located, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind, Session,
+    Located, Mapped, Mapper, Output, PairViolation, Pairs, PluginError, PluginErrorKind, Rows,
+    Session, Tallied, Tally,
 };
 use driftd::store::{Abilities, Care, Fetched, Page, Query, Read, Store, StoreError};
 use futures::future::BoxFuture;
@@ -217,6 +218,10 @@ impl Mapper for Judging {
         self.inner.locates(side)
     }
 
+    fn identifies(&self) -> bool {
+        self.inner.identifies()
+    }
+
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         Ok(Box::new(JudgingSession(self.inner.begin(as_of)?)))
     }
@@ -225,11 +230,12 @@ impl Mapper for Judging {
 struct JudgingSession(Box<dyn Session>);
 
 impl Session for JudgingSession {
-    fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+    fn map(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
         let mut mapped = self.0.map(side, rows)?;
-        let names = &mapped.entities.columns[1];
+        let users = &mut mapped.outputs[0];
+        let names = &users.entities.columns[1];
         let poison = |row: &usize| names.bytes(*row).is_some_and(|name| contains(name, POISON));
-        if (0..mapped.entities.rows).any(|row| poison(&row)) {
+        if (0..users.entities.rows).any(|row| poison(&row)) {
             return Err(PluginError::new(
                 "simulated".to_owned(),
                 String::new(),
@@ -237,7 +243,7 @@ impl Session for JudgingSession {
                 PluginErrorKind::Trap("by the simulation".to_owned()),
             ));
         }
-        for (row, standing) in mapped.standing.iter_mut().enumerate() {
+        for (row, standing) in users.standing.iter_mut().enumerate() {
             if names.bytes(row).is_some_and(|name| contains(name, EXCLUDED)) {
                 *standing = Standing::Excluded;
             }
@@ -245,8 +251,26 @@ impl Session for JudgingSession {
         Ok(mapped)
     }
 
-    fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
-        self.0.locate(side, entities)
+    fn locate(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Vec<Located>, PluginError> {
+        self.0.locate(side, entity, entities)
+    }
+
+    fn keys_of(
+        &mut self,
+        side: Side,
+        relation: usize,
+        keys: &Batch,
+    ) -> Result<Vec<Output>, PluginError> {
+        self.0.keys_of(side, relation, keys)
+    }
+
+    fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError> {
+        self.0.tally(invariant, tally)
     }
 
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {

@@ -11,9 +11,10 @@ use serde_json::{Value as Json, json};
 use crate::author::{AuthorError, entity_line, row_line};
 use crate::cli::output::Output;
 use crate::cli::{CliError, ConfigPath, DRIFT, SAME, block_on, load, unknown};
-use crate::model::Side;
+use crate::model::{Batch, RelationSchema, Side};
+use crate::plugin::Input;
 use crate::report::LogLevel;
-use crate::run::{Sample, SampledPage, Signals};
+use crate::run::{Sample, Sampled, Signals};
 
 /// Options of `plugin run`.
 #[derive(Debug, clap::Args)]
@@ -64,17 +65,12 @@ pub(super) fn run(options: Options, output: &Output) -> Result<u8, CliError> {
     })?;
     let mut code = SAME;
     for sample in &samples {
-        if let Some(error) = &sample.failed {
-            let Sample { side, store, schema, .. } = sample;
-            let read = rows(sample);
-            let relation = &schema.relation;
-            let place = format!(
-                "pairing `{pairing}`, {side}: store `{store}`, relation `{relation}`, after {read} rows"
-            );
+        if let Some(error) = &sample.sampling.failed {
+            let place = format!("{}, after {} rows", place(&pairing, sample), rows(sample));
             output.error(&AuthorError::failed(error, place, &error.remedy()).into());
             code = DRIFT;
         }
-        if sample.pages.iter().any(|page| !page.mapped.rejected.is_empty()) {
+        if sample.sampling.calls.iter().any(|call| !call.mapped.rejected.is_empty()) {
             code = DRIFT;
         }
     }
@@ -97,46 +93,80 @@ fn block_on_samples(
 }
 
 fn rows(sample: &Sample) -> usize {
-    sample.pages.iter().map(|page| page.rows.rows).sum()
+    sample.sampling.calls.iter().map(|call| call.rows.count()).sum()
 }
 
-/// A row, and what became of it.
-struct Line {
-    key: String,
-    row: String,
+fn place(pairing: &str, sample: &Sample) -> String {
+    let Sample { side, store, relations, .. } = sample;
+    let names: Vec<&str> = relations.iter().map(|(schema, _)| schema.relation.as_str()).collect();
+    let word = if names.len() == 1 { "relation" } else { "relations" };
+    format!("pairing `{pairing}`, {side}: store `{store}`, {word} `{}`", names.join("`, `"))
+}
+
+/// Rows that belong together, most often one, and what became of them.
+struct Group {
+    /// Its primary key, of a row that stands by itself.
+    key: Option<String>,
+    /// The rows, each with its relation.
+    rows: Vec<(String, String)>,
     entities: Vec<String>,
     rejected: Option<String>,
 }
 
-fn lines(sample: &Sample) -> Vec<Line> {
-    let keys: Vec<String> = sample.schema.key_columns().map(|column| column.name.clone()).collect();
-    let of_page = |page: &SampledPage| {
-        let mapped = &page.mapped;
-        let line = |row: usize| {
-            let entities = mapped.from_row.iter().enumerate().filter(|(_, from)| **from == row);
-            let entities = entities.map(|(at, _)| entity_line(&sample.entity, mapped, at));
-            let rejected = mapped.rejected.iter().find(|(rejected, _)| *rejected == row);
-            Line {
-                key: row_line(&sample.schema, &keys, &page.keys, row),
-                row: row_line(&sample.schema, &sample.columns, &page.rows, row),
-                entities: entities.collect(),
-                rejected: rejected.map(|(_, why)| why.clone()),
-            }
-        };
-        (0..page.rows.rows).map(line).collect::<Vec<_>>()
+fn groups(sample: &Sample) -> Vec<Group> {
+    let of_call = |call: &Sampled| {
+        (0..call.rows.groups).map(|group| of_group(sample, call, group)).collect::<Vec<_>>()
     };
-    sample.pages.iter().flat_map(of_page).collect()
+    sample.sampling.calls.iter().flat_map(of_call).collect()
+}
+
+fn of_group(sample: &Sample, call: &Sampled, group: usize) -> Group {
+    let mut rows = Vec::new();
+    for input in &call.rows.inputs {
+        let (schema, columns) = &sample.relations[input.relation];
+        let of_group = (0..input.rows.rows).filter(|row| belongs(input, *row, group));
+        rows.extend(
+            of_group
+                .map(|row| (schema.relation.clone(), row_line(schema, columns, &input.rows, row))),
+        );
+    }
+    let key = call.keys.as_ref().zip(call.rows.inputs.first());
+    let mut entities = Vec::new();
+    for output in &call.mapped.outputs {
+        let from = output.from_group.iter().enumerate().filter(|(_, from)| **from == group);
+        let entity = &sample.entities[output.entity];
+        entities.extend(from.map(|(at, _)| entity_line(entity, output, at)));
+    }
+    let rejected = call.mapped.rejected.iter().find(|(rejected, _)| *rejected == group);
+    Group {
+        key: key.map(|(keys, input)| key_line(&sample.relations[input.relation].0, keys, group)),
+        rows,
+        entities,
+        rejected: rejected.map(|(_, why)| why.clone()),
+    }
+}
+
+fn belongs(input: &Input<'_>, row: usize, group: usize) -> bool {
+    input.group.as_ref().map_or(row, |of| of[row] as usize) == group
+}
+
+fn key_line(schema: &RelationSchema, keys: &Batch, row: usize) -> String {
+    let names: Vec<String> = schema.key_columns().map(|column| column.name.clone()).collect();
+    row_line(schema, &names, keys, row)
 }
 
 fn text(pairing: &str, sample: &Sample) -> String {
-    let Sample { side, store, schema, .. } = sample;
-    let mut text = format!(
-        "pairing `{pairing}`, {side}: store `{store}`, relation `{}`, {} rows\n",
-        schema.relation,
-        rows(sample)
-    );
-    for Line { key, row, entities, rejected } in lines(sample) {
-        text = format!("{text}key {key}\n  row {row}\n");
+    let mut text = format!("{}, {} rows\n", place(pairing, sample), rows(sample));
+    let several = sample.relations.len() > 1;
+    for Group { key, rows, entities, rejected } in groups(sample) {
+        text = match key {
+            Some(key) => format!("{text}key {key}\n"),
+            None => format!("{text}rows that belong together\n"),
+        };
+        for (relation, row) in &rows {
+            let relation = if several { format!(" of {relation}") } else { String::new() };
+            text = format!("{text}  row{relation} {row}\n");
+        }
         for entity in &entities {
             text = format!("{text}  is  {entity}\n");
         }
@@ -152,21 +182,23 @@ fn text(pairing: &str, sample: &Sample) -> String {
 fn json(pairing: &str, samples: &[Sample]) -> Json {
     // What is read back was written as JSON just before.
     let parsed = |text: &String| serde_json::from_str::<Json>(text).unwrap_or_default();
-    let line = |line: Line| {
+    let group = |group: Group| {
+        let row = |(relation, row): &(String, String)| json!({ "relation": relation, "row": parsed(row) });
         json!({
-            "key": parsed(&line.key),
-            "row": parsed(&line.row),
-            "entities": line.entities.iter().map(parsed).collect::<Vec<_>>(),
-            "rejected": line.rejected,
+            "key": group.key.as_ref().map(parsed),
+            "rows": group.rows.iter().map(row).collect::<Vec<_>>(),
+            "entities": group.entities.iter().map(parsed).collect::<Vec<_>>(),
+            "rejected": group.rejected,
         })
     };
+    let relation = |(schema, _): &(RelationSchema, Vec<String>)| schema.relation.clone();
     let sample = |sample: &Sample| {
         json!({
             "side": sample.side.to_string(),
             "store": sample.store,
-            "relation": sample.schema.relation,
-            "rows": lines(sample).into_iter().map(line).collect::<Vec<_>>(),
-            "failed": sample.failed.as_ref().map(ToString::to_string),
+            "relations": sample.relations.iter().map(relation).collect::<Vec<_>>(),
+            "groups": groups(sample).into_iter().map(group).collect::<Vec<_>>(),
+            "failed": sample.sampling.failed.as_ref().map(ToString::to_string),
         })
     };
     json!({ "pairing": pairing, "sides": samples.iter().map(sample).collect::<Vec<_>>() })

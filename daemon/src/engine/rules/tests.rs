@@ -7,7 +7,8 @@ use super::*;
 use crate::engine::tests::{settings as engine_settings, sighting};
 use crate::engine::{Engine, Event, Job, Settings};
 use crate::model::{
-    Digest, FindingStatus, InvariantDef, Look, MappingIdentity, Range, Saved, Severity, Unread,
+    Digest, FindingStatus, InvariantDef, Look, MappingIdentity, Range, Saved, Scope, Severity,
+    Unread,
 };
 
 const BEGIN: Moment = Moment(1_000_000_000_000_000);
@@ -22,6 +23,7 @@ fn settings() -> Settings {
             id: id.to_owned(),
             summary: format!("{id} agrees"),
             severity: Severity::Critical,
+            scope: Scope::Partition,
         })
         .to_vec();
     settings

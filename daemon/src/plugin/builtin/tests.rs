@@ -38,7 +38,7 @@ fn bind(
     source: &RelationSchema,
     target: &RelationSchema,
 ) -> Result<BuiltIn, Vec<PlanIssue>> {
-    let place = |schema| Place { schema, key: None };
+    let place = |schema| Place { schemas: std::slice::from_ref(schema), key: None };
     let binding = Binding { pairing: "users", source: place(source), target: place(target) };
     BuiltIn::new(settings, &binding)
 }
@@ -46,7 +46,7 @@ fn bind(
 fn map(mapping: &BuiltIn, side: Side, columns: Vec<Column>) -> Mapped {
     let rows = columns.first().map_or(0, |column| column.values.len());
     let mut session = mapping.begin(Moment(0)).unwrap();
-    session.map(side, &Batch { rows, columns }).unwrap()
+    session.map(side, &Rows::each(0, &Batch { rows, columns })).unwrap()
 }
 
 fn bytes(cells: &[&[u8]]) -> Column {
@@ -103,10 +103,10 @@ fn converted(from: Logical, given: &Given, to: Logical) -> Result<String, String
     };
     let mapped = map(&mapping, Side::Source, vec![ids(1), given.column(from)]);
     if let Some((row, why)) = mapped.rejected.first() {
-        assert_eq!((*row, mapped.entities.rows), (0, 0));
+        assert_eq!((*row, mapped.outputs[0].entities.rows), (0, 0));
         return Err(why.clone());
     }
-    let column = &mapped.entities.columns[1];
+    let column = &mapped.outputs[0].entities.columns[1];
     Ok(match (&column.values, column.bytes(0), column.integer(0)) {
         (Buffer::Float64(values), _, _) => format!("{}", values[0]),
         (_, Some(bytes), _) if to == Logical::Value => {
@@ -279,10 +279,10 @@ fn rejected_rows_are_left_out_and_the_others_are_mapped() {
     ]);
     let mapping = bind(&fields, &source, &target).unwrap();
     let mapped = map(&mapping, Side::Source, vec![ids(4), bytes(&[b"x", b"1", b"\xff", b"2.0"])]);
-    assert_eq!(mapped.from_row, [1, 3]);
-    assert_eq!(mapped.standing, [Standing::Present; 2]);
-    assert_eq!(mapped.entities.columns[0].values, Buffer::Int64(vec![1, 3]));
-    assert_eq!(mapped.entities.columns[1], bytes(&[b"1", b"2"]));
+    assert_eq!(mapped.outputs[0].from_group, [1, 3]);
+    assert_eq!(mapped.outputs[0].standing, [Standing::Present; 2]);
+    assert_eq!(mapped.outputs[0].entities.columns[0].values, Buffer::Int64(vec![1, 3]));
+    assert_eq!(mapped.outputs[0].entities.columns[1], bytes(&[b"1", b"2"]));
     let rejected: Vec<_> = mapped.rejected.iter().map(|(row, _)| *row).collect();
     assert_eq!(rejected, [0, 2]);
 }
@@ -304,8 +304,8 @@ fn numbers_that_no_canonical_value_holds_are_rejected_on_their_way_through() {
     let decimals = bytes(&[b"1.50", &long[1..40], b"1", b"1"]);
     let documents = bytes(&[b"{ }", b"{}", long, b"{"]);
     let mapped = map(&mapping, Side::Source, vec![ids(4), decimals, documents]);
-    assert_eq!(mapped.from_row, [0]);
-    assert_eq!(mapped.entities.columns[1], bytes(&[b"1.50"]));
+    assert_eq!(mapped.outputs[0].from_group, [0]);
+    assert_eq!(mapped.outputs[0].entities.columns[1], bytes(&[b"1.50"]));
     assert_eq!(
         mapped.rejected,
         [
@@ -358,8 +358,10 @@ fn absent_and_null_stay_apart_unless_the_rules_say_so() {
 
     let mapping = bind(&fields, &source, &target).unwrap();
     assert_eq!(mapping.plan().entities[0].fields[1].logical, Logical::Value);
-    let source_name = &map(&mapping, Side::Source, vec![ids(2), null()]).entities.columns[1];
-    let target_name = &map(&mapping, Side::Target, vec![ids(2), dynamic()]).entities.columns[1];
+    let source_name =
+        &map(&mapping, Side::Source, vec![ids(2), null()]).outputs[0].entities.columns[1];
+    let target_name =
+        &map(&mapping, Side::Target, vec![ids(2), dynamic()]).outputs[0].entities.columns[1];
     assert_eq!(source_name.bytes(0), Some(&[0xf6][..]));
     assert_eq!(target_name.bytes(0), None);
     assert_eq!(source_name.bytes(1), target_name.bytes(1));
@@ -367,8 +369,8 @@ fn absent_and_null_stay_apart_unless_the_rules_say_so() {
     fields.fields[1].rules = vec![Rule::AbsentIsNull];
     let mapping = bind(&fields, &source, &target).unwrap();
     assert_eq!(mapping.plan().entities[0].fields[1].logical, Logical::Text);
-    let one = map(&mapping, Side::Source, vec![ids(2), null()]).entities;
-    assert_eq!(one, map(&mapping, Side::Target, vec![ids(2), dynamic()]).entities);
+    let one = map(&mapping, Side::Source, vec![ids(2), null()]).outputs.remove(0).entities;
+    assert_eq!(one, map(&mapping, Side::Target, vec![ids(2), dynamic()]).outputs[0].entities);
 }
 
 #[test]
@@ -411,16 +413,16 @@ fn entities_are_located_by_templates() {
             &fields,
             &Binding {
                 pairing: "users",
-                source: Place { schema: &source, key: None },
-                target: Place { schema: &target, key: Some(&key) },
+                source: Place { schemas: std::slice::from_ref(&source), key: None },
+                target: Place { schemas: std::slice::from_ref(&target), key: Some(&key) },
             },
         )
     };
     let mut session = bind("USER#{id}").unwrap().begin(Moment(0)).unwrap();
     let entities = Batch { rows: 2, columns: vec![ids(2)] };
-    let located = session.locate(Side::Target, &entities).unwrap();
-    assert_eq!(located.keys.columns, [bytes(&[b"USER#0", b"USER#1"])]);
-    let error = session.locate(Side::Source, &entities).unwrap_err();
+    let located = session.locate(Side::Target, 0, &entities).unwrap();
+    assert_eq!(located[0].keys.columns, [bytes(&[b"USER#0", b"USER#1"])]);
+    let error = session.locate(Side::Source, 0, &entities).unwrap_err();
     assert!(
         error.to_string().contains("nor a key template locates entities in the source"),
         "{error}"

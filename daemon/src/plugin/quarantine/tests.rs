@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{ColumnBuilder, SidePlan, Standing};
+use crate::model::{Column, ColumnBuilder, SidePlan, Standing};
 
 /// How the mapping fails.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +56,10 @@ impl Mapper for Fake {
         false
     }
 
+    fn identifies(&self) -> bool {
+        false
+    }
+
     fn begin(&self, _as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         Ok(Box::new(FakeSession { fake: self.clone(), calls: 0 }))
     }
@@ -70,7 +74,8 @@ fn trap() -> PluginErrorKind {
 }
 
 impl Session for FakeSession {
-    fn map(&mut self, _side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+    fn map(&mut self, _side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
+        let rows = &rows.inputs[0].rows;
         let manner = self.fake.manner.lock().unwrap().clone();
         let ids: Vec<i64> = (0..rows.rows)
             .map(|row| i64::try_from(rows.columns[0].integer(row).unwrap()).unwrap())
@@ -99,16 +104,35 @@ impl Session for FakeSession {
         let rejected = |row: &usize| manner.rejected.contains(&ids[*row]);
         let kept: Vec<usize> = (0..ids.len()).filter(|row| !rejected(row)).collect();
         let reasons = (0..ids.len()).filter(rejected).map(|row| (row, format!("no {}", ids[row])));
-        Ok(Mapped {
+        let output = Output {
+            entity: 0,
             entities: rows.take(&kept),
             standing: vec![Standing::Present; kept.len()],
-            rejected: reasons.collect(),
-            from_row: kept,
-        })
+            from_group: kept,
+        };
+        Ok(Mapped { outputs: vec![output], rejected: reasons.collect() })
     }
 
-    fn locate(&mut self, _side: Side, _entities: &Batch) -> Result<Located, PluginError> {
+    fn locate(
+        &mut self,
+        _side: Side,
+        _entity: usize,
+        _entities: &Batch,
+    ) -> Result<Vec<Located>, PluginError> {
         Err(error("locate", trap()))
+    }
+
+    fn keys_of(
+        &mut self,
+        _side: Side,
+        _relation: usize,
+        _keys: &Batch,
+    ) -> Result<Vec<Output>, PluginError> {
+        Ok(Vec::new())
+    }
+
+    fn tally(&mut self, _invariant: usize, _tally: &Tally<'_>) -> Result<Tallied, PluginError> {
+        Err(error("accumulator", trap()))
     }
 
     fn check_pairs(&mut self, _pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
@@ -156,12 +180,12 @@ fn rows(ids: impl IntoIterator<Item = i64>) -> Batch {
 
 /// What was mapped and rejected, by number, of rows that are numbered from 0.
 fn told_of(mapped: &Mapped) -> (Vec<usize>, Vec<usize>) {
-    let ids = &mapped.entities;
-    for (at, row) in mapped.from_row.iter().enumerate() {
+    let ids = &mapped.outputs[0].entities;
+    for (at, row) in mapped.outputs[0].from_group.iter().enumerate() {
         assert_eq!(ids.columns[0].integer(at), Some(i128::try_from(*row).unwrap()));
     }
-    assert_eq!(mapped.standing.len(), ids.rows);
-    (mapped.from_row.clone(), mapped.rejected.iter().map(|(row, _)| *row).collect())
+    assert_eq!(mapped.outputs[0].standing.len(), ids.rows);
+    (mapped.outputs[0].from_group.clone(), mapped.rejected.iter().map(|(row, _)| *row).collect())
 }
 
 proptest! {
@@ -179,9 +203,9 @@ proptest! {
         let world = World::new(manner.clone());
         // Some row of the side is mapped before: it is not the plugin that is broken.
         let mut session = world.session();
-        session.map(Side::Source, &rows([9_999])).unwrap();
+        session.map(Side::Source, &Rows::each(0, &rows([9_999]))).unwrap();
         let all: BTreeSet<i64> = (0..i64::try_from(count).unwrap()).collect();
-        let mapped = session.map(Side::Source, &rows(all.clone())).unwrap();
+        let mapped = session.map(Side::Source, &Rows::each(0, &rows(all.clone()))).unwrap();
         let (from, out) = told_of(&mapped);
         let refused: BTreeSet<i64> = manner.guilty.union(&manner.rejected).copied().collect();
         let wanted = |rows: Vec<i64>| -> Vec<usize> {
@@ -201,13 +225,13 @@ proptest! {
     ) {
         let world = World::new(Manner { guilty, ..Manner::default() });
         let mut session = world.session();
-        session.map(Side::Source, &rows([9_999])).unwrap();
-        let error = session.map(Side::Source, &rows(0..2_000)).unwrap_err();
+        session.map(Side::Source, &Rows::each(0, &rows([9_999]))).unwrap();
+        let error = session.map(Side::Source, &Rows::each(0, &rows(0..2_000))).unwrap_err();
         prop_assert_eq!(&error.kind, &trap());
         prop_assert!(error.blame().contains("more than 16 rows of this check"), "{}", error.blame());
         prop_assert!(world.calls() < 700);
         // What no more may be found guilty costs no search.
-        session.map(Side::Source, &rows(0..2_000)).unwrap_err();
+        session.map(Side::Source, &Rows::each(0, &rows(0..2_000))).unwrap_err();
         prop_assert!(world.calls() <= 2);
     }
 }
@@ -217,22 +241,22 @@ fn a_plugin_that_always_fails_costs_few_calls_and_blames_no_row() {
     let world = World::new(Manner { guilty: (0..5_000).collect(), ..Manner::default() });
     let mut session = world.session();
     for rows in [rows(0..1_000), rows(3..5), rows(7..8)] {
-        session.map(Side::Source, &rows).unwrap_err();
+        session.map(Side::Source, &Rows::each(0, &rows)).unwrap_err();
     }
     assert!(world.calls() <= 25);
-    session.map(Side::Target, &rows(0..1_000)).unwrap_err();
+    session.map(Side::Target, &Rows::each(0, &rows(0..1_000))).unwrap_err();
     assert_eq!(world.calls(), 0, "after three failures it is not called again");
 
     let mut session = world.session();
-    let error = session.map(Side::Source, &rows(0..9)).unwrap_err();
+    let error = session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap_err();
     let told = error.blame();
     assert!(told.contains("no row of the source has been mapped yet"), "{told}");
     // The same rows, once it is known to map others: then it is they.
-    session.map(Side::Source, &rows([9_999])).unwrap();
-    let mapped = session.map(Side::Source, &rows(0..9)).unwrap();
+    session.map(Side::Source, &Rows::each(0, &rows([9_999]))).unwrap();
+    let mapped = session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
     assert_eq!(mapped.rejected.len(), 9);
     // What one side can says nothing of the other.
-    session.map(Side::Target, &rows(0..9)).unwrap_err();
+    session.map(Side::Target, &Rows::each(0, &rows(0..9))).unwrap_err();
 }
 
 #[test]
@@ -243,10 +267,10 @@ fn what_is_no_rows_fault_is_not_searched() {
         Manner { guilty: [5].into(), kind: Some(own), ..Manner::default() },
     ] {
         let world = World::new(Manner::default());
-        world.session().map(Side::Source, &rows(0..9)).unwrap();
+        world.session().map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
         world.become_of(manner);
         world.calls();
-        let error = world.session().map(Side::Source, &rows(0..9)).unwrap_err();
+        let error = world.session().map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap_err();
         assert_eq!(world.calls(), 1);
         assert!(!error.blame().contains("secret"), "{}", error.blame());
     }
@@ -260,16 +284,16 @@ fn calls_that_run_into_the_deadline_are_few() {
         ..Manner::default()
     };
     let world = World::new(slow((0..5_000).collect()));
-    world.session().map(Side::Source, &rows(0..1_000)).unwrap_err();
+    world.session().map(Side::Source, &Rows::each(0, &rows(0..1_000))).unwrap_err();
     assert!(world.calls() <= DEADLINES_UNPROVEN, "none has been mapped");
 
     let world = World::new(slow([777].into()));
-    let mapped = world.session().map(Side::Source, &rows(0..1_000)).unwrap();
+    let mapped = world.session().map(Side::Source, &Rows::each(0, &rows(0..1_000))).unwrap();
     assert_eq!(told_of(&mapped).1, [777]);
 
     let world = World::new(slow((0..1_000).filter(|row| row % 50 == 7).collect()));
     let mut session = world.session();
-    let error = session.map(Side::Source, &rows(0..1_000)).unwrap_err();
+    let error = session.map(Side::Source, &Rows::each(0, &rows(0..1_000))).unwrap_err();
     let told = error.blame();
     assert!(told.contains("not found within 12 calls that ran into the deadline"), "{told}");
 }
@@ -278,11 +302,11 @@ fn calls_that_run_into_the_deadline_are_few() {
 fn a_look_may_find_as_many_as_it_asks_for() {
     let world = World::new(Manner { guilty: (0..100).collect(), ..Manner::default() });
     let mut session = world.session();
-    session.map(Side::Source, &rows([9_999])).unwrap();
+    session.map(Side::Source, &Rows::each(0, &rows([9_999]))).unwrap();
     session.allow_guilty(100);
-    let mapped = session.map(Side::Source, &rows(0..100)).unwrap();
+    let mapped = session.map(Side::Source, &Rows::each(0, &rows(0..100))).unwrap();
     assert_eq!(mapped.rejected.len(), 100);
-    session.map(Side::Source, &rows([5])).unwrap_err();
+    session.map(Side::Source, &Rows::each(0, &rows([5]))).unwrap_err();
 }
 
 #[test]
@@ -294,7 +318,7 @@ fn parts_that_chose_other_layouts_for_their_integers_are_joined() {
     let (huge, small) = (i128::from(u64::MAX), i128::from(i64::MIN));
     let parts =
         [batch(vec![Some(1), None]), Batch::default(), batch(vec![Some(huge), Some(small)])];
-    let whole = joined(&parts.iter().collect::<Vec<_>>());
+    let whole = Batch::concat(&parts.iter().collect::<Vec<_>>());
     let cells: Vec<_> = (0..whole.rows).map(|row| whole.columns[0].whole(row)).collect();
     assert_eq!(cells[..1], [Some(1)]);
     assert!(!whole.columns[0].is_valid(1));
@@ -304,10 +328,10 @@ fn parts_that_chose_other_layouts_for_their_integers_are_joined() {
 #[test]
 fn too_many_failures_in_a_row_leave_the_plugin_alone_until_a_try_goes_well() {
     let world = World::new(Manner::default());
-    world.session().map(Side::Source, &rows(0..9)).unwrap();
+    world.session().map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
     world.become_of(Manner { start: Some("init"), ..Manner::default() });
     for _ in 0..5 {
-        world.session().map(Side::Source, &rows(0..9)).unwrap_err();
+        world.session().map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap_err();
     }
     world.calls();
     let error = world.mapper.begin(Moment(0)).map(drop).unwrap_err();
@@ -317,14 +341,14 @@ fn too_many_failures_in_a_row_leave_the_plugin_alone_until_a_try_goes_well() {
     // A try that calls nothing decides nothing; one that fails makes the wait longer.
     world.seconds.store(5, Ordering::Relaxed);
     drop(world.session());
-    world.session().map(Side::Source, &rows(0..9)).unwrap_err();
+    world.session().map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap_err();
     world.seconds.store(14, Ordering::Relaxed);
     world.mapper.begin(Moment(0)).map(drop).unwrap_err();
     world.become_of(Manner::default());
     world.seconds.store(15, Ordering::Relaxed);
     let mut session = world.session();
     world.mapper.begin(Moment(0)).map(drop).unwrap_err();
-    session.map(Side::Source, &rows(0..9)).unwrap();
+    session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
     drop(session);
     drop((world.session(), world.session()));
 }
@@ -334,8 +358,8 @@ fn a_check_in_which_the_function_succeeds_elsewhere_does_not_count() {
     let world = World::new(Manner { guilty: (0..100).collect(), ..Manner::default() });
     for _ in 0..9 {
         let mut session = world.session();
-        session.map(Side::Source, &rows(0..200)).unwrap_err();
-        session.map(Side::Source, &rows(500..600)).unwrap();
+        session.map(Side::Source, &Rows::each(0, &rows(0..200))).unwrap_err();
+        session.map(Side::Source, &Rows::each(0, &rows(500..600))).unwrap();
     }
     assert!(world.mapper.begin(Moment(0)).is_ok());
 }
@@ -345,8 +369,8 @@ fn a_failure_of_any_function_counts() {
     let world = World::new(Manner::default());
     for _ in 0..5 {
         let mut session = world.session();
-        let mapped = session.map(Side::Source, &rows(0..9)).unwrap();
-        let error = session.locate(Side::Target, &mapped.entities).unwrap_err();
+        let mapped = session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
+        let error = session.locate(Side::Target, 0, &mapped.outputs[0].entities).unwrap_err();
         assert!(
             error.blame().contains("locate, pairing `things`, target, 9 rows: trapped"),
             "{error}"

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
 use crate::plugin::template::KeyTemplate;
-use crate::plugin::{Limits, Pairs, Place};
+use crate::plugin::{Limits, Pairs, Place, Rows, Tally};
 
 const HOSTILE: &[u8] = include_bytes!("../../../../plugins/hostile/hostile.wasm");
 
@@ -41,7 +41,7 @@ fn schema() -> RelationSchema {
 
 fn bind(mode: &str, limits: Limits) -> Result<Attached, AttachError> {
     let schema = schema();
-    let place = Place { schema: &schema, key: None };
+    let place = Place { schemas: std::slice::from_ref(&schema), key: None };
     let binding = Binding { pairing: "things", source: place, target: place };
     Host::new().load(&settings(HOSTILE, mode, limits)).unwrap().bind(&binding)
 }
@@ -68,13 +68,21 @@ fn now() -> Instant {
 fn fault(mode: &str, limits: Limits) -> PluginErrorKind {
     let mapper = attach(mode, limits);
     let mut session = mapper.begin(Moment(0)).unwrap();
-    let error = session.map(Side::Source, &things(3, "any")).unwrap_err();
+    let error = session.map(Side::Source, &Rows::each(0, &things(3, "any"))).unwrap_err();
     assert_eq!((error.plugin.as_str(), error.function), ("bad", "map-batch"), "{mode}");
     assert_eq!(error.digest.len(), 12, "{mode}");
     let good = things(3, "be good");
-    assert_eq!(session.map(Side::Target, &good).unwrap().entities, good, "{mode}");
+    assert_eq!(
+        session.map(Side::Target, &Rows::each(0, &good)).unwrap().outputs[0].entities,
+        good,
+        "{mode}"
+    );
     let mut next = mapper.begin(Moment(0)).unwrap();
-    assert_eq!(next.map(Side::Source, &good).unwrap().entities, good, "{mode}");
+    assert_eq!(
+        next.map(Side::Source, &Rows::each(0, &good)).unwrap().outputs[0].entities,
+        good,
+        "{mode}"
+    );
     error.kind
 }
 
@@ -87,7 +95,7 @@ fn an_endless_loop_ends_by_fuel_or_by_deadline() {
     let mapper = attach("spin", rich);
     let mut session = mapper.begin(Moment(0)).unwrap();
     let began = now();
-    let error = session.map(Side::Source, &things(3, "any")).unwrap_err();
+    let error = session.map(Side::Source, &Rows::each(0, &things(3, "any"))).unwrap_err();
     let took = now() - began;
     assert_eq!(error.kind, PluginErrorKind::Deadline { millis: 50 });
     assert!(took >= Duration::from_millis(50), "{took:?}");
@@ -132,12 +140,12 @@ fn malformed_output_is_refused_with_its_place() {
         ("short-column", "column `id`: 0 values for 3 rows"),
         ("short-validity", "column `id`: a validity bitmap of 1000 bytes for 3 rows"),
         ("wrong-standing", "3 groups and 0 standings for 3 entities"),
-        ("group-order", "from-group does not ascend at entity 1"),
+        ("group-order", "from-group falls at entity 1"),
         ("group-range", "from-group names a group beyond the 3 of this call"),
-        ("wrong-entity", "an output of entity type 1"),
-        ("two-outputs", "more than one output where the plan has one entity type"),
+        ("wrong-entity", "an output of entity type 1, which is not in the plan"),
+        ("two-outputs", "two outputs of entity type 0"),
         ("wrong-note", "note 0 is about row 3 of input 0, which does not exist"),
-        ("both", "row 0 is both mapped and rejected"),
+        ("both", "group 0 is both mapped and rejected"),
     ] {
         assert_eq!(
             fault(mode, limits()),
@@ -169,7 +177,7 @@ fn a_cell_of_too_many_values_is_refused_before_it_is_held() {
     for mode in ["wide-value", "wide-json", "wide-set"] {
         let mapper = attach(mode, limits());
         let mut session = mapper.begin(Moment(0)).unwrap();
-        let error = session.map(Side::Source, &things(3, "any")).unwrap_err();
+        let error = session.map(Side::Source, &Rows::each(0, &things(3, "any"))).unwrap_err();
         let expected = "column `name`: row 0 holds more values than a cell may".to_owned();
         assert_eq!(error.kind, PluginErrorKind::Malformed(expected), "{mode}");
     }
@@ -181,6 +189,7 @@ fn violations_are_checked() {
     let check = |mode: &str| {
         let mapper = attach(mode, limits());
         let pairs = Pairs {
+            entity: 0,
             source: &pair,
             source_present: &[true, false],
             target: &pair,
@@ -209,12 +218,17 @@ fn accumulators_are_checked() {
     let there = [true, true];
     let tally = |mode: &str, invariant| {
         let attached = bind(mode, limits()).unwrap();
-        let pairs =
-            Pairs { source: &pair, source_present: &there, target: &pair, target_present: &there };
+        let pairs = Pairs {
+            entity: 0,
+            source: &pair,
+            source_present: &there,
+            target: &pair,
+            target_present: &there,
+        };
         let mut trial = attached.trial(Moment(0));
         let fed = trial.tally(invariant, &Tally::Pairs(&pairs));
         // Whatever became of it, the next one works.
-        trial.map(Side::Source, &things(1, "be good")).unwrap();
+        trial.map(Side::Source, &Rows::each(0, &things(1, "be good"))).unwrap();
         fed.map_err(|error| error.kind)
     };
     assert_eq!(tally("tally-nothing", 1).unwrap().violations, []);
@@ -243,8 +257,8 @@ fn accumulators_are_checked() {
 fn nothing_is_remembered_between_checks() {
     let mapper = attach("calls", limits());
     let calls = |session: &mut dyn crate::plugin::Session| {
-        let mapped = session.map(Side::Source, &things(1, "any")).unwrap();
-        mapped.entities.columns[1].bytes(0).unwrap().to_vec()
+        let mapped = session.map(Side::Source, &Rows::each(0, &things(1, "any"))).unwrap();
+        mapped.outputs[0].entities.columns[1].bytes(0).unwrap().to_vec()
     };
     let mut one = mapper.begin(Moment(0)).unwrap();
     assert_eq!((calls(&mut *one), calls(&mut *one)), (b"1".to_vec(), b"2".to_vec()));
@@ -255,8 +269,12 @@ fn nothing_is_remembered_between_checks() {
 #[test]
 fn a_flood_of_messages_is_dropped_and_does_no_harm() {
     let mapper = attach("log-flood", limits());
-    let mapped = mapper.begin(Moment(0)).unwrap().map(Side::Source, &things(2, "any")).unwrap();
-    assert_eq!(mapped.entities.rows, 2);
+    let mapped = mapper
+        .begin(Moment(0))
+        .unwrap()
+        .map(Side::Source, &Rows::each(0, &things(2, "any")))
+        .unwrap();
+    assert_eq!(mapped.outputs[0].entities.rows, 2);
 }
 
 #[test]
@@ -264,14 +282,14 @@ fn where_no_row_became_an_entity_there_is_nothing_to_locate() {
     let schema = schema();
     let template = crate::plugin::template::Template::parse("{id}").unwrap();
     let key = KeyTemplate { columns: vec![("id".to_owned(), template)] };
-    let place = Place { schema: &schema, key: Some(&key) };
+    let place = Place { schemas: std::slice::from_ref(&schema), key: Some(&key) };
     let binding = Binding { pairing: "things", source: place, target: place };
     let loaded = Host::new().load(&settings(HOSTILE, "nothing", limits())).unwrap();
     let mapper = loaded.bind(&binding).unwrap().mapper;
     let mut session = mapper.begin(Moment(0)).unwrap();
-    let mapped = session.map(Side::Source, &things(3, "any")).unwrap();
-    assert_eq!((mapped.entities.rows, mapped.entities.columns.len()), (0, 0));
-    assert_eq!(session.locate(Side::Target, &mapped.entities).unwrap().keys.rows, 0);
+    let mapped = session.map(Side::Source, &Rows::each(0, &things(3, "any"))).unwrap();
+    assert_eq!(mapped.outputs, []);
+    assert_eq!(session.locate(Side::Target, 0, &Batch::default()).unwrap(), []);
 }
 
 #[test]
@@ -297,19 +315,12 @@ fn plans_that_are_too_wide_or_wrong_are_refused() {
         issues.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     for (mode, expected) in [
-        (
-            "two-relations",
-            "/source/relations: the plan reads 2 relations of the source; this version supports one a side",
-        ),
+        ("two-relations", "/source/relations/1/relation: relation `things` is given twice"),
         (
             "no-relation",
-            "/target/relations: the plan reads 0 relations of the target; this version supports one a side",
+            "/target/relations: the plan reads no relation of the target, or more than 1000",
         ),
-        ("two-entities", "/entities: the plan has 2 entity types; this version supports one"),
-        (
-            "group",
-            "/source/relations/0/group-by: the plan groups rows of the source; this version supports a row a group",
-        ),
+        ("two-entities", "/entities/1/name: entity type `thing` is given twice"),
         ("twin-rules", "/invariants/1/id: `one` is declared twice"),
         (
             "odd-scope",
@@ -318,7 +329,9 @@ fn plans_that_are_too_wide_or_wrong_are_refused() {
     ] {
         assert_eq!(unfit(mode)[0], expected, "{mode}");
     }
-    assert!(attach("group-by-key", limits()).plan().source.relations[0].group_by.is_empty());
+    let grouped = |mode| attach(mode, limits()).plan().source.relations[0].group_by.clone();
+    assert_eq!(grouped("group"), [1]);
+    assert_eq!(grouped("group-by-key"), [0; 0], "groups of which each is one row are none");
     assert_eq!(
         unfit("wrong-plan"),
         [
@@ -357,9 +370,9 @@ fn names_of_megabytes_are_refused_or_cut_and_never_told_in_full() {
     }
     let mapped = |mode: &str| {
         let mut session = attach(mode, roomy).begin(Moment(0)).unwrap();
-        session.map(Side::Source, &things(3, "any"))
+        session.map(Side::Source, &Rows::each(0, &things(3, "any")))
     };
-    assert_eq!(mapped("long-log").unwrap().entities.rows, 3);
+    assert_eq!(mapped("long-log").unwrap().outputs[0].entities.rows, 3);
     let PluginErrorKind::Own { code, message } = mapped("long-error").unwrap_err().kind else {
         panic!("it is its own error")
     };
@@ -368,8 +381,13 @@ fn names_of_megabytes_are_refused_or_cut_and_never_told_in_full() {
     assert!(matches!(mapped("long-note").unwrap_err().kind, PluginErrorKind::Malformed(_)));
     let pair = things(1, "x");
     let there = [true];
-    let pairs =
-        Pairs { source: &pair, source_present: &there, target: &pair, target_present: &there };
+    let pairs = Pairs {
+        entity: 0,
+        source: &pair,
+        source_present: &there,
+        target: &pair,
+        target_present: &there,
+    };
     let found = attach("check:none", roomy).begin(Moment(0)).unwrap().check_pairs(&pairs).unwrap();
     assert_eq!(found[0].violation.message, "so");
     let found = attach("long-violation", roomy).begin(Moment(0)).unwrap().check_pairs(&pairs);
@@ -397,10 +415,10 @@ fn a_guarded_guest_loses_the_rows_that_it_fails_on_and_no_others() {
         let mapper = crate::plugin::guarded(attach(way, limits()), "things", clock);
         let mut session = mapper.begin(Moment(0)).unwrap();
         let rows = mixed(300, &[0, 7, 8, 299]);
-        let mapped = session.map(Side::Source, &rows).unwrap();
+        let mapped = session.map(Side::Source, &Rows::each(0, &rows)).unwrap();
         let kept: Vec<usize> = (0..300).filter(|row| ![0, 7, 8, 299].contains(row)).collect();
-        assert_eq!(mapped.entities, rows.take(&kept), "{way}");
-        assert_eq!(mapped.from_row, kept, "{way}");
+        assert_eq!(mapped.outputs[0].entities, rows.take(&kept), "{way}");
+        assert_eq!(mapped.outputs[0].from_group, kept, "{way}");
         let (guilty, why): (Vec<usize>, Vec<&str>) =
             mapped.rejected.iter().map(|(row, why)| (*row, why.as_str())).unzip();
         assert_eq!(guilty, [0, 7, 8, 299], "{way}");

@@ -5,8 +5,8 @@
 //! rules, and asks for nothing that this version would silently leave out.
 
 use crate::model::{
-    EntityDef, FieldDef, InvariantDef, Logical, MappingPlan, RelationPlan, Role, Rule, Scope,
-    Severity, Side, SidePlan,
+    EntityDef, FieldDef, InvariantDef, Logical, MappingPlan, RelationPlan, RelationSchema, Role,
+    Rule, Scope, Severity, Side, SidePlan,
 };
 use crate::plugin::{Binding, Place, PlanIssue, may_be_version};
 
@@ -14,6 +14,9 @@ use crate::plugin::{Binding, Place, PlanIssue, may_be_version};
 const NAME_BYTES: usize = 200;
 /// More fields, columns or invariants than this are refused.
 const MANY: usize = 1_000;
+
+/// More entity types than this are refused.
+const TYPES_MAX: usize = 100;
 
 /// A plan as a plugin proposes it: words that are not looked up yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,19 +58,20 @@ pub(super) fn check(
 ) -> Result<MappingPlan, Vec<PlanIssue>> {
     let mut issues = Vec::new();
     let count = proposal.entities.len();
-    if count != 1 {
-        let what = format!("the plan has {count} entity types; this version supports one");
+    if count == 0 || count > TYPES_MAX {
+        let what = format!("the plan has {count} entity types; it must have 1 to {TYPES_MAX}");
         issues.push(PlanIssue::new("/entities", what));
     }
-    let entities: Vec<EntityDef> = proposal
-        .entities
-        .into_iter()
-        .take(MANY)
-        .enumerate()
-        .map(|(index, entity)| check_entity(entity, &format!("/entities/{index}"), &mut issues))
-        .collect();
+    let mut entities: Vec<EntityDef> = Vec::new();
+    for (index, entity) in proposal.entities.into_iter().take(TYPES_MAX).enumerate() {
+        if entities.iter().any(|earlier| earlier.name == entity.name) {
+            let what = format!("entity type `{}` is given twice", entity.name);
+            issues.push(PlanIssue::new(format!("/entities/{index}/name"), what));
+        }
+        entities.push(check_entity(entity, &format!("/entities/{index}"), &mut issues));
+    }
     let mut side = |side: Side, plan: SidePlan, place: Place<'_>| {
-        check_side(Subject { side, place, entity: entities.first() }, plan, &mut issues)
+        check_side(Subject { side, place, entities: &entities }, plan, &mut issues)
     };
     let source = side(Side::Source, proposal.source, binding.source);
     let target = side(Side::Target, proposal.target, binding.target);
@@ -171,67 +175,99 @@ fn check_entity(entity: ProposedEntity, path: &str, issues: &mut Vec<PlanIssue>)
 struct Subject<'a> {
     side: Side,
     place: Place<'a>,
-    entity: Option<&'a EntityDef>,
+    entities: &'a [EntityDef],
 }
 
 fn check_side(subject: Subject<'_>, plan: SidePlan, issues: &mut Vec<PlanIssue>) -> SidePlan {
-    let Subject { side, place, entity } = subject;
-    let count = plan.relations.len();
-    let mut relations = plan.relations;
-    if count != 1 {
-        let what = format!(
-            "the plan reads {count} relations of the {side}; this version supports one a side"
-        );
+    let Subject { side, place, entities } = subject;
+    let SidePlan { mut relations, mapped } = plan;
+    if relations.is_empty() || relations.len() > MANY {
+        let what = format!("the plan reads no relation of the {side}, or more than {MANY}");
         issues.push(PlanIssue::new(format!("/{side}/relations"), what));
-        return SidePlan { relations, mapped: plan.mapped };
+        return SidePlan { relations, mapped };
     }
-    let relation = &mut relations[0];
-    if relation.relation != 0 {
-        let what = format!("there is no relation {} at the {side}", relation.relation);
-        issues.push(PlanIssue::new(format!("/{side}/relations/0/relation"), what));
+    for index in 0..relations.len() {
+        let path = format!("/{side}/relations/{index}");
+        let (earlier, rest) = relations.split_at_mut(index);
+        let relation = &mut rest[0];
+        let Some(schema) = place.schemas.get(relation.relation) else {
+            let what = format!("there is no relation {} at the {side}", relation.relation);
+            issues.push(PlanIssue::new(format!("{path}/relation"), what));
+            continue;
+        };
+        if earlier.iter().any(|other| other.relation == relation.relation) {
+            let what = format!("relation `{}` is given twice", schema.relation);
+            issues.push(PlanIssue::new(format!("{path}/relation"), what));
+        }
+        check_columns(&path, (side, schema), relation, issues);
     }
-    check_columns(side, place, relation, issues);
-    check_groups(side, place, relation, issues);
-    if !plan.mapped
-        && let Some(entity) = entity
-    {
-        let fits = relation.columns.len() == entity.fields.len()
-            && relation.columns.iter().zip(&entity.fields).all(|(name, field)| {
-                place.schema.column(name).is_none_or(|column| column.logical == field.logical)
-            });
-        if !fits {
-            let what = format!(
-                "the {side} is not to be mapped, but its columns are not the fields in order and type"
-            );
-            issues.push(PlanIssue::new(format!("/{side}/mapped"), what));
+    for (at, schema) in place.schemas.iter().enumerate() {
+        if relations.iter().all(|relation| relation.relation != at) {
+            let what =
+                format!("the plan does not read relation `{}` of the {side}", schema.relation);
+            let help = "take it out of the pairing, or let the plugin read it";
+            issues.push(PlanIssue::new(format!("/{side}/relations"), what).help(help));
         }
     }
-    SidePlan { relations, mapped: plan.mapped }
+    check_groups(side, place, &mut relations, issues);
+    if !mapped {
+        check_canonical(side, place, (&relations, entities), issues);
+    }
+    SidePlan { relations, mapped }
+}
+
+/// A side that is not mapped has the entities of one type in one relation.
+fn check_canonical(
+    side: Side,
+    place: Place<'_>,
+    (relations, entities): (&[RelationPlan], &[EntityDef]),
+    issues: &mut Vec<PlanIssue>,
+) {
+    let fits = match (relations, entities) {
+        ([relation], [entity]) => {
+            let schema = place.schemas.get(relation.relation);
+            relation.group_by.is_empty()
+                && relation.columns.len() == entity.fields.len()
+                && relation.columns.iter().zip(&entity.fields).all(|(name, field)| {
+                    schema
+                        .and_then(|schema| schema.column(name))
+                        .is_none_or(|column| column.logical == field.logical)
+                })
+        }
+        _ => false,
+    };
+    if !fits {
+        let what = format!(
+            "the {side} is not to be mapped, but its columns are not the fields in order and type"
+        );
+        issues.push(PlanIssue::new(format!("/{side}/mapped"), what));
+    }
 }
 
 fn check_columns(
-    side: Side,
-    place: Place<'_>,
+    path: &str,
+    (side, schema): (Side, &RelationSchema),
     relation: &RelationPlan,
     issues: &mut Vec<PlanIssue>,
 ) {
-    let path = format!("/{side}/relations/0/columns");
-    if relation.columns.is_empty() || relation.columns.len() > MANY {
-        let what = format!("the plan must read 1 to {MANY} columns of the {side}");
-        issues.push(PlanIssue::new(path, what));
-        return;
-    }
     if relation.ignored.len() > MANY || relation.ignored.iter().any(|name| name.len() > NAME_BYTES)
     {
         let what = format!("the plan must ignore at most {MANY} names of {NAME_BYTES} bytes");
-        issues.push(PlanIssue::new(format!("/{side}/relations/0/ignored"), what));
+        issues.push(PlanIssue::new(format!("{path}/ignored"), what));
     }
-    let known = || place.schema.columns.iter().map(|column| column.name.as_str());
+    let path = format!("{path}/columns");
+    if relation.columns.is_empty() || relation.columns.len() > MANY {
+        let what =
+            format!("the plan must read 1 to {MANY} columns of the {side}'s `{}`", schema.relation);
+        issues.push(PlanIssue::new(path, what));
+        return;
+    }
+    let known = || schema.columns.iter().map(|column| column.name.as_str());
     for (index, name) in relation.columns.iter().enumerate() {
         let path = format!("{path}/{index}");
-        if place.schema.column(name).is_none() {
+        if schema.column(name).is_none() {
             let what =
-                format!("the {side}'s relation `{}` has no column `{name}`", place.schema.relation);
+                format!("the {side}'s relation `{}` has no column `{name}`", schema.relation);
             issues.push(PlanIssue::new(path.clone(), what).nearest(name, known()));
         }
         if relation.columns[..index].contains(name) {
@@ -240,29 +276,65 @@ fn check_columns(
     }
 }
 
-/// Groups of which each is one row are none.
+/// Groups of all relations of a side are of values of the same types. Groups of which each is one row
+/// are none.
 fn check_groups(
     side: Side,
     place: Place<'_>,
-    relation: &mut RelationPlan,
+    relations: &mut [RelationPlan],
     issues: &mut Vec<PlanIssue>,
 ) {
-    let path = format!("/{side}/relations/0/group-by");
-    let grouped: Option<Vec<&String>> =
-        relation.group_by.iter().map(|column| relation.columns.get(*column)).collect();
-    match grouped {
-        None => issues.push(PlanIssue::new(path, "groups by a column that the plan does not read")),
-        Some(columns) if columns.is_empty() => {}
-        Some(columns) => {
-            let single = place.schema.key_columns().all(|key| columns.contains(&&key.name));
-            if single && !place.schema.key.is_empty() {
-                relation.group_by.clear();
-            } else {
+    let mut first: Option<(String, Vec<Logical>)> = None;
+    for (index, relation) in relations.iter().enumerate().filter(|(_, it)| !it.group_by.is_empty())
+    {
+        let path = format!("/{side}/relations/{index}/group-by");
+        let Some(schema) = place.schemas.get(relation.relation) else { continue };
+        let columns: Option<Vec<Logical>> = relation
+            .group_by
+            .iter()
+            .map(|at| schema.column(relation.columns.get(*at)?).map(|column| column.logical))
+            .collect();
+        let Some(columns) = columns else {
+            issues.push(PlanIssue::new(path, "groups by a column that the plan does not read"));
+            continue;
+        };
+        match &first {
+            Some((other, types)) if *types != columns => {
+                let shown = |types: &[Logical]| {
+                    types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                };
                 let what = format!(
-                    "the plan groups rows of the {side}; this version supports a row a group"
+                    "`{}` is grouped by {} and `{other}` by {}: equal values make a group",
+                    schema.relation,
+                    shown(&columns),
+                    shown(types)
                 );
                 issues.push(PlanIssue::new(path, what));
             }
+            Some(_) => {}
+            None => first = Some((schema.relation.clone(), columns)),
+        }
+    }
+    if let Some((other, _)) = &first
+        && let Some(index) = relations.iter().position(|relation| relation.group_by.is_empty())
+        && let Some(schema) = place.schemas.get(relations[index].relation)
+    {
+        let what = format!(
+            "`{}` is not grouped and `{other}` is: of a side all relations are grouped, or none is",
+            schema.relation
+        );
+        issues.push(PlanIssue::new(format!("/{side}/relations/{index}/group-by"), what));
+    }
+    if let [relation] = relations
+        && let Some(schema) = place.schemas.get(relation.relation)
+        && !schema.key.is_empty()
+        && !relation.group_by.is_empty()
+    {
+        let grouped = |key: &crate::model::ColumnDef| {
+            relation.group_by.iter().any(|at| relation.columns.get(*at) == Some(&key.name))
+        };
+        if schema.key_columns().all(grouped) {
+            relation.group_by.clear();
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
-use crate::plugin::{Limits, Pairs, Place};
+use crate::plugin::{Limits, Pairs, Place, Rows};
 
 const HOSTILE: &[u8] = include_bytes!("../../../../plugins/hostile/hostile.wasm");
 /// No locals; `loop br 0 end unreachable end`.
@@ -188,7 +188,7 @@ fn failure(code: &'static [u8]) -> Option<(String, String)> {
         key: vec![0],
         open: false,
     };
-    let place = Place { schema: &schema, key: None };
+    let place = Place { schemas: std::slice::from_ref(&schema), key: None };
     let binding = Binding { pairing: "things", source: place, target: place };
     let told = |error: PluginError| Some((error.function.to_owned(), error.kind.to_string()));
     let loaded = match Host::new().load(&settings(code)) {
@@ -201,12 +201,13 @@ fn failure(code: &'static [u8]) -> Option<(String, String)> {
         Err(error) => panic!("{error}"),
     };
     let mut session = mapper.begin(Moment(0)).unwrap();
-    let mapped = match session.map(Side::Source, &things(3)) {
-        Ok(mapped) => mapped.entities,
+    let mapped = match session.map(Side::Source, &Rows::each(0, &things(3))) {
+        Ok(mut mapped) => mapped.outputs.remove(0).entities,
         Err(error) => return told(error),
     };
     let present = [true; 3];
     let pairs = Pairs {
+        entity: 0,
         source: &mapped,
         source_present: &present,
         target: &mapped,

@@ -10,16 +10,20 @@ use super::lift;
 use super::locating;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
-use super::trial::{Cost, Tallied, Tally};
+use super::trial::Cost;
 use super::v0_1::{Context, Contract, Instance, RawMapped, RawNote, RawOutput, RawViolation};
 use crate::model::{
-    Batch, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Scope,
-    Side, Violation,
+    Batch, EntityDef, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema,
+    Scope, Side, SidePlan, Violation,
 };
 use crate::plugin::{
-    Limits, Located, Locators, Mapped, Mapper, PairViolation, Pairs, PluginError, PluginErrorKind,
-    Session,
+    Limits, Located, Locators, Mapped, Mapper, Output, PairViolation, Pairs, PluginError,
+    PluginErrorKind, Rows, Session, Tallied, Tally,
 };
+
+/// Entities of a call for each of its rows, on average: more come of no row that a store can hold
+/// and a check can compare.
+const ENTITIES_MAX: usize = 1_000;
 
 /// A guest and all that it takes to start it.
 pub(super) struct Program {
@@ -49,8 +53,8 @@ impl Program {
 pub(super) struct Bound {
     pub(super) program: Arc<Program>,
     pub(super) pairing: String,
-    pub(super) source: RelationSchema,
-    pub(super) target: RelationSchema,
+    pub(super) source: Vec<RelationSchema>,
+    pub(super) target: Vec<RelationSchema>,
     pub(super) proposal: Proposal,
     pub(super) plan: MappingPlan,
     pub(super) invariants: Vec<InvariantDef>,
@@ -58,7 +62,32 @@ pub(super) struct Bound {
     pub(super) locators: Locators,
     /// Where the plugin says it.
     pub(super) located: locating::Sides,
+    /// Whether it says whose rows lie at store keys.
+    pub(super) identifies: bool,
     pub(super) identity: MappingIdentity,
+}
+
+impl Bound {
+    const fn schemas(&self, side: Side) -> &Vec<RelationSchema> {
+        match side {
+            Side::Source => &self.source,
+            Side::Target => &self.target,
+        }
+    }
+
+    const fn side_plan(&self, side: Side) -> &SidePlan {
+        match side {
+            Side::Source => &self.plan.source,
+            Side::Target => &self.plan.target,
+        }
+    }
+
+    /// Of each relation of the side's plan its position among the schemas.
+    fn relations(&self, side: Side) -> Vec<u32> {
+        // As many as there are schemas, which is checked to be few.
+        let number = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        self.side_plan(side).relations.iter().map(|plan| number(plan.relation)).collect()
+    }
 }
 
 /// A plugin as a mapping.
@@ -92,6 +121,10 @@ impl Mapper for WasmMapper {
         self.0.locators.of(side).is_some() || self.0.located.of(side)
     }
 
+    fn identifies(&self) -> bool {
+        self.0.identifies
+    }
+
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         Ok(Box::new(self.session(as_of)))
     }
@@ -117,11 +150,16 @@ pub(super) struct WasmSession {
 }
 
 impl Session for WasmSession {
-    fn map(&mut self, side: Side, rows: &Batch) -> Result<Mapped, PluginError> {
+    fn map(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
         self.map_noting(side, rows).map(|(mapped, _notes)| mapped)
     }
 
-    fn locate(&mut self, side: Side, entities: &Batch) -> Result<Located, PluginError> {
+    fn locate(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Vec<Located>, PluginError> {
         let bound = Arc::clone(&self.bound);
         if bound.locators.of(side).is_some() || !bound.located.of(side) {
             let located = bound.locators.locate(side, entities);
@@ -129,17 +167,37 @@ impl Session for WasmSession {
         }
         if entities.rows == 0 {
             // There may not even be columns.
-            return Ok(Located::default());
+            return Ok(Vec::new());
         }
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
-        let schema = match side {
-            Side::Source => &bound.source,
-            Side::Target => &bound.target,
+        let relations = locating::Relations {
+            schemas: bound.schemas(side),
+            plans: &bound.side_plan(side).relations,
         };
+        // As many as there are types, which is checked to be few.
+        let number = u32::try_from(entity).unwrap_or(u32::MAX);
         self.call("locate", |instance| {
-            let raw = instance.locate(context, side, entities)?.unwrap_or_default();
-            locating::located(raw, entities.rows, &locating::key_fields(schema))
-                .map_err(PluginErrorKind::Malformed)
+            let raw = instance.locate(context, side, number, entities)?.unwrap_or_default();
+            relations.located(raw, entities.rows).map_err(PluginErrorKind::Malformed)
+        })
+    }
+
+    fn keys_of(
+        &mut self,
+        side: Side,
+        relation: usize,
+        keys: &Batch,
+    ) -> Result<Vec<Output>, PluginError> {
+        let bound = Arc::clone(&self.bound);
+        if !bound.identifies || keys.rows == 0 {
+            return Ok(Vec::new());
+        }
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        let number = bound.relations(side)[relation];
+        self.call("keys-of", |instance| {
+            let raw = instance.keys_of(context, side, number, keys)?;
+            let known = raw.into_iter().map(|raw| identified(raw, keys.rows, &bound.plan.entities));
+            known.collect::<Result<_, _>>().map_err(PluginErrorKind::Malformed)
         })
     }
 
@@ -156,31 +214,8 @@ impl Session for WasmSession {
                 .map_err(PluginErrorKind::Malformed)
         })
     }
-}
 
-impl WasmSession {
-    /// Maps rows, and hands over notes of every kind as the plugin made them.
-    pub(super) fn map_noting(
-        &mut self,
-        side: Side,
-        rows: &Batch,
-    ) -> Result<(Mapped, Vec<RawNote>), PluginError> {
-        let bound = Arc::clone(&self.bound);
-        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
-        self.call("map-batch", |instance| {
-            let RawMapped { output, notes } = instance.map_batch(context, side, rows)?;
-            let mapped = checked(output, &notes, rows.rows, &bound.plan.entities[0].fields)
-                .map_err(PluginErrorKind::Malformed)?;
-            Ok((mapped, notes))
-        })
-    }
-
-    /// Feeds a fresh accumulator of an invariant, which must be of a partition.
-    pub(super) fn tally(
-        &mut self,
-        invariant: usize,
-        tally: &Tally<'_>,
-    ) -> Result<Tallied, PluginError> {
+    fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError> {
         let bound = Arc::clone(&self.bound);
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
         // As many as were declared, which is checked to be few.
@@ -207,6 +242,26 @@ impl WasmSession {
                 message: said.message,
             };
             Ok(Tallied { state, violations: said.into_iter().map(violation).collect() })
+        })
+    }
+}
+
+impl WasmSession {
+    /// Maps rows, and hands over notes of every kind as the plugin made them.
+    pub(super) fn map_noting(
+        &mut self,
+        side: Side,
+        rows: &Rows<'_>,
+    ) -> Result<(Mapped, Vec<RawNote>), PluginError> {
+        let bound = Arc::clone(&self.bound);
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        let relations = bound.relations(side);
+        self.call("map-batch", |instance| {
+            let RawMapped { outputs, notes } =
+                instance.map_batch(context, side, rows, &relations)?;
+            let mapped = checked(outputs, &notes, rows, &bound.plan.entities)
+                .map_err(PluginErrorKind::Malformed)?;
+            Ok((mapped, notes))
         })
     }
 
@@ -266,19 +321,70 @@ impl WasmSession {
 
 /// What a batch gave, if it is what the contract allows.
 fn checked(
-    output: Option<RawOutput>,
+    outputs: Vec<RawOutput>,
     notes: &[RawNote],
-    rows: usize,
-    fields: &[FieldDef],
+    rows: &Rows<'_>,
+    types: &[EntityDef],
 ) -> Result<Mapped, String> {
     // Other kinds deserve a word at most, and a word may hold values.
     let rejecting = notes.iter().filter(|note| note.kind == "reject");
-    let mut rejected: Vec<_> = rejecting.map(|note| (note.row, note.message.clone())).collect();
+    let mut rejected: Vec<_> = rejecting.map(|note| (note.group, note.message.clone())).collect();
+    let most = rows.count().saturating_mul(ENTITIES_MAX);
+    let all: usize = outputs.iter().map(|output| output.items.rows).sum();
+    if all > most {
+        return Err(format!(
+            "{all} entities of {} rows; at most {ENTITIES_MAX} for each",
+            rows.count()
+        ));
+    }
+    let mut mapped = Mapped::default();
+    let mut unmappable = Vec::new();
+    for raw in outputs {
+        let output = checked_output(raw, rows.groups, &types_of(types), &mut unmappable)?;
+        if mapped.outputs.iter().any(|other| other.entity == output.entity) {
+            return Err(format!("two outputs of entity type {}", output.entity));
+        }
+        mapped.outputs.push(output);
+    }
     // Stable: the first reason stays.
-    rejected.sort_by_key(|(row, _)| *row);
-    rejected.dedup_by_key(|(row, _)| *row);
-    let Some(RawOutput { items, from_group, standing }) = output else {
-        return Ok(Mapped { rejected, ..Mapped::default() });
+    rejected.sort_by_key(|(group, _)| *group);
+    rejected.dedup_by_key(|(group, _)| *group);
+    for output in &mapped.outputs {
+        let yields = |group: &usize| output.from_group.binary_search(group).is_ok();
+        if let Some((group, _)) = rejected.iter().find(|(group, _)| yields(group)) {
+            return Err(format!("group {group} is both mapped and rejected"));
+        }
+    }
+    mapped.rejected = rejected;
+    Ok(if unmappable.is_empty() { mapped } else { without(mapped, unmappable) })
+}
+
+fn types_of(types: &[EntityDef]) -> Vec<&[FieldDef]> {
+    types.iter().map(|entity| entity.fields.as_slice()).collect()
+}
+
+/// What whole rows of a store key identify, if it is what the contract allows: of an entity no more
+/// than its key fields.
+fn identified(raw: RawOutput, keys: usize, types: &[EntityDef]) -> Result<Output, String> {
+    let mut unmappable = Vec::new();
+    let output = checked_output(raw, keys, &types_of(types), &mut unmappable)?;
+    let lost = |at: &usize| unmappable.iter().any(|(group, _)| output.from_group[*at] == *group);
+    let kept: Vec<usize> = (0..output.entities.rows).filter(|at| !lost(at)).collect();
+    Ok(taken(&output, &kept))
+}
+
+/// One output, if it is what the contract allows. Groups that hold what no canonical value can are
+/// added to `unmappable`.
+fn checked_output(
+    raw: RawOutput,
+    groups: usize,
+    types: &[&[FieldDef]],
+    unmappable: &mut Vec<(usize, String)>,
+) -> Result<Output, String> {
+    let RawOutput { entity, items, from_group, standing } = raw;
+    let entity = entity as usize;
+    let Some(fields) = types.get(entity) else {
+        return Err(format!("an output of entity type {entity}, which is not in the plan"));
     };
     if from_group.len() != items.rows || standing.len() != items.rows {
         return Err(format!(
@@ -288,34 +394,42 @@ fn checked(
             items.rows
         ));
     }
-    if let Some(at) = from_group.windows(2).position(|pair| pair[0] >= pair[1]) {
-        return Err(format!("from-group does not ascend at entity {}", at + 1));
+    if let Some(at) = from_group.windows(2).position(|pair| pair[0] > pair[1]) {
+        return Err(format!("from-group falls at entity {}", at + 1));
     }
-    if from_group.last().is_some_and(|last| *last as usize >= rows) {
-        return Err(format!("from-group names a group beyond the {rows} of this call"));
+    if from_group.last().is_some_and(|last| *last as usize >= groups) {
+        return Err(format!("from-group names a group beyond the {groups} of this call"));
     }
-    let unmappable = lift::check(&items, fields)?;
-    let from_row: Vec<usize> = from_group.into_iter().map(|group| group as usize).collect();
-    if let Some((row, _)) = rejected.iter().find(|(row, _)| from_row.binary_search(row).is_ok()) {
-        return Err(format!("row {row} is both mapped and rejected"));
-    }
-    let mapped = Mapped { entities: items, from_row, standing, rejected };
-    Ok(if unmappable.is_empty() { mapped } else { without(mapped, unmappable) })
+    let from_group: Vec<usize> = from_group.into_iter().map(|group| group as usize).collect();
+    let wide = lift::check(&items, fields)?;
+    unmappable.extend(wide.into_iter().map(|(row, why)| (from_group[row], why)));
+    Ok(Output { entity, entities: items, from_group, standing })
 }
 
-/// `mapped` without the entities that hold what no canonical value can; their rows are rejected.
-fn without(mapped: Mapped, unmappable: lift::Unmappable) -> Mapped {
-    let Mapped { entities, from_row, standing, mut rejected } = mapped;
-    let mut out = unmappable.iter().map(|(entity, _)| *entity).peekable();
-    let kept: Vec<usize> =
-        (0..entities.rows).filter(|entity| out.next_if_eq(entity).is_none()).collect();
-    rejected.extend(unmappable.into_iter().map(|(entity, why)| (from_row[entity], why)));
-    rejected.sort_by_key(|(row, _)| *row);
-    Mapped {
-        entities: entities.take(&kept),
-        from_row: kept.iter().map(|entity| from_row[*entity]).collect(),
-        standing: kept.iter().map(|entity| standing[*entity]).collect(),
-        rejected,
+/// `mapped` without the groups of which an entity holds what no canonical value can; they are
+/// rejected.
+fn without(mapped: Mapped, mut unmappable: Vec<(usize, String)>) -> Mapped {
+    let Mapped { outputs, mut rejected } = mapped;
+    unmappable.sort_by_key(|(group, _)| *group);
+    unmappable.dedup_by_key(|(group, _)| *group);
+    let out = |group: &usize| unmappable.binary_search_by_key(group, |(group, _)| *group).is_ok();
+    let outputs = outputs.iter().map(|output| {
+        let kept = (0..output.entities.rows).filter(|at| !out(&output.from_group[*at]));
+        taken(output, &kept.collect::<Vec<_>>())
+    });
+    let outputs = outputs.collect();
+    rejected.extend(unmappable);
+    rejected.sort_by_key(|(group, _)| *group);
+    Mapped { outputs, rejected }
+}
+
+/// Some entities of an output.
+fn taken(output: &Output, kept: &[usize]) -> Output {
+    Output {
+        entity: output.entity,
+        entities: output.entities.take(kept),
+        from_group: kept.iter().map(|at| output.from_group[*at]).collect(),
+        standing: kept.iter().map(|at| output.standing[*at]).collect(),
     }
 }
 

@@ -6,8 +6,10 @@
 
 use super::Attached;
 use super::session::WasmSession;
-use crate::model::{Batch, Moment, Side, Violation};
-use crate::plugin::{Mapped, PairViolation, Pairs, PluginError, Session as _};
+use crate::model::{Moment, Side};
+use crate::plugin::{
+    Mapped, PairViolation, Pairs, PluginError, Rows, Session as _, Tallied, Tally,
+};
 
 /// What a call took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,27 +25,9 @@ pub struct Cost {
 pub struct Tried {
     /// What a check gets.
     pub mapped: Mapped,
-    /// Of each note its row, its kind and its message, in the order in which they were told. What
+    /// Of each note its group, its kind and its message, in the order in which they were told. What
     /// driftd itself rejects is among them, as the last.
     pub notes: Vec<(usize, String, String)>,
-}
-
-/// What an accumulator is fed with.
-#[derive(Debug)]
-pub enum Tally<'a> {
-    /// Pairs, in one call.
-    Pairs(&'a Pairs<'a>),
-    /// Snapshots of others, one after the other.
-    States(&'a [Vec<u8>]),
-}
-
-/// What an accumulator came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tallied {
-    /// Its snapshot.
-    pub state: Vec<u8>,
-    /// What it says.
-    pub violations: Vec<Violation>,
 }
 
 /// A plugin in use by somebody who wants to know how it does.
@@ -68,14 +52,16 @@ impl Trial {
     ///
     /// # Errors
     /// If the plugin fails.
-    pub fn map(&mut self, side: Side, rows: &Batch) -> Result<Tried, PluginError> {
+    pub fn map(&mut self, side: Side, rows: &Rows<'_>) -> Result<Tried, PluginError> {
         let (mapped, notes) = self.0.map_noting(side, rows)?;
         let mut notes: Vec<_> =
-            notes.into_iter().map(|note| (note.row, note.kind, note.message)).collect();
+            notes.into_iter().map(|note| (note.group, note.kind, note.message)).collect();
         let told =
-            |row: usize| notes.iter().any(|(noted, kind, _)| *noted == row && kind == "reject");
-        let own: Vec<_> = mapped.rejected.iter().filter(|(row, _)| !told(*row)).cloned().collect();
-        notes.extend(own.into_iter().map(|(row, why)| (row, "reject".to_owned(), why)));
+            |group: usize| notes.iter().any(|(noted, kind, _)| *noted == group && kind == "reject");
+        let own = mapped.rejected.iter().filter(|(group, _)| !told(*group));
+        let own: Vec<_> =
+            own.map(|(group, why)| (*group, "reject".to_owned(), why.clone())).collect();
+        notes.extend(own);
         Ok(Tried { mapped, notes })
     }
 

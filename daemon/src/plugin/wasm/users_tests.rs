@@ -12,7 +12,7 @@ use crate::model::{
     RelationSchema, Side, Standing, Value,
 };
 use crate::plugin::template::{KeyTemplate, Template};
-use crate::plugin::{Limits, PairViolation, Pairs, Place, Session, calendar};
+use crate::plugin::{Limits, PairViolation, Pairs, Place, Rows, Session, calendar};
 
 const COLUMNS: [&str; 10] = [
     "id",
@@ -108,10 +108,11 @@ fn attach(file: PathBuf, source: &RelationSchema) -> Arc<dyn Mapper> {
             ("sk".to_owned(), template("USER#{id}")),
         ],
     };
+    let target = target();
     let binding = Binding {
         pairing: "users",
-        source: Place { schema: source, key: None },
-        target: Place { schema: &target(), key: Some(&key) },
+        source: Place { schemas: std::slice::from_ref(source), key: None },
+        target: Place { schemas: std::slice::from_ref(&target), key: Some(&key) },
     };
     let attached = loaded.bind(&binding).unwrap();
     assert_eq!(attached.about.name, "users");
@@ -190,25 +191,25 @@ fn check(mapper: &dyn Mapper, side: Side, schema: &RelationSchema, cases: &[Json
         Side::Target => &mapper.plan().target,
     };
     let batch = rows(schema, &plan.relations[0].columns, cases);
-    let mapped = mapper.begin(Moment(0)).unwrap().map(side, &batch).unwrap();
+    let mapped = mapper.begin(Moment(0)).unwrap().map(side, &Rows::each(0, &batch)).unwrap();
     let fields = &mapper.plan().entities[0].fields;
     for (row, case) in cases.iter().enumerate() {
         let name = &case["case"];
         if let Some(reason) = case["reject"].as_str() {
             let told = mapped.rejected.iter().find(|(rejected, _)| *rejected == row);
             assert_eq!(told.map(|(_, why)| why.as_str()), Some(reason), "{name}");
-            assert!(!mapped.from_row.contains(&row), "{name}");
+            assert!(!mapped.outputs[0].from_group.contains(&row), "{name}");
             continue;
         }
-        let at = mapped.from_row.iter().position(|from| *from == row);
+        let at = mapped.outputs[0].from_group.iter().position(|from| *from == row);
         let at = at.unwrap_or_else(|| panic!("{name}: {:?}", mapped.rejected));
-        let standing = match mapped.standing[at] {
+        let standing = match mapped.outputs[0].standing[at] {
             Standing::Present => "present",
             Standing::Absent => "absent",
             Standing::Excluded => "excluded",
         };
         assert_eq!(case["standing"], standing, "{name}");
-        assert_eq!(case["entity"], entity(fields, &mapped.entities, at), "{name}");
+        assert_eq!(case["entity"], entity(fields, &mapped.outputs[0].entities, at), "{name}");
     }
 }
 
@@ -237,7 +238,8 @@ fn built(language: &str) -> PathBuf {
 }
 
 fn bound(loaded: &Loaded, source: &RelationSchema) -> Result<Attached, AttachError> {
-    let (place, target) = (|schema| Place { schema, key: None }, target());
+    let (place, target) =
+        (|schema| Place { schemas: std::slice::from_ref(schema), key: None }, target());
     loaded.bind(&Binding { pairing: "users", source: place(source), target: place(&target) })
 }
 
@@ -253,19 +255,20 @@ fn golden_rows(
         Side::Target => &mapper.plan().target,
     };
     let batch = rows(schema, &plan.relations[0].columns, cases);
-    let mapped = mapper.begin(Moment(0)).unwrap().map(side, &batch).unwrap();
+    let mapped = mapper.begin(Moment(0)).unwrap().map(side, &Rows::each(0, &batch)).unwrap();
     let entity_type = &mapper.plan().entities[0];
     let line = |(row, case): (usize, &Json)| {
         let entity = |at: usize| {
-            let standing = match mapped.standing[at] {
+            let standing = match mapped.outputs[0].standing[at] {
                 Standing::Present => "present",
                 Standing::Absent => "absent",
                 Standing::Excluded => "excluded",
             };
-            let fields = entity(&entity_type.fields, &mapped.entities, at);
+            let fields = entity(&entity_type.fields, &mapped.outputs[0].entities, at);
             json!({"entity": entity_type.name, "standing": standing, "fields": fields})
         };
-        let here = (0..mapped.from_row.len()).filter(|at| mapped.from_row[*at] == row);
+        let here = (0..mapped.outputs[0].from_group.len())
+            .filter(|at| mapped.outputs[0].from_group[*at] == row);
         let entities: Vec<_> = here.map(entity).collect();
         let notes = mapped.rejected.iter().filter(|(rejected, _)| *rejected == row);
         let notes = notes.map(|(_, why)| json!({"kind": "reject", "message": why}));
@@ -305,7 +308,10 @@ fn check_language(language: &str) {
     let ordinary = &fixtures("target.jsonl")[..4];
     let many: Vec<Json> = ordinary.iter().cycle().take(1024).cloned().collect();
     let batch = rows(&target(), &mapper.plan().target.relations[0].columns, &many);
-    assert_eq!(session.map(Side::Target, &batch).unwrap().entities.rows, 1024);
+    assert_eq!(
+        session.map(Side::Target, &Rows::each(0, &batch)).unwrap().outputs[0].entities.rows,
+        1024
+    );
 
     let mut wrong = counted;
     wrong.columns[0].logical = Logical::Text;
@@ -340,13 +346,13 @@ fn the_same_user_is_the_same_entity_on_both_sides() {
             Side::Target => &mapper.plan().target,
         };
         let batch = rows(schema, &plan.relations[0].columns, cases);
-        session.map(side, &batch).unwrap().entities
+        session.map(side, &Rows::each(0, &batch)).unwrap().outputs.remove(0).entities
     };
     let (one, two) = (mapped(Side::Source, &source, given), mapped(Side::Target, &target(), items));
     assert_eq!(one, two);
-    let located = session.locate(Side::Target, &one).unwrap();
-    assert_eq!(located.keys.columns[0].bytes(0), Some(&b"TENANT#acme"[..]));
-    assert_eq!(located.keys.columns[1].bytes(0), Some(&b"USER#7"[..]));
+    let located = session.locate(Side::Target, 0, &one).unwrap();
+    assert_eq!(located[0].keys.columns[0].bytes(0), Some(&b"TENANT#acme"[..]));
+    assert_eq!(located[0].keys.columns[1].bytes(0), Some(&b"USER#7"[..]));
 }
 
 #[test]
@@ -372,6 +378,7 @@ fn check_pairs(mapper: &dyn Mapper) {
     let mut session = mapper.begin(Moment(0)).unwrap();
     let violations = session
         .check_pairs(&Pairs {
+            entity: 0,
             source: &side("source"),
             source_present: &present("source"),
             target: &side("target"),
@@ -399,7 +406,7 @@ fn a_source_of_other_types_is_refused_with_every_column() {
     schema.columns[7].name = "createdat".to_owned();
     let loaded = Host::new().load(&settings(plugins().join("users/users.wasm"))).unwrap();
     let bind = |schema: &RelationSchema| {
-        let place = |schema| Place { schema, key: None };
+        let place = |schema| Place { schemas: std::slice::from_ref(schema), key: None };
         let target = target();
         let binding = Binding { pairing: "users", source: place(schema), target: place(&target) };
         loaded.bind(&binding).unwrap_err().to_string()
@@ -425,21 +432,21 @@ fn a_batch_may_be_cut_anywhere() {
     let mapper = attach(plugins().join("users/users.wasm"), &source);
     let cases: Vec<Json> = fixtures("source.jsonl").into_iter().cycle().take(37).collect();
     let batch = rows(&source, &mapper.plan().source.relations[0].columns, &cases);
-    let whole = mapper.begin(Moment(0)).unwrap().map(Side::Source, &batch).unwrap();
+    let whole = mapper.begin(Moment(0)).unwrap().map(Side::Source, &Rows::each(0, &batch)).unwrap();
     let mut session: Box<dyn Session> = mapper.begin(Moment(0)).unwrap();
     let mut joined = Batch::default();
     for cut in [0..5, 5..5, 5..6, 6..37] {
         let part = batch.take(&cut.collect::<Vec<_>>());
-        let mapped = session.map(Side::Source, &part).unwrap();
-        if mapped.entities.rows > 0 {
-            joined.append(&mapped.entities);
+        let mapped = session.map(Side::Source, &Rows::each(0, &part)).unwrap();
+        if mapped.outputs[0].entities.rows > 0 {
+            joined.append(&mapped.outputs[0].entities);
         }
     }
-    assert_eq!(joined.rows, whole.entities.rows);
-    for (one, two) in joined.columns.iter().zip(&whole.entities.columns) {
+    assert_eq!(joined.rows, whole.outputs[0].entities.rows);
+    for (one, two) in joined.columns.iter().zip(&whole.outputs[0].entities.columns) {
         for row in 0..joined.rows {
             assert_eq!((one.bytes(row), one.integer(row)), (two.bytes(row), two.integer(row)));
         }
     }
-    assert!(matches!(whole.entities.columns[0].values, Buffer::Int64(_)));
+    assert!(matches!(whole.outputs[0].entities.columns[0].values, Buffer::Int64(_)));
 }

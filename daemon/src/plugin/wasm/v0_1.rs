@@ -12,12 +12,12 @@ use self::bindings::driftd::plugin::types;
 use self::bindings::exports::driftd::plugin::{invariants, lifecycle, locating, mapping};
 use super::machine::{Allowance, Guest, Machine, shortened};
 use super::planning::{Proposal, ProposedEntity, ProposedField, ProposedInvariant};
-use super::trial::{Cost, Tally};
+use super::trial::Cost;
 use crate::model::{
-    Batch, Bitmap, Buffer, Column, Moment, RelationPlan, RelationSchema, Role, Severity, Side,
-    SidePlan, Standing, VarBytes,
+    Batch, Bitmap, Buffer, Column, ColumnDef, Moment, RelationPlan, RelationSchema, Role, Severity,
+    Side, SidePlan, Standing, VarBytes,
 };
-use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind};
+use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind, Rows, Tally};
 
 mod bindings {
     wasmtime::component::bindgen!({
@@ -50,9 +50,9 @@ pub(super) struct Info {
     pub(super) config_schema: String,
 }
 
-/// What a batch gave, before its batch is checked.
+/// What a batch gave, before it is checked.
 pub(super) struct RawMapped {
-    pub(super) output: Option<RawOutput>,
+    pub(super) outputs: Vec<RawOutput>,
     /// What the guest says of rows.
     pub(super) notes: Vec<RawNote>,
 }
@@ -60,13 +60,15 @@ pub(super) struct RawMapped {
 /// A note as a guest returned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RawNote {
-    pub(super) row: usize,
+    /// The group of the row that it is about.
+    pub(super) group: usize,
     pub(super) kind: String,
     pub(super) message: String,
 }
 
 /// Entities as a guest returned them.
 pub(super) struct RawOutput {
+    pub(super) entity: u32,
     pub(super) items: Batch,
     pub(super) from_group: Vec<u32>,
     pub(super) standing: Vec<Standing>,
@@ -198,20 +200,20 @@ impl Instance {
     pub(super) fn plan(
         &mut self,
         pairing: &str,
-        source: &RelationSchema,
-        target: &RelationSchema,
+        source: &[RelationSchema],
+        target: &[RelationSchema],
     ) -> Result<Result<Proposal, Vec<PlanIssue>>, PluginErrorKind> {
         let Self { store, exports: Exports { mapping, .. }, limits, .. } = self;
-        let allowance = Allowance::new(*limits, source.columns.len() + target.columns.len());
-        let names = (type_names(source), type_names(target));
-        let columns = (columns(source, &names.0), columns(target, &names.1));
-        let keys = (keys(source)?, keys(target)?);
+        let count = source.iter().chain(target).map(|schema| schema.columns.len()).sum();
+        let allowance = Allowance::new(*limits, count);
+        let (source, target) = (Schemas::new(source)?, Schemas::new(target)?);
+        let columns = (source.columns(), target.columns());
         let planned = call(store, allowance, |store| {
             mapping.call_plan(
                 store,
                 pairing,
-                &[table(source, &columns.0, &keys.0)],
-                &[table(target, &columns.1, &keys.1)],
+                &source.tables(&columns.0),
+                &target.tables(&columns.1),
             )
         })?;
         Ok(planned.map(proposal).map_err(issues))
@@ -239,27 +241,38 @@ impl Instance {
         Ok(declared.map(|defs| defs.into_iter().map(definition).collect()).map_err(issues))
     }
 
+    /// Maps rows; `relations` are the positions of the plan's relations among the schemas.
     pub(super) fn map_batch(
         &mut self,
         context: Context<'_>,
         side: Side,
-        rows: &Batch,
+        rows: &Rows<'_>,
+        relations: &[u32],
     ) -> Result<RawMapped, PluginErrorKind> {
         let Self { store, exports: Exports { mapping, .. }, limits, groups, .. } = self;
-        for row in groups.len()..rows.rows {
-            groups.push(u32::try_from(row).map_err(|_wide| too_large(rows.rows))?);
+        let most = rows.inputs.iter().map(|input| input.rows.rows).max().unwrap_or(0);
+        for row in groups.len()..most {
+            groups.push(u32::try_from(row).map_err(|_wide| too_large(most))?);
         }
-        let columns = lower(&rows.columns);
-        let input = mapping::Input {
-            relation: 0,
-            origin: "",
-            rows: lowered(rows.rows, &columns)?,
-            group: &groups[..rows.rows],
-        };
-        let mapped = call(store, Allowance::new(*limits, rows.rows), |store| {
-            mapping.call_map_batch(store, context.on(side), &[input])
+        let columns: Vec<_> = rows.inputs.iter().map(|input| lower(&input.rows.columns)).collect();
+        let mut inputs = Vec::with_capacity(rows.inputs.len());
+        for (input, columns) in rows.inputs.iter().zip(&columns) {
+            inputs.push(mapping::Input {
+                relation: relations[input.relation],
+                origin: "",
+                rows: lowered(input.rows.rows, columns)?,
+                group: input.group.as_deref().unwrap_or(&groups[..input.rows.rows]),
+            });
+        }
+        let mapped = call(store, Allowance::new(*limits, rows.count()), |store| {
+            mapping.call_map_batch(store, context.on(side), &inputs)
         })?;
-        raised(mapped.map_err(own)?, rows.rows)
+        raised(mapped.map_err(own)?, rows)
+    }
+
+    /// Whether the guest says where entities are, and whose rows lie at store keys.
+    pub(super) const fn locates(&self) -> bool {
+        self.exports.locating.is_some()
     }
 
     /// Where the store of `side` keeps these entities. None: the plugin leaves that to others.
@@ -267,6 +280,7 @@ impl Instance {
         &mut self,
         context: Context<'_>,
         side: Side,
+        entity: u32,
         entities: &Batch,
     ) -> Result<Option<Vec<RawLocated>>, PluginErrorKind> {
         let Self { store, exports, limits, .. } = self;
@@ -274,7 +288,7 @@ impl Instance {
         let columns = lower(&entities.columns);
         let items = lowered(entities.rows, &columns)?;
         let located = call(store, Allowance::new(*limits, entities.rows), |store| {
-            locating.call_locate(store, context.on(side), 0, items)
+            locating.call_locate(store, context.on(side), entity, items)
         })?;
         let located = located.map_err(own)?.into_iter().map(|located| RawLocated {
             relation: located.relation,
@@ -283,6 +297,24 @@ impl Instance {
             from_entity: located.from_entity,
         });
         Ok(Some(located.collect()))
+    }
+
+    /// Whose rows lie at these keys of a relation, given by its position among the schemas.
+    pub(super) fn keys_of(
+        &mut self,
+        context: Context<'_>,
+        side: Side,
+        relation: u32,
+        keys: &Batch,
+    ) -> Result<Vec<RawOutput>, PluginErrorKind> {
+        let Self { store, exports, limits, .. } = self;
+        let Some(locating) = &exports.locating else { return Ok(Vec::new()) };
+        let columns = lower(&keys.columns);
+        let lowered = lowered(keys.rows, &columns)?;
+        let known = call(store, Allowance::new(*limits, keys.rows), |store| {
+            locating.call_keys_of(store, context.on(side), relation, lowered)
+        })?;
+        Ok(known.map_err(own)?.into_iter().map(output).collect())
     }
 
     pub(super) fn check_pairs(
@@ -295,7 +327,7 @@ impl Instance {
         let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
         let present = (bits(pairs.source_present), bits(pairs.target_present));
         let lowered = invariants::Pairs {
-            entity: 0,
+            entity: number(pairs.entity)?,
             source: lowered(pairs.source.rows, &columns.0)?,
             source_present: &present.0,
             target: lowered(pairs.target.rows, &columns.1)?,
@@ -328,7 +360,7 @@ impl Instance {
                 let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
                 let present = (bits(pairs.source_present), bits(pairs.target_present));
                 let lowered = invariants::Pairs {
-                    entity: 0,
+                    entity: number(pairs.entity)?,
                     source: lowered(pairs.source.rows, &columns.0)?,
                     source_present: &present.0,
                     target: lowered(pairs.target.rows, &columns.1)?,
@@ -424,30 +456,54 @@ fn too_large(rows: usize) -> PluginErrorKind {
     PluginErrorKind::Malformed(format!("a batch of {rows} rows is more than the contract can hold"))
 }
 
-fn type_names(schema: &RelationSchema) -> Vec<String> {
-    schema.columns.iter().map(|column| column.logical.to_string()).collect()
+/// A position, as the contract counts.
+fn number(position: usize) -> Result<u32, PluginErrorKind> {
+    u32::try_from(position).map_err(|_wide| too_large(position))
 }
 
-fn columns<'a>(schema: &'a RelationSchema, names: &'a [String]) -> Vec<types::ColumnDef<'a>> {
-    let column = |(column, logical): (&'a crate::model::ColumnDef, &'a String)| types::ColumnDef {
-        name: &column.name,
-        logical,
-        nullable: column.nullable,
-    };
-    schema.columns.iter().zip(names).map(column).collect()
+fn column_def<'a>((column, logical): (&'a ColumnDef, &'a String)) -> types::ColumnDef<'a> {
+    types::ColumnDef { name: &column.name, logical, nullable: column.nullable }
 }
 
-fn keys(schema: &RelationSchema) -> Result<Vec<u32>, PluginErrorKind> {
-    let key = |index: &usize| u32::try_from(*index).map_err(|_wide| too_large(*index));
-    schema.key.iter().map(key).collect()
+/// The relations of a side, on the way to a guest.
+struct Schemas<'a> {
+    schemas: &'a [RelationSchema],
+    /// Of each relation the names of its columns' types.
+    types: Vec<Vec<String>>,
+    keys: Vec<Vec<u32>>,
 }
 
-fn table<'a>(
-    schema: &'a RelationSchema,
-    columns: &'a [types::ColumnDef<'a>],
-    key: &'a [u32],
-) -> types::TableSchema<'a> {
-    types::TableSchema { name: &schema.relation, columns, key }
+impl<'a> Schemas<'a> {
+    fn new(schemas: &'a [RelationSchema]) -> Result<Self, PluginErrorKind> {
+        let types = |schema: &RelationSchema| {
+            schema.columns.iter().map(|column| column.logical.to_string()).collect()
+        };
+        let keys = |schema: &RelationSchema| schema.key.iter().map(|at| number(*at)).collect();
+        Ok(Self {
+            schemas,
+            types: schemas.iter().map(types).collect(),
+            keys: schemas.iter().map(keys).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn columns(&self) -> Vec<Vec<types::ColumnDef<'_>>> {
+        let of_one = |(schema, types): (&'a RelationSchema, _)| {
+            let types: &Vec<String> = types;
+            schema.columns.iter().zip(types).map(column_def).collect()
+        };
+        self.schemas.iter().zip(&self.types).map(of_one).collect()
+    }
+
+    fn tables<'c>(
+        &'c self,
+        columns: &'c [Vec<types::ColumnDef<'c>>],
+    ) -> Vec<types::TableSchema<'c>> {
+        let parts = self.schemas.iter().zip(columns).zip(&self.keys);
+        let table = |((schema, columns), key): ((&'c RelationSchema, &'c Vec<_>), &'c Vec<u32>)| {
+            types::TableSchema { name: &schema.relation, columns, key }
+        };
+        parts.map(table).collect()
+    }
 }
 
 fn lower(columns: &[Column]) -> Vec<types::ColumnParam<'_>> {
@@ -483,44 +539,38 @@ fn bits(present: &[bool]) -> Vec<u8> {
     bits
 }
 
-fn raised(mapped: mapping::Mapped, rows: usize) -> Result<RawMapped, PluginErrorKind> {
-    let malformed = |what: String| Err(PluginErrorKind::Malformed(what));
+fn raised(mapped: mapping::Mapped, rows: &Rows<'_>) -> Result<RawMapped, PluginErrorKind> {
     let mut notes = Vec::with_capacity(mapped.notes.len());
     for (index, note) in mapped.notes.into_iter().enumerate() {
         let row = note.row as usize;
-        if note.input != 0 || row >= rows {
-            return malformed(format!(
+        let input = rows.inputs.get(note.input as usize).filter(|input| row < input.rows.rows);
+        let Some(input) = input else {
+            return Err(PluginErrorKind::Malformed(format!(
                 "note {index} is about row {row} of input {}, which does not exist",
                 note.input
-            ));
-        }
-        let kind = shortened(&note.kind, MESSAGE_BYTES).to_owned();
+            )));
+        };
         notes.push(RawNote {
-            row,
-            kind,
+            group: input.group.as_ref().map_or(row, |group| group[row] as usize),
+            kind: shortened(&note.kind, MESSAGE_BYTES).to_owned(),
             message: shortened(&note.message, MESSAGE_BYTES).to_owned(),
         });
     }
-    let mut outputs = mapped.outputs.into_iter();
-    let output = outputs.next();
-    if outputs.next().is_some() {
-        return malformed("more than one output where the plan has one entity type".to_owned());
-    }
-    let Some(output) = output else { return Ok(RawMapped { output: None, notes }) };
-    if output.entity != 0 {
-        return malformed(format!("an output of entity type {}", output.entity));
-    }
+    Ok(RawMapped { outputs: mapped.outputs.into_iter().map(output).collect(), notes })
+}
+
+fn output(output: mapping::Output) -> RawOutput {
     let standing = |standing| match standing {
         mapping::Standing::Present => Standing::Present,
         mapping::Standing::Absent => Standing::Absent,
         mapping::Standing::Excluded => Standing::Excluded,
     };
-    let output = RawOutput {
+    RawOutput {
+        entity: output.entity,
         items: batch(output.items),
         from_group: output.from_group,
         standing: output.standing.into_iter().map(standing).collect(),
-    };
-    Ok(RawMapped { output: Some(output), notes })
+    }
 }
 
 fn batch(batch: types::BatchResult) -> Batch {

@@ -1,0 +1,304 @@
+//! Rows that are mapped in one call, and where they lie.
+//!
+//! Owns [`Portion`], putting the rows of several relations together into groups, and fetching what is
+//! wanted of a side. Refuses mapping. Invariant: rows of a group are in one portion, all of them; what
+//! could not be read whole is told with whoever wanted it.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::check::places::{self, Place, Wanted};
+use crate::check::{SideContext, store_fault};
+use crate::model::{Batch, Cost, Fault, Key, Side, StoreKey, Value};
+use crate::plugin::{Input, Rows};
+use crate::store::{Care, Fetched, Page, Query};
+
+/// Groups of several rows that are mapped in one call.
+const GROUPS_MAX: usize = 1_024;
+
+/// Rows of one side, for one call of the mapping.
+#[derive(Debug)]
+pub(super) struct Portion {
+    /// Where each group of it lies.
+    pub(super) lies: Lies,
+    /// The rows, by relation.
+    pub(super) inputs: Vec<Input<'static>>,
+    /// Whether it may hold rows that nobody asked for, because they lie where others do.
+    pub(super) wide: bool,
+    /// Attributes met that the plan does not speak of.
+    pub(super) unmapped: Vec<String>,
+    /// What reading it cost.
+    pub(super) cost: Cost,
+}
+
+/// Where the groups of a portion lie.
+#[derive(Debug)]
+pub(super) enum Lies {
+    /// Each is a row of this relation, at these primary keys.
+    Rows { relation: usize, keys: Batch },
+    /// Each is several rows.
+    Groups(Vec<StoreKey>),
+}
+
+impl Lies {
+    /// How many groups there are.
+    pub(super) const fn groups(&self) -> usize {
+        match self {
+            Self::Rows { keys, .. } => keys.rows,
+            Self::Groups(places) => places.len(),
+        }
+    }
+
+    /// Where these groups lie; a group may be named several times.
+    pub(super) fn take(&self, groups: &[usize]) -> Self {
+        match self {
+            Self::Rows { relation, keys } => {
+                Self::Rows { relation: *relation, keys: keys.take(groups) }
+            }
+            Self::Groups(places) => {
+                Self::Groups(groups.iter().map(|group| places[*group].clone()).collect())
+            }
+        }
+    }
+
+    /// Where one group lies.
+    pub(super) fn at(&self, here: &SideContext, group: usize) -> StoreKey {
+        match self {
+            Self::Rows { relation, keys } => places::of_row(here, *relation, keys, group),
+            Self::Groups(places) => places[group].clone(),
+        }
+    }
+
+    /// How much memory it takes, about.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Rows { keys, .. } => keys.bytes(),
+            Self::Groups(places) => places.iter().map(|at| at.0.len() as u64 + 16).sum(),
+        }
+    }
+}
+
+impl Portion {
+    /// Rows of a relation, each by itself.
+    pub(super) fn of_page(relation: usize, page: Page) -> Self {
+        let Page { keys, rows, unmapped, cost } = page;
+        Self {
+            lies: Lies::Rows { relation, keys },
+            inputs: vec![Input { relation, rows: Cow::Owned(rows), group: None }],
+            wide: false,
+            unmapped,
+            cost,
+        }
+    }
+
+    /// Leaves out rows that were seen before, and takes note of the others: what is found in several
+    /// ways is one row. Groups are never found twice.
+    pub(super) fn keep_unseen(&mut self, here: &SideContext, seen: &mut BTreeSet<StoreKey>) {
+        let Lies::Rows { relation, keys } = &self.lies else { return };
+        let new = |row: &usize| seen.insert(places::of_row(here, *relation, keys, *row));
+        let kept: Vec<usize> = (0..keys.rows).filter(new).collect();
+        if kept.len() == keys.rows {
+            return;
+        }
+        self.lies = self.lies.take(&kept);
+        for input in &mut self.inputs {
+            input.rows = Cow::Owned(input.rows.take(&kept));
+        }
+    }
+
+    /// How many rows it has.
+    pub(super) fn rows(&self) -> u64 {
+        self.inputs.iter().map(|input| input.rows.rows as u64).sum()
+    }
+
+    /// The rows, as the mapping takes them.
+    pub(super) fn into_rows(self) -> (Rows<'static>, Lies) {
+        (Rows { groups: self.lies.groups(), inputs: self.inputs }, self.lies)
+    }
+}
+
+/// Rows of several relations on the way into groups.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    places: Vec<StoreKey>,
+    numbers: BTreeMap<StoreKey, u32>,
+    /// By relation: batches of rows, and the group of each row.
+    inputs: BTreeMap<usize, (Vec<Batch>, Vec<u32>)>,
+    unmapped: Vec<String>,
+    cost: Cost,
+}
+
+impl Groups {
+    /// Adds rows of a relation, each with the values of its group.
+    pub(super) fn add(&mut self, relation: usize, page: Page, groups: Vec<Vec<Value>>) {
+        self.cost.add(page.cost);
+        self.unmapped.extend(page.unmapped);
+        let (batches, numbers) = self.inputs.entry(relation).or_default();
+        for group in groups {
+            let at = Place::Group(group).encode();
+            let next = u32::try_from(self.places.len()).unwrap_or(u32::MAX);
+            let number = *self.numbers.entry(at).or_insert_with_key(|at| {
+                self.places.push(at.clone());
+                next
+            });
+            numbers.push(number);
+        }
+        batches.push(page.rows);
+    }
+
+    /// Whether there is no row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Adds the groups to those that were `met`, in short. Returns how many had been met before.
+    pub(super) fn again(&self, met: &mut BTreeSet<u64>) -> usize {
+        self.places.iter().filter(|at| !met.insert(Key(at.0.clone()).short())).count()
+    }
+
+    /// The portion of all of it.
+    pub(super) fn finish(self) -> Portion {
+        let input = |(relation, (batches, group)): (usize, (Vec<Batch>, Vec<u32>))| {
+            let batches: Vec<&Batch> = batches.iter().collect();
+            Input { relation, rows: Cow::Owned(Batch::concat(&batches)), group: Some(group) }
+        };
+        Portion {
+            lies: Lies::Groups(self.places),
+            inputs: self.inputs.into_iter().map(input).collect(),
+            wide: true,
+            unmapped: self.unmapped,
+            cost: self.cost,
+        }
+    }
+}
+
+/// What was read of what was wanted.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    pub(super) portions: Vec<Portion>,
+    /// Who did not get what they wanted, and why.
+    pub(super) unread: Vec<(Vec<usize>, Fault)>,
+    /// What it cost beside what the portions say.
+    pub(super) cost: Cost,
+}
+
+impl Gathered {
+    fn miss(&mut self, side: Side, fetched: &Fetched, whose: &[usize]) {
+        for (positions, error) in &fetched.unread {
+            let whose = positions.iter().map(|at| whose[*at]).collect();
+            self.unread.push((whose, store_fault(side, error)));
+        }
+    }
+}
+
+/// Reads what is wanted of a side.
+pub(super) async fn gather(
+    (side, here): (Side, &SideContext),
+    wanted: Wanted,
+    care: Care,
+) -> Gathered {
+    let mut gathered = Gathered::default();
+    let overlapping = !wanted.under.is_empty();
+    for (relation, (keys, whose)) in wanted.rows {
+        let context = &here.relations[relation];
+        let fetched = here.store.fetch(&context.read, &keys, care).await;
+        gathered.cost.add(fetched.cost);
+        gathered.miss(side, &fetched, &whose);
+        // A row of a relation whose rows are grouped lies by itself only if its group is null.
+        let alone =
+            |page: Page| if context.group.is_empty() { page } else { here.loose(relation, page) };
+        let pages = fetched.pages.into_iter().map(alone).filter(|page| page.keys.rows > 0);
+        gathered.portions.extend(pages.map(|page| Portion::of_page(relation, page)));
+    }
+    for ((relation, width, prefix), (values, whose)) in wanted.under {
+        let read = &here.relations[relation].read;
+        let columns = read.schema.key_columns().take(width).map(|column| column.name.clone());
+        let query = Query { columns: columns.collect(), values, prefix };
+        let fetched = here.store.query(read, &query, care).await;
+        gathered.cost.add(fetched.cost);
+        gathered.miss(side, &fetched, &whose);
+        let pages = fetched.pages.into_iter().filter(|page| page.keys.rows > 0);
+        let portions = pages.map(|page| Portion { wide: true, ..Portion::of_page(relation, page) });
+        gathered.portions.extend(portions);
+    }
+    if overlapping {
+        let mut seen = BTreeSet::new();
+        gathered.portions.iter_mut().for_each(|portion| portion.keep_unseen(here, &mut seen));
+    }
+    let mut groups: Vec<(Vec<Value>, Vec<usize>)> = wanted.groups.into_values().collect();
+    while !groups.is_empty() {
+        let later = groups.split_off(groups.len().min(GROUPS_MAX));
+        gather_groups((side, here), groups, care, &mut gathered).await;
+        groups = later;
+    }
+    gathered
+}
+
+/// Reads whole groups, in all relations whose rows are grouped.
+async fn gather_groups(
+    (side, here): (Side, &SideContext),
+    groups: Vec<(Vec<Value>, Vec<usize>)>,
+    care: Care,
+    gathered: &mut Gathered,
+) {
+    let (values, whose): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+    let mut lost: BTreeSet<StoreKey> = BTreeSet::new();
+    let mut read = Vec::new();
+    for relation in here.grouped() {
+        let query = here.group_query(relation, values.clone());
+        let fetched = here.store.query(&here.relations[relation].read, &query, care).await;
+        gathered.cost.add(fetched.cost);
+        for (positions, error) in &fetched.unread {
+            let fault = store_fault(side, error);
+            let all = positions.iter().flat_map(|at| whose[*at].iter().copied()).collect();
+            gathered.unread.push((all, fault));
+            lost.extend(positions.iter().map(|at| Place::Group(values[*at].clone()).encode()));
+        }
+        read.extend(fetched.pages.into_iter().map(|page| (relation, page)));
+    }
+    let mut whole = Groups::default();
+    for (relation, page) in read {
+        let groups = here.groups_of(relation, &page.rows);
+        // Of a group that is not whole nothing is mapped: it would be another entity.
+        let known = |at: usize| {
+            let group = groups[at].as_ref()?;
+            (!lost.contains(&Place::Group(group.clone()).encode())).then(|| group.clone())
+        };
+        let kept: Vec<(usize, Vec<Value>)> =
+            (0..groups.len()).filter_map(|at| Some((at, known(at)?))).collect();
+        let (rows, groups): (Vec<usize>, Vec<Vec<Value>>) = kept.into_iter().unzip();
+        let page = Page { keys: page.keys.take(&rows), rows: page.rows.take(&rows), ..page };
+        whole.add(relation, page, groups);
+    }
+    if !whole.is_empty() {
+        gathered.portions.push(whole.finish());
+    }
+}
+
+impl SideContext {
+    /// The relations whose rows are grouped, by position.
+    pub(super) fn grouped(&self) -> Vec<usize> {
+        (0..self.relations.len()).filter(|at| !self.relations[*at].group.is_empty()).collect()
+    }
+
+    /// The values of each row's group; none where one of them is null.
+    pub(super) fn groups_of(&self, relation: usize, rows: &Batch) -> Vec<Option<Vec<Value>>> {
+        let logicals = self.group_logicals();
+        let columns = self.relations[relation].group.iter().map(|at| rows.columns[*at].clone());
+        let columns = Batch { rows: rows.rows, columns: columns.collect() };
+        let there = |row: usize| columns.columns.iter().all(|column| column.is_valid(row));
+        (0..rows.rows)
+            .map(|row| there(row).then(|| places::values(&logicals, &columns, row)))
+            .collect()
+    }
+
+    /// The rows of a page that are in no group, because one of its values is null.
+    pub(super) fn loose(&self, relation: usize, page: Page) -> Page {
+        let groups = self.groups_of(relation, &page.rows);
+        let loose: Vec<usize> = (0..groups.len()).filter(|row| groups[*row].is_none()).collect();
+        if loose.len() == groups.len() {
+            return page;
+        }
+        Page { keys: page.keys.take(&loose), rows: page.rows.take(&loose), ..page }
+    }
+}
