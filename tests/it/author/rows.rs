@@ -55,8 +55,8 @@ async fn the_first_rows_of_a_store_are_mapped_and_printed() {
     }
     let told = scenario.json(&[&RUN[..], &["--rows", "2", "--side", "source"]].concat()).await;
     assert_eq!(told["sides"].as_array().unwrap().len(), 1, "{told}");
-    assert_eq!(told["sides"][0]["rows"].as_array().unwrap().len(), 2, "{told}");
-    assert_eq!(told["sides"][0]["rows"][1]["entities"][0]["fields"]["name"], "second", "{told}");
+    assert_eq!(told["sides"][0]["groups"].as_array().unwrap().len(), 2, "{told}");
+    assert_eq!(told["sides"][0]["groups"][1]["entities"][0]["fields"]["name"], "second", "{told}");
     // Neither a journal nor anything else is left.
     let mut left: Vec<_> = std::fs::read_dir(scenario.directory())
         .unwrap()
