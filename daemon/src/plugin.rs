@@ -5,6 +5,7 @@
 //! out. Invariant: whatever a plugin does, it costs its own rows: a [`PluginError`], never the daemon.
 
 pub mod builtin;
+pub mod laws;
 pub mod template;
 pub mod wasm;
 mod breaker;
