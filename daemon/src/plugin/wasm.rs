@@ -18,6 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wasmtime::Module;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
@@ -232,6 +233,9 @@ impl Host {
         let mut is_module = false;
         let component: &[u8] = match bytes.get(..8) {
             Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+                // What makes a component of it takes it for whole.
+                Module::validate(&self.machine.engine, bytes)
+                    .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
                 encoded = encode(bytes)?;
                 is_module = true;
                 &encoded

@@ -380,7 +380,7 @@ fn files_that_are_no_plugins_are_refused() {
     assert!(load(b"\0asm\x01\0\0\0").contains(empty), "{}", load(b"\0asm\x01\0\0\0"));
     assert!(load(b"\0asm\x0d\0\x01\0").contains(empty));
     assert!(load(b"\0asm\x0d\0\x01\0garbage").contains("the code cannot be compiled"));
-    assert!(load(b"\0asm\x01\0\0\0garbage").contains("the module cannot be made a component"));
+    assert!(load(b"\0asm\x01\0\0\0garbage").contains("the code cannot be compiled"));
 
     let missing = Settings {
         code: Code::File("/nowhere/plugin.wasm".into()),
@@ -475,4 +475,19 @@ fn the_identity_changes_with_code_and_configuration() {
     let identity = |mode: &str| attach(mode, limits()).identity();
     assert_eq!(identity("calls"), identity("calls"));
     assert_ne!(identity("calls"), identity("warn"));
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_refused() {
+    let host = Host::new();
+    let module: Vec<usize> = (8..HOSTILE.len()).step_by(HOSTILE.len() / 40).collect();
+    for length in module.into_iter().chain([0, 4, HOSTILE.len() - 1]) {
+        let refused = host.load(&settings(&HOSTILE[..length], "any", limits()));
+        assert!(refused.is_err(), "{length} of {} bytes", HOSTILE.len());
+    }
+    let component = &*Vec::leak(encode(HOSTILE).unwrap());
+    for length in (8..component.len()).step_by(component.len() / 20) {
+        let refused = host.load(&settings(&component[..length], "any", limits()));
+        assert!(refused.is_err(), "{length} of {} bytes", component.len());
+    }
 }
