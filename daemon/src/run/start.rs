@@ -91,7 +91,7 @@ pub enum StartError {
         error: Box<LoadError>,
     },
     /// A plugin cannot be bound to a pairing.
-    #[error("{at}pairing `{pairing}`: {error}")]
+    #[error("{at}pairing `{pairing}`: {error}{}", remedy(error))]
     Attach {
         /// Where the file says it.
         at: String,
@@ -150,6 +150,16 @@ impl StartError {
             | Self::Mapping { .. }
             | Self::Unreadable { .. } => true,
             Self::Unanswered { .. } | Self::Stopped => false,
+        }
+    }
+}
+
+/// What to do about a plugin that failed while it was bound; what it refuses says so itself.
+fn remedy(error: &AttachError) -> String {
+    match error {
+        AttachError::Plugin(error) => format!("; {}", error.remedy()),
+        AttachError::Load(_) | AttachError::Refused { .. } | AttachError::Unfit { .. } => {
+            String::new()
         }
     }
 }
