@@ -91,6 +91,7 @@ impl Pairing {
                 pass: known.map_or(0, |status| status.pass),
                 // Of the follower, not of how it is mapped.
                 follower_progress: known.map_or(now, |status| status.follower_progress),
+                lagging_since: known.and_then(|status| status.lagging_since),
                 incidents: known.map(|status| status.incidents.clone()).unwrap_or_default(),
                 ..PairingStatus::default()
             });

@@ -123,3 +123,21 @@ fn a_finding_whose_row_is_gone_is_resolved_by_a_whole_pass_that_does_not_meet_it
         .collect();
     assert_eq!(resolved, [(DriftKind::Mismatch, Subject::Key(key()))]);
 }
+
+#[test]
+fn a_lag_incident_outlives_the_mapping_under_which_it_opened() {
+    let began = Moment(1_000_000_000_000_000);
+    let status = PairingStatus {
+        pairing: "things".to_owned(),
+        identity: MappingIdentity(2),
+        follower_progress: began,
+        lagging_since: Some(began),
+        ..PairingStatus::default()
+    };
+    let saved = Saved { status: vec![status], ..Saved::default() };
+    let mut now = began.after(Duration::from_secs(60));
+    let mut engine = Engine::new(settings(), saved, now);
+    let happened = drive(&mut engine, (&mut now, Event::Started), World::Gone, 300);
+    let closed = happened.iter().filter(|what| matches!(what, Happening::CaughtUp { .. })).count();
+    assert_eq!(closed, 1, "whoever was alarmed is told that it is over: {happened:?}");
+}
