@@ -97,6 +97,11 @@ impl Crowding {
         }
     }
 
+    /// What of it outlives the process.
+    pub(super) const fn crowd(&self) -> &Crowd {
+        &self.crowd
+    }
+
     /// Takes in what a scan saw. Returns how many members are gone.
     fn take(
         &mut self,

@@ -71,6 +71,8 @@ pub(super) struct Pairing {
     pub(super) failures: u32,
     /// Until when nothing is read, because reads fail.
     pub(super) paused_until: Option<Moment>,
+    /// The mapping under which it goes on when nothing is in flight; until then nothing is begun.
+    pub(super) next: Option<Box<Spec>>,
     /// What a mapping of another identity left behind.
     superseded: Vec<Finding>,
     forgotten: Vec<Key>,
@@ -143,6 +145,7 @@ impl Pairing {
             undecided: BTreeMap::new(),
             failures: 0,
             paused_until: None,
+            next: None,
             superseded,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
             scattered: scattered.into_iter().map(|crowd| crowd.partition).collect(),
@@ -213,7 +216,7 @@ impl Pairing {
     /// Starts what is due.
     pub(super) fn go_on(&mut self, step: &mut Step<'_>, index: usize) {
         self.weigh_lag(step);
-        if step.draining {
+        if step.draining || self.next.is_some() {
             return;
         }
         if let Some(until) = self.paused_until.filter(|until| *until > step.now) {

@@ -5,14 +5,14 @@ use crate::model::{Digest, DriftKind, Facets, Key, Sighting, State, StoreKey, Su
 
 /// What checks and looks answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum World {
+pub(super) enum World {
     /// A key's field differs.
     Differs,
     /// The key is gone from its place in the source, which cannot be searched; checks find nothing.
     Gone,
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let spec = Spec {
         name: "things".to_owned(),
         identity: MappingIdentity(1),
@@ -32,11 +32,11 @@ fn settings() -> Settings {
     Settings { pairings: vec![spec], abort, hooks: Vec::new(), until: Until::Stopped }
 }
 
-fn key() -> Key {
+pub(super) fn key() -> Key {
     Key(Box::from(&b"k"[..]))
 }
 
-fn sighting() -> Sighting {
+pub(super) fn sighting() -> Sighting {
     let held = |digest| {
         State::Present(Facets {
             entity: Digest(digest),
@@ -58,7 +58,7 @@ fn sighting() -> Sighting {
     }
 }
 
-fn answer(job: Job, world: World, now: Moment) -> Event {
+pub(super) fn answer(job: Job, world: World, now: Moment) -> Event {
     match job {
         Job::Split { pairing, direction } => {
             let extents = Ok(vec![Extent::Segment { index: 0, of: 1 }]);
@@ -85,7 +85,7 @@ fn answer(job: Job, world: World, now: Moment) -> Event {
 }
 
 /// Goes on for `steps` decisions. What happened.
-fn drive(
+pub(super) fn drive(
     engine: &mut Engine,
     (now, first): (&mut Moment, Event),
     world: World,
