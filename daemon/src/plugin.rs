@@ -54,6 +54,16 @@ pub trait Mapper: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the plugin cannot be started.
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError>;
+
+    /// Tries the laws of [`laws`] on real rows of a side, each on fresh instances. What is part of
+    /// driftd keeps them.
+    ///
+    /// # Errors
+    /// [`PluginErrorKind::Lawless`] if one does not hold; anything else if the plugin fails on these
+    /// rows, so that nothing can be told.
+    fn prove(&self, _side: Side, _rows: &Batch, _as_of: Moment) -> Result<(), PluginError> {
+        Ok(())
+    }
 }
 
 /// A mapping in use by one check. Calls run on the calling thread and may take as long as the

@@ -8,6 +8,7 @@ mod clock;
 mod deliver;
 mod differing;
 mod sampling;
+mod selftest;
 mod start;
 mod tasks;
 
@@ -167,7 +168,8 @@ pub async fn run(
     serve(&settings, purpose, &shared, over).await?;
 
     let started = {
-        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared: &shared };
+        let (proves, clock, signals, shared) = (true, &clock, &signals, &shared);
+        let waiting = start::Waiting { purpose, proves, clock, signals, shared };
         start::start(&settings, supplied, &secrets, waiting).await
     };
     let (contexts, specs) = match started {

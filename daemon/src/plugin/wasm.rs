@@ -10,6 +10,7 @@ mod lift;
 mod locating;
 mod machine;
 mod planning;
+mod selftest;
 mod session;
 mod trial;
 mod v0_1;

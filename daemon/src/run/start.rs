@@ -24,8 +24,8 @@ use crate::plan::{self, SideFacts};
 use crate::plugin::builtin::{self, BuiltIn};
 use crate::plugin::template::{KeyTemplate, Part, Template};
 use crate::plugin::wasm::{AttachError, Host, LoadError, Loaded};
-use crate::plugin::{Binding, Mapper, Place, PlanIssue, guarded};
-use crate::run::{Clock, Contexts, Purpose, Signals};
+use crate::plugin::{Binding, Mapper, Place, PlanIssue, PluginError, guarded};
+use crate::run::{Clock, Contexts, Purpose, Signals, selftest};
 use crate::store::{self, Read, Store, StoreError};
 
 /// The longest wait between two tries.
@@ -109,6 +109,14 @@ pub enum StartError {
         /// Everything that it refuses, each with its place in the file.
         issues: Vec<String>,
     },
+    /// A plugin breaks a law of mappings on real rows.
+    #[error("{at}{}; {}", error.blame(), error.remedy())]
+    Lawless {
+        /// Where the file says it.
+        at: String,
+        /// What it breaks.
+        error: Box<PluginError>,
+    },
     /// The built-in mapping does not fit the relations.
     #[error("pairing `{pairing}`, its mapping:\n  {}", issues.join("\n  "))]
     Mapping {
@@ -147,6 +155,7 @@ impl StartError {
             | Self::Load { .. }
             | Self::Attach { .. }
             | Self::Configured { .. }
+            | Self::Lawless { .. }
             | Self::Mapping { .. }
             | Self::Unreadable { .. } => true,
             Self::Unanswered { .. } | Self::Stopped => false,
@@ -181,6 +190,8 @@ fn told(error: &StartError) -> String {
 /// What waits, and who is told.
 pub(super) struct Waiting<'a> {
     pub(super) purpose: Purpose,
+    /// Whether plugins are tried on real rows.
+    pub(super) proves: bool,
     pub(super) clock: &'a Clock,
     pub(super) signals: &'a Signals,
     pub(super) shared: &'a Arc<Shared>,
@@ -227,6 +238,14 @@ pub(super) async fn start(
             continue;
         }
         sample(&context, &probes).await;
+        if let MappingSettings::Plugin(plugin) = &pairing.mapping
+            && waiting.proves
+            && let Err(error) = selftest::prove(&context, &probes, waiting.clock.now()).await
+        {
+            let at = settings.lines.place(&format!("plugins.{plugin}.path"));
+            refused.push(StartError::Lawless { at, error: Box::new(error) });
+            continue;
+        }
         tracing::info!(
             target: "driftd",
             pairing = pairing.name,
@@ -339,7 +358,7 @@ impl Asked<'_> {
         side: Side,
         patience: bool,
     ) -> Result<Option<Described<'a>>, StartError> {
-        let Waiting { purpose, clock, signals, shared } = self.waiting;
+        let Waiting { purpose, clock, signals, shared, .. } = self.waiting;
         let settings = match side {
             Side::Source => &pairing.source,
             Side::Target => &pairing.target,

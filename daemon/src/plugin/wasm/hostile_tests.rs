@@ -478,6 +478,41 @@ fn the_identity_changes_with_code_and_configuration() {
 }
 
 #[test]
+fn a_self_test_refuses_what_no_guard_can_help_and_tells_no_value() {
+    let rows = things(7, "a secret");
+    // Room enough to return too much.
+    let limits = || Limits { memory: 128 << 20, ..limits() };
+    let proven = |mode: &str| attach(mode, limits()).prove(Side::Source, &rows, Moment(0));
+    for mode in ["good", "warn", "nothing", "same-key", "row:trap", "init:log-flood"] {
+        proven(mode).unwrap_or_else(|error| panic!("{mode}: {error}"));
+    }
+    let again = "breaks the law \"the same batch twice gives the same bytes\": again on the same \
+                 instance, 7 of 7 rows give other values of `name`";
+    let more = "breaks the law \"what a call returns is within its limits\": it returned more than \
+                1048576 bytes of output";
+    for (mode, told) in [("calls", again), ("huge-output", more)] {
+        let error = proven(mode).unwrap_err();
+        let digest = &error.digest;
+        let place = format!("plugin `bad` ({digest}), map-batch, pairing `things`, source, 7 rows");
+        assert_eq!(error.blame(), format!("{place}: {told}"), "{mode}");
+        assert!(error.remedy().contains("driftd plugin test"), "{}", error.remedy());
+    }
+    for (mode, code) in
+        [("trap", "plugin-trap"), ("spin", "plugin-fuel"), ("error", "plugin-error")]
+    {
+        let error = proven(mode).unwrap_err();
+        assert_eq!(error.kind.code(), code, "the guard's affair");
+        assert!(error.blame().contains("pairing `things`, source, 7 rows"), "{}", error.blame());
+    }
+    // What is empty says nothing, and the guard around a plugin is not in the way.
+    let calls = attach("calls", limits());
+    calls.prove(Side::Source, &things(0, ""), Moment(0)).unwrap();
+    let guarded = crate::plugin::guarded(calls, "things", Arc::new(|| Moment(0)));
+    let error = guarded.prove(Side::Target, &rows, Moment(0)).unwrap_err();
+    assert_eq!(error.kind.code(), "plugin-lawless");
+}
+
+#[test]
 fn a_file_that_is_cut_off_anywhere_is_refused() {
     let host = Host::new();
     let module: Vec<usize> = (8..HOSTILE.len()).step_by(HOSTILE.len() / 40).collect();
