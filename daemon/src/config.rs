@@ -23,6 +23,7 @@ mod mapping;
 mod passes;
 mod settle;
 mod abort;
+mod changes;
 mod hooks;
 mod telemetry;
 mod schema;
