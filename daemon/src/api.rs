@@ -1,8 +1,11 @@
-//! driftd over HTTP: is it alive, is it ready, what are its metrics, how far has it come.
+//! driftd over HTTP: is it alive, is it ready, what are its metrics, how far has it come; and the
+//! local control socket.
 //!
 //! Owns the paths and their answers. Refuses state: everything it says is in [`Shared`], which `run`
 //! owns. Invariant: drift never makes the daemon unhealthy, because the orchestrator would restart the
 //! witness; and no client, slow or many, can keep others from an answer.
+
+mod control;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,8 +22,15 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
+
+pub use control::{
+    Answer, Asked, Exchanged, PairingChange, PluginChange, Refused, Socket, SocketError,
+    SocketFile, serve_control,
+};
 
 use crate::model::{Moment, PairingStatus};
 use crate::report::{Metrics, status};
@@ -41,6 +51,8 @@ pub struct Shared {
     heartbeat: AtomicI64,
     unready: Mutex<Vec<String>>,
     status: Mutex<Vec<PairingStatus>>,
+    /// Takes what is asked for over the control socket; none while nothing can be.
+    asking: Mutex<Option<mpsc::Sender<Asked>>>,
 }
 
 impl Shared {
@@ -52,8 +64,8 @@ impl Shared {
         unready: Vec<String>,
     ) -> Self {
         let heartbeat = AtomicI64::new(clock().0);
-        let (unready, status) = (Mutex::new(unready), Mutex::default());
-        Self { clock, metrics, heartbeat, unready, status }
+        let (unready, status, asking) = (Mutex::new(unready), Mutex::default(), Mutex::default());
+        Self { clock, metrics, heartbeat, unready, status, asking }
     }
 
     /// The engine's loop made progress.
@@ -65,6 +77,11 @@ impl Shared {
     /// The reasons name stores, never secrets.
     pub fn set_unready(&self, reasons: Vec<String>) {
         *self.unready.lock().unwrap_or_else(PoisonError::into_inner) = reasons;
+    }
+
+    /// Who reloads when it is asked for; none: nobody now, for the reasons of `set_unready`.
+    pub fn set_reloads(&self, asking: Option<mpsc::Sender<Asked>>) {
+        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = asking;
     }
 
     /// How far pairings have come.
@@ -88,7 +105,7 @@ pub async fn serve(listener: TcpListener, shared: Arc<Shared>, shutdown: impl Fu
         tokio::select! {
             () = &mut shutdown => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.open(stream, router.clone()),
+                Ok((stream, _)) => connections.open(stream, router.clone(), CONNECTION_MAX),
                 Err(error) => rest_after(&error).await,
             },
             Some(_ended) = connections.running.join_next() => {}
@@ -117,7 +134,10 @@ struct Connections {
 }
 
 impl Connections {
-    fn open(&mut self, stream: TcpStream, router: Router) {
+    fn open<S>(&mut self, stream: S, router: Router, longest: Duration)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         self.oldest_first.retain(|connection| !connection.is_finished());
         while self.oldest_first.len() >= CONNECTIONS_MAX {
             self.oldest_first.pop_front().inspect(AbortHandle::abort);
@@ -131,7 +151,7 @@ impl Connections {
                 .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
             // A client that went away, or was too slow, is its own affair.
-            tokio::time::timeout(CONNECTION_MAX, connection).await.map(Result::ok).ok();
+            tokio::time::timeout(longest, connection).await.map(Result::ok).ok();
         });
         self.oldest_first.push_back(handle);
     }
@@ -143,12 +163,17 @@ const PATHS: &str = "/livez   200 while driftd works, else 503\n\
                      /metrics metrics in the text format of Prometheus\n\
                      /status  how far pairings have come, in JSON\n";
 
-fn router(shared: Arc<Shared>) -> Router {
+/// What may be read, wherever it is served.
+fn paths() -> Router<Arc<Shared>> {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status_page))
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    paths()
         .fallback(|| async {
             text(StatusCode::NOT_FOUND, format!("no such path; there are\n{PATHS}"))
         })

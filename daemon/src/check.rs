@@ -38,7 +38,7 @@ use crate::plugin::{Mapper, PluginError};
 use crate::store::{Read, Store, StoreError};
 
 pub use look::look;
-pub use sample::{Sampled, Sampling, sample};
+pub use sample::{Sampled, Sampling, first_rows, sample};
 pub use scan::split;
 
 /// What checks of a pairing need. Made once.

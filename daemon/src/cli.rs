@@ -13,6 +13,7 @@ mod keys;
 mod output;
 mod plugin;
 mod progress;
+mod reload;
 mod run;
 mod status;
 mod verify;
@@ -43,7 +44,7 @@ pub const UNTOLD: u8 = 3;
 #[derive(Debug, Parser)]
 #[command(name = "driftd", version, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done, and same; 1 drift, or the command failed; 2 usage or \
-configuration; 3 something was unread, unsettled or not verifiable.\nSee `driftd help <command>`.")]
+configuration; 3 something was unread, unsettled or not verifiable, or no daemon answers.\nSee `driftd help <command>`.")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -87,6 +88,8 @@ enum Command {
     Status(status::Options),
     /// List confirmed drift; also while the daemon runs.
     Drift(drift::Options),
+    /// Let the running daemon read its file again and exchange plugins; what it refuses changes nothing.
+    Reload(JournalPath),
     /// List, reset and test abort criteria; also while the daemon runs.
     #[command(subcommand)]
     Abort(abort::Command),
@@ -106,6 +109,8 @@ enum CliError {
     Journal(#[from] JournalError),
     #[error("{0}")]
     Usage(String),
+    #[error("{0}")]
+    NoDaemon(String),
     #[error(transparent)]
     Author(#[from] AuthorError),
     #[cfg(feature = "demo")]
@@ -129,6 +134,7 @@ impl CliError {
                 }
             }
             Self::Run(RunError::Report(_) | RunError::Listen { .. }) => CONFIGURATION,
+            Self::NoDaemon(_) => UNTOLD,
             #[cfg(feature = "demo")]
             Self::Demo(error) if error.is_usage() => CONFIGURATION,
             #[cfg(feature = "demo")]
@@ -166,6 +172,7 @@ pub fn main() -> ExitCode {
         Command::Config(command) => config::config(command, &output),
         Command::Status(options) => status::status(&options, &output),
         Command::Drift(options) => drift::drift(options, &output),
+        Command::Reload(journal) => block_on(reload::reload(journal, &output)),
         Command::Abort(command) => abort::abort(command, &output),
         Command::Plugin(command) => plugin::plugin(command, &output),
     };

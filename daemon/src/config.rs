@@ -23,6 +23,7 @@ mod mapping;
 mod passes;
 mod settle;
 mod abort;
+mod changes;
 mod hooks;
 mod telemetry;
 mod schema;
@@ -236,7 +237,7 @@ fn keep_apart(events: &Section<'_>, sink: &report::EventSink, journal: &Path) {
         PathBuf::from(path)
     };
     let report::EventSink::File(file) = sink else { return };
-    if ["", "-wal", "-shm", ".lock"].into_iter().any(|end| beside(end) == *file) {
+    if ["", "-wal", "-shm", ".lock", ".sock"].into_iter().any(|end| beside(end) == *file) {
         events.fault(
             &["sink"],
             "drift events would be appended to the journal's own file",

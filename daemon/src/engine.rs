@@ -10,6 +10,7 @@ mod crowds;
 mod findings;
 mod pairing;
 mod passes;
+mod remap;
 mod rules;
 mod suspects;
 #[cfg(test)]
@@ -198,6 +199,9 @@ pub enum Event {
         /// How it ended, in words.
         detail: String,
     },
+    /// Pairings, by position, are to go on under another mapping, each as soon as nothing of it is in
+    /// flight.
+    Remap(Vec<(usize, Spec)>),
     /// A person asks for something.
     Commanded {
         /// The command's number in the journal.
@@ -250,6 +254,8 @@ pub enum Job {
 pub struct Decision {
     /// What must be durable.
     pub commit: Commit,
+    /// Pairings, by position, that go on under their new mapping: the jobs are of it already.
+    pub remapped: Vec<usize>,
     /// What to do then.
     pub jobs: Vec<Job>,
     /// What telemetry may be told.
@@ -416,6 +422,11 @@ impl Engine {
             Event::HookEnded { job, success, detail } => {
                 self.criteria.hook_ended(&mut step, job, success, detail);
             }
+            Event::Remap(specs) => {
+                for (pairing, spec) in specs {
+                    self.pairings[pairing].remap(spec);
+                }
+            }
             Event::Commanded { id, command } => {
                 let answer = match command {
                     Command::Reset { criterion } => self.criteria.reset(&mut step, &criterion),
@@ -446,9 +457,10 @@ impl Engine {
             until: self.until,
         };
         for (index, pairing) in self.pairings.iter_mut().enumerate() {
+            pairing.take_mapping(&mut step, index);
             pairing.go_on(&mut step, index);
         }
-        if recount {
+        if recount || !step.decision.remapped.is_empty() {
             let findings = || self.pairings.iter().flat_map(Pairing::findings);
             self.criteria.evaluate(&mut step, findings);
         }

@@ -36,12 +36,18 @@ mod tests;
 /// Where the journal is and how much it keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The file; `-wal`, `-shm` and `.lock` lie beside it.
+    /// The file; `-wal`, `-shm`, `.lock` and the control socket `.sock` lie beside it.
     pub path: PathBuf,
     /// How long decided findings and delivered events are kept.
     pub retention: Duration,
     /// The size in bytes at which the oldest of those are dropped sooner.
     pub size_max: u64,
+}
+
+/// Where the daemon that holds the lock of the journal at `path` listens for local control.
+#[must_use]
+pub fn control_socket(path: &Path) -> PathBuf {
+    file::beside(&file::real(path), ".sock")
 }
 
 /// The journal, opened by its one daemon.

@@ -5,6 +5,7 @@
 //! out. Invariant: whatever a plugin does, it costs its own rows: a [`PluginError`], never the daemon.
 
 pub mod builtin;
+pub mod laws;
 pub mod template;
 pub mod wasm;
 mod breaker;
@@ -60,6 +61,16 @@ pub trait Mapper: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the plugin cannot be started.
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError>;
+
+    /// Tries the laws of [`laws`] on real rows of a side, each on fresh instances. What is part of
+    /// driftd keeps them.
+    ///
+    /// # Errors
+    /// [`PluginErrorKind::Lawless`] if one does not hold; anything else if the plugin fails on these
+    /// rows, so that nothing can be told.
+    fn prove(&self, _side: Side, _rows: &Rows<'_>, _as_of: Moment) -> Result<(), PluginError> {
+        Ok(())
+    }
 }
 
 /// A mapping in use by one check. Calls run on the calling thread and may take as long as the

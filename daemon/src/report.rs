@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use form::Identity;
-pub use metrics::{Extras, Metrics};
+pub use metrics::{Extras, Metrics, Reloads};
 pub use setup::{Report, ReportError, environment};
 pub use sink::{Sink, SinkError};
 

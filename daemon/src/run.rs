@@ -7,23 +7,26 @@
 mod clock;
 mod deliver;
 mod differing;
+mod loading;
+mod reload;
 mod sampling;
+mod selftest;
 mod sides;
 mod start;
 mod tasks;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::api::{self, Shared};
+use crate::api::{self, Shared, Socket, SocketFile};
 use crate::check::Context;
 use crate::config::Settings;
 use crate::engine::{self, Decision, Engine, Event, HookTiming, Until};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{self, Journal, JournalError};
 use crate::model::{Finding, Moment, Note, PairingStatus};
 use crate::report::metrics::Extras;
 use crate::report::{Identity, Report, ReportError, SinkError, events};
@@ -34,6 +37,7 @@ pub use sampling::{Sample, Sampled, Sampling, sample};
 pub use start::{StartError, Supplied};
 
 use deliver::Delivery;
+use reload::Reloading;
 use tasks::Tasks;
 
 /// How often commands that people left in the journal are looked for.
@@ -108,6 +112,8 @@ pub struct Signals {
     pub stop: watch::Receiver<bool>,
     /// Counts up whenever the file of drift events must be opened again.
     pub reopen: watch::Receiver<u64>,
+    /// Counts up whenever plugins must be loaded again. What is not watched never does.
+    pub reload: watch::Receiver<u64>,
 }
 
 impl Signals {
@@ -136,7 +142,25 @@ impl Signals {
                 }
             }
         });
-        Ok(Self { stop: stopped, reopen: reopened })
+        let (_, reload) = watch::channel(0);
+        Ok(Self { stop: stopped, reopen: reopened, reload })
+    }
+
+    /// Those of a daemon: SIGHUP, too, which loads plugins again. It ends a command as ever, whose
+    /// terminal has gone.
+    ///
+    /// # Errors
+    /// If the system refuses to hand them over.
+    pub fn of_daemon() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangup = signal(SignalKind::hangup())?;
+        let (hung_up, reload) = watch::channel(0);
+        tasks::detach(async move {
+            while hangup.recv().await.is_some() {
+                hung_up.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self { reload, ..Self::of_process()? })
     }
 }
 
@@ -165,21 +189,27 @@ pub async fn run(
     let waiting = names.iter().map(|name| format!("store `{name}` is being connected")).collect();
     let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), waiting));
     let (ended, over) = watch::channel(false);
-    serve(&settings, purpose, &shared, over).await?;
-
+    serve(&settings, purpose, &shared, over.clone()).await?;
+    // Dropped before the journal, whose lock says whose socket it is.
+    let control = match purpose {
+        Purpose::Daemon => control(&settings.journal.path, &shared, over),
+        Purpose::Verify => None,
+    };
+    let file = supplied.file.clone();
     let started = {
-        let waiting = start::Waiting { purpose, clock: &clock, signals: &signals, shared: &shared };
+        let (patience, proves) = (true, true);
+        let (clock, signals, shared) = (&clock, &signals, &shared);
+        let waiting = start::Waiting { purpose, patience, proves, clock, signals, shared };
         start::start(&settings, supplied, &secrets, waiting).await
     };
-    let (contexts, specs) = match started {
+    let started = match started {
         Ok(started) => started,
         Err(error) => {
             stop_report(report).await;
             return Err(error.into());
         }
     };
-    shared.set_unready(Vec::new());
-    let engine_settings = engine_settings(&settings, purpose, specs);
+    let engine_settings = engine_settings(&settings, purpose, started.specs.clone());
     let saved = journal.load()?;
     let engine = Engine::new(engine_settings, saved, clock.now());
     let delivery = match purpose {
@@ -188,22 +218,28 @@ pub async fn run(
     };
     journal.tidy(clock.now())?;
     let lock_path = settings.journal.path.clone();
+    let tasks = Tasks::new(started.contexts.clone(), settings.hooks.clone(), lock_path);
+    let (grace, tidied) = (settings.grace, clock.now());
+    let own = (clock.clone(), signals.clone(), Arc::clone(&shared));
     let run = Run {
+        control,
         purpose,
         engine,
         journal,
         report,
         identity,
         shared,
-        clock: clock.clone(),
+        clock,
         delivery,
-        tasks: Tasks::new(contexts, settings.hooks.clone(), lock_path),
-        grace: settings.grace,
+        tasks,
+        reloading: Reloading::new(file, (settings, started), secrets, own),
+        grace,
         statuses: Vec::new(),
         observed: Moment::default(),
-        tidied: clock.now(),
+        tidied,
         commands_at: Moment::default(),
     };
+    run.shared.set_unready(Vec::new());
     let result = run.go(signals, &mut watch).await;
     ended.send_replace(true);
     result
@@ -253,6 +289,32 @@ async fn serve(
     Ok(())
 }
 
+/// Serves the control socket beside the journal until the run is over. Without it the daemon is still
+/// a daemon: it can be reloaded by a signal.
+fn control(
+    journal: &Path,
+    shared: &Arc<Shared>,
+    mut over: watch::Receiver<bool>,
+) -> Option<SocketFile> {
+    let (socket, file) = match Socket::listen(&journal::control_socket(journal)) {
+        Ok(socket) => socket,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            let cause = cause.unwrap_or_default();
+            tracing::warn!(target: "driftd", "{error}{cause}; until then only SIGHUP reloads");
+            return None;
+        }
+    };
+    let shared = Arc::clone(shared);
+    tasks::detach(async move {
+        api::serve_control(socket, shared, async move {
+            over.wait_for(|over| *over).await.ok();
+        })
+        .await;
+    });
+    Some(file)
+}
+
 async fn stop_report(report: Report) {
     let stopped = tokio::task::spawn_blocking(move || report.stop(TELEMETRY_STOP)).await;
     if let Err(error) = stopped {
@@ -262,6 +324,8 @@ async fn stop_report(report: Report) {
 
 /// A run under way.
 struct Run {
+    /// First, so that it is gone before the journal lets another daemon in.
+    control: Option<SocketFile>,
     purpose: Purpose,
     engine: Engine,
     journal: Journal,
@@ -271,6 +335,7 @@ struct Run {
     clock: Clock,
     delivery: Delivery,
     tasks: Tasks,
+    reloading: Reloading,
     grace: Duration,
     statuses: Vec<PairingStatus>,
     observed: Moment,
@@ -305,9 +370,11 @@ impl Run {
             if matches!(event, Event::Drain) {
                 deadline = Some(self.clock.now().after(self.grace));
                 self.shared.set_unready(vec!["driftd is shutting down".to_owned()]);
+                self.reloading.stop();
                 tracing::info!(target: "driftd", "stopping: nothing new is begun");
             }
         };
+        drop(self.control.take());
         self.tasks.abandon();
         self.delivery.finish(&mut self.journal).await?;
         let ended = Ended {
@@ -326,7 +393,7 @@ impl Run {
         now: Moment,
         watch: &mut impl FnMut(View<'_>),
     ) -> Result<(), RunError> {
-        let Decision { commit, jobs, notes, .. } = decision;
+        let Decision { commit, remapped, jobs, notes, .. } = decision;
         let rendered: Vec<(u64, Vec<u8>)> = commit
             .occurrences
             .iter()
@@ -346,6 +413,11 @@ impl Run {
             }
         }
         watch(View { now, statuses: &self.statuses, notes: &notes });
+        for pairing in remapped {
+            if let Some(context) = self.reloading.exchanged(pairing) {
+                self.tasks.replace(pairing, context);
+            }
+        }
         for job in jobs {
             self.tasks.start(job, &self.journal, &self.clock)?;
         }
@@ -358,6 +430,7 @@ impl Run {
                 outbox: self.journal.outbox_depth()?,
                 hooks_pending: self.journal.pending_hooks()?.len() as u64,
                 criteria: self.engine.criteria(),
+                reloads: self.reloading.last(),
             };
             self.report.observe(&self.statuses, extras, now);
         }
@@ -400,6 +473,15 @@ impl Run {
                 biased;
                 _ = signals.stop.wait_for(|stop| *stop), if !draining => return Ok(Event::Drain),
                 Ok(()) = signals.reopen.changed() => self.delivery.reopen(),
+                turn = self.reloading.next(&mut signals.reload) => {
+                    let calls = self.reloading.take(turn);
+                    for (pairing, context) in calls.contexts {
+                        self.tasks.replace(pairing, context);
+                    }
+                    if let Some(event) = calls.event {
+                        return Ok(event);
+                    }
+                }
                 Some(event) = self.tasks.next() => return Ok(event),
                 delivered = self.delivery.next() => {
                     delivered.settle(&mut self.journal)?;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use driftd::api::{Shared, serve};
+use driftd::api::{Answer, Exchanged, Refused, Shared, Socket, SocketError, serve, serve_control};
 use driftd::model::{DriftKind, Moment, PairingStatus};
 use driftd::report::{EventSink, Extras, Identity, KeyExport, Report, Settings};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 const SECOND: i64 = 1_000_000;
@@ -54,7 +54,10 @@ async fn start() -> Server {
 
 /// The whole answer to a request with this first line.
 async fn ask(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    answered(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+async fn answered<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, request: &str) -> String {
     let text = format!("{request} HTTP/1.1\r\nhost: x\r\n\r\n");
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -151,4 +154,71 @@ async fn slow_clients_in_any_number_keep_nobody_from_an_answer() {
     server.stop.send(()).unwrap();
     tokio::time::timeout(Duration::from_secs(30), server.served).await.unwrap().unwrap();
     TcpStream::connect(server.address).await.unwrap_err();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_asked_for_on_the_socket_alone_and_answered_when_it_is_done() {
+    let server = start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    let (socket, file) = Socket::listen(&path).unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let shared = Arc::clone(&server.shared);
+    #[expect(clippy::disallowed_methods, reason = "the test awaits it")]
+    let served = tokio::spawn(serve_control(socket, shared, async {
+        stopped.await.unwrap_or_default();
+    }));
+    let ask_socket =
+        async |request: &str| answered(UnixStream::connect(&path).await.unwrap(), request).await;
+
+    let early = ask_socket("POST /reload").await;
+    assert!(early.starts_with("HTTP/1.1 409 "), "{early}");
+    assert!(body(&early).contains("store `ddb` is being connected"), "{early}");
+    let (asking, mut asked) = mpsc::channel(1);
+    server.shared.set_reloads(Some(asking));
+    let restart = vec!["abort.mode".to_owned()];
+    let reasons = vec!["driftd.toml:3: no".to_owned()];
+    for (answer, code, words) in [
+        (Answer::Done(Exchanged { restart: restart.clone(), ..Exchanged::default() }), "200", ""),
+        (Answer::busy("not now"), "409", "not now"),
+        (Answer::Refused(Refused { busy: false, reasons, restart }), "422", "driftd.toml:3: no"),
+    ] {
+        let done = code == "200";
+        let answering = async { asked.recv().await.unwrap().send(answer).unwrap() };
+        let (page, ()) = tokio::join!(ask_socket("POST /reload"), answering);
+        assert!(page.starts_with(&format!("HTTP/1.1 {code} ")), "{page}");
+        let json: serde_json::Value = serde_json::from_str(body(&page)).unwrap();
+        assert_eq!(json["reloaded"], done, "{json}");
+        let message = json["message"].as_str().unwrap();
+        assert!(message.contains(words), "{json}");
+        let restart = message.ends_with("takes effect at a restart: abort.mode");
+        assert_eq!(restart, code != "409", "{json}");
+    }
+    assert!(ask(server.address, "POST /reload").await.starts_with("HTTP/1.1 404 "));
+    assert!(ask_socket("GET /livez").await.starts_with("HTTP/1.1 200 "));
+    drop(file);
+    assert!(!path.exists());
+    stop.send(()).unwrap();
+    served.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_takes_the_place_of_a_dead_one_and_of_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("control.sock");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let (_socket, file) = Socket::listen(&path).unwrap();
+    UnixStream::connect(&path).await.unwrap();
+    drop(file);
+
+    std::fs::write(&path, "precious").unwrap();
+    let refused = Socket::listen(&path).unwrap_err();
+    assert!(matches!(refused, SocketError::InTheWay { .. }), "{refused}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+
+    let long = directory.path().join("x".repeat(120));
+    let refused = Socket::listen(&long).unwrap_err().to_string();
+    assert!(refused.contains("at most 107; give `journal.path` a shorter directory"), "{refused}");
+    let nowhere = Socket::listen(&directory.path().join("no/control.sock")).unwrap_err();
+    assert!(matches!(nowhere, SocketError::System { .. }), "{nowhere}");
 }

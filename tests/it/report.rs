@@ -11,7 +11,7 @@ use driftd::model::{
 };
 use driftd::report::names::{attribute as key, span as name};
 use driftd::report::{
-    EventSink, Extras, Identity, KeyExport, Metrics, Otlp, OtlpProtocol, Report, Settings,
+    EventSink, Extras, Identity, KeyExport, Metrics, Otlp, OtlpProtocol, Reloads, Report, Settings,
 };
 use driftd_tests::otlp::{Kept, Receiver, attribute};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -504,7 +504,8 @@ fn extras() -> Extras {
         at_least: 3,
         dry_run: false,
     };
-    Extras { outbox: 4, hooks_pending: 1, criteria: vec![criterion] }
+    let reloads = Reloads { successful: true, at: Moment(150 * SECOND) };
+    Extras { outbox: 4, hooks_pending: 1, criteria: vec![criterion], reloads }
 }
 
 /// Samples of a page in the text format of Prometheus, by name and sorted labels.
@@ -567,6 +568,8 @@ const EXPECTED: &[(&str, f64)] = &[
     (r#"driftd_criterion_trips_total{driftd_criterion="too-much"}"#, 1.0),
     ("driftd_hooks_pending", 1.0),
     ("driftd_outbox", 4.0),
+    ("driftd_config_last_reload_successful", 1.0),
+    ("driftd_config_last_reload_success_timestamp_seconds", 150.0),
     (
         r#"driftd_telemetry_dropped_total{driftd_telemetry_reason="export",driftd_telemetry_signal="metrics"}"#,
         0.0,
@@ -606,7 +609,7 @@ async fn metrics_say_the_same_to_prometheus_and_to_a_receiver() {
 
         let metrics = kept.last_metrics();
         let find = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap();
-        assert_eq!((metrics.len(), find("driftd.lag").unit.as_str()), (27, "s"));
+        assert_eq!((metrics.len(), find("driftd.lag").unit.as_str()), (29, "s"));
         let Some(Data::Sum(rows)) = &find("driftd.rows").data else { panic!("a sum") };
         assert!(rows.is_monotonic);
         let point = |side: &str| {

@@ -9,6 +9,7 @@ mod kill;
 mod lag;
 mod orders;
 mod plugins;
+mod reload;
 mod servers;
 mod siege;
 mod telemetry;

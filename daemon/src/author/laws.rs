@@ -9,12 +9,11 @@ use super::AuthorError;
 use super::fixtures::Case;
 use super::report::{Problem, ProblemKind, lawless};
 use super::trial::{Given, Runner};
-use crate::model::{Batch, Buffer, Moment, Scope, Side, Violation};
+use crate::model::{Batch, Moment, Scope, Side, Violation};
+use crate::plugin::laws::{self, CUTTING, TWICE, Way};
 use crate::plugin::wasm::{Trial, Tried};
-use crate::plugin::{Output, Tallied, Tally};
+use crate::plugin::{Tallied, Tally};
 
-const TWICE: &str = "the same batch twice gives the same bytes";
-const CUTTING: &str = "cutting groups into other batches changes nothing";
 const MERGING: &str = "accumulators merge associatively and commutatively";
 const AS_OF: &str = "compared fields do not depend on as-of";
 
@@ -48,15 +47,15 @@ impl Whole<'_> {
     }
 
     fn twice(&self) -> Result<Vec<Problem>, AuthorError> {
-        let as_of = self.runner.schema.as_of;
-        let mut same = self.runner.trial(as_of);
-        let first = self.runner.map(&mut same, self.side, self.rows)?;
-        let second = self.runner.map(&mut same, self.side, self.rows)?;
-        let mut problems = self.bytes(&first, ("first", "on another fresh instance"));
-        if problems.is_empty() {
-            problems = self.bytes(&second, ("first", "again on the same instance"));
+        let mut same = self.runner.trial(self.runner.schema.as_of);
+        for (_, told) in Way::Twice.calls(self.cases.len()) {
+            let other = self.runner.map(&mut same, self.side, self.rows)?;
+            let problems = self.bytes(&other, ("first", &told));
+            if !problems.is_empty() {
+                return Ok(problems);
+            }
         }
-        Ok(problems)
+        Ok(Vec::new())
     }
 
     /// Compares what another call over all cases gave, byte for byte.
@@ -80,30 +79,26 @@ impl Whole<'_> {
     }
 
     fn cut(&self) -> Result<Vec<Problem>, AuthorError> {
-        let as_of = self.runner.schema.as_of;
         let count = self.cases.len();
-        for cut in CUTS.into_iter().filter(|cut| *cut < count) {
-            let mut trial = self.runner.trial(as_of);
-            let mut given = Vec::new();
-            for first in (0..count).step_by(cut) {
-                let part: Vec<usize> = (first..count.min(first + cut)).collect();
+        let cuts = CUTS.into_iter().filter(|cut| *cut < count).map(Way::InBatchesOf);
+        for way in cuts.chain([Way::Backwards]) {
+            let this = if way == Way::Backwards { "in order" } else { "all at once" };
+            let mut trial = self.runner.trial(self.runner.schema.as_of);
+            let mut problems = Vec::new();
+            for (part, that) in way.calls(count) {
                 let tried = self.runner.map(&mut trial, self.side, &self.rows.take(&part))?;
-                given.extend(self.runner.taken_apart(part.len(), &tried));
+                let given = self.runner.taken_apart(part.len(), &tried);
+                let cases = part.iter().map(|at| &self.cases[*at]);
+                let mut given: Vec<_> = part.iter().copied().zip(cases.zip(&given)).collect();
+                given.sort_by_key(|(at, _)| *at);
+                let given = given.into_iter();
+                problems.extend(self.differences(way.law(), given, (this, &that)));
             }
-            let that = format!("in batches of {cut}");
-            let given = self.cases.iter().zip(&given).enumerate();
-            let problems = self.differences(CUTTING, given, ("all at once", &that));
             if !problems.is_empty() {
                 return Ok(problems);
             }
         }
-        let backwards: Vec<usize> = (0..count).rev().collect();
-        let rows = self.rows.take(&backwards);
-        let tried = self.runner.map(&mut self.runner.trial(as_of), self.side, &rows)?;
-        let mut given = self.runner.taken_apart(count, &tried);
-        given.reverse();
-        let given = self.cases.iter().zip(&given).enumerate();
-        Ok(self.differences(CUTTING, given, ("in order", "in reverse order")))
+        Ok(Vec::new())
     }
 
     fn later(&self) -> Result<Vec<Problem>, AuthorError> {
@@ -148,33 +143,9 @@ fn digested(given: &Given) -> String {
     serde_json::json!({ "entities": entities }).to_string()
 }
 
-/// Whether two calls gave the same bytes.
+/// Whether two calls gave the same bytes, and notes.
 fn is_same(one: &Tried, two: &Tried) -> bool {
-    let (this, that) = (&one.mapped, &two.mapped);
-    one.notes == two.notes
-        && this.rejected == that.rejected
-        && this.outputs.len() == that.outputs.len()
-        && this.outputs.iter().zip(&that.outputs).all(|(this, that)| is_same_output(this, that))
-}
-
-fn is_same_output(this: &Output, that: &Output) -> bool {
-    let (entities, others) = (&this.entities, &that.entities);
-    this.entity == that.entity
-        && this.from_group == that.from_group
-        && this.standing == that.standing
-        && entities.rows == others.rows
-        && entities.columns.len() == others.columns.len()
-        && entities.columns.iter().zip(&others.columns).all(|(this, that)| {
-            this.validity == that.validity
-                && match (&this.values, &that.values) {
-                    // A float that is no number is not even itself.
-                    (Buffer::Float64(this), Buffer::Float64(that)) => this
-                        .iter()
-                        .map(|one| one.to_bits())
-                        .eq(that.iter().map(|two| two.to_bits())),
-                    (this, that) => this == that,
-                }
-        })
+    one.notes == two.notes && laws::are_same_bytes(&one.mapped, &two.mapped)
 }
 
 /// Every law of pairs that does not hold, for `lines` that all cases gave in one call.

@@ -4,13 +4,14 @@
 //! Invariant: rows are read, put together and mapped as checks do it.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use crate::check::portion::{Lies, Portion};
 use crate::check::scan::{Scan, split};
-use crate::check::{Context, SideContext};
-use crate::model::{Batch, Extent, Side, Standing};
+use crate::check::{Context, RelationContext, SideContext};
+use crate::model::{Batch, Extent, Logical, Range, Side, Standing};
 use crate::plugin::{Mapped, Output, PluginError, Rows, Session};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 
 /// Rows that were mapped in one call.
 #[derive(Debug)]
@@ -73,6 +74,43 @@ pub async fn sample(
         }
     }
     Ok(sampling)
+}
+
+/// The first rows of a side, at least one and about `count`, read through `store`. None: there is
+/// none, or the side is only looked up and cannot be scanned.
+///
+/// # Errors
+/// If the store cannot be read.
+pub async fn first_rows(
+    context: &Context,
+    side: Side,
+    store: Arc<dyn Store>,
+    count: NonZeroU32,
+) -> Result<Option<Rows<'static>>, StoreError> {
+    let mut here = context.side(side).clone();
+    here.store = store;
+    let ranges = here.store.abilities().ranges;
+    if ranges && !here.relations.iter().all(is_cut_by_integers) {
+        return Ok(None);
+    }
+    for relation in &mut here.relations {
+        relation.read.page_rows = relation.read.page_rows.min(count);
+    }
+    let extent = match ranges {
+        true => Extent::Range(Range { from: None, until: None }),
+        false => Extent::Segment { index: 0, of: 1 },
+    };
+    let portion = Scan::new(side, &here, &extent).next().await.transpose()?;
+    Ok(portion.map(|portion| first(portion, count.get() as usize).0))
+}
+
+fn is_cut_by_integers(relation: &RelationContext) -> bool {
+    let schema = &relation.read.schema;
+    let column = match relation.group.first() {
+        Some(at) => schema.column(&relation.read.columns[*at]),
+        None => schema.key_columns().next().cloned(),
+    };
+    column.is_some_and(|column| column.logical == Logical::Integer)
 }
 
 /// The first groups of a portion, of `most` rows or a few more, and the keys of rows that stand by

@@ -244,7 +244,8 @@ impl Stage<'_> {
         let board = Mutex::new(Board::default());
         let (stop, stopped) = watch::channel(false);
         let (_reopen, reopened) = watch::channel(0);
-        let signals = Signals { stop: stopped, reopen: reopened };
+        let (_reload, reload) = watch::channel(0);
+        let signals = Signals { stop: stopped, reopen: reopened, reload };
         let mut daemon = Box::pin(run::run(settings, Purpose::Daemon, supplied, signals, |view| {
             board.lock().unwrap_or_else(PoisonError::into_inner).take(view)
         }));

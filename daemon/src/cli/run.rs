@@ -25,16 +25,9 @@ pub(super) async fn run(options: Options) -> Result<u8, CliError> {
     let settings = loaded.settings;
     // A second start of the log can only be a bug of ours; the first one goes on.
     crate::report::log::init(settings.log).ok();
-    let signals = Signals::of_process()?;
-    let ended = match crate::run::run(
-        settings,
-        Purpose::Daemon,
-        Supplied::default(),
-        signals,
-        |_| {},
-    )
-    .await
-    {
+    let signals = Signals::of_daemon()?;
+    let supplied = Supplied { file: Some(options.path.config), ..Supplied::default() };
+    let ended = match crate::run::run(settings, Purpose::Daemon, supplied, signals, |_| {}).await {
         // It was asked to, and nothing was in flight yet.
         Err(RunError::Start(StartError::Stopped)) => return Ok(SAME),
         ended => ended?,

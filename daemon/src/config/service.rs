@@ -30,7 +30,7 @@ static JOURNAL: Table = Table {
         Key::defaulted(
             "path",
             Shape::Path,
-            "the journal's file; `-wal`, `-shm` and `.lock` lie beside it; under the systemd unit in `/var/lib/driftd`",
+            "the journal's file; `-wal`, `-shm`, `.lock` and the control socket `.sock` lie beside it; under the systemd unit in `/var/lib/driftd`",
         ),
         Key::defaulted(
             "retention",

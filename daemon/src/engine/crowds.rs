@@ -103,6 +103,11 @@ impl Crowding {
         self.crowd.partition
     }
 
+    /// What of it outlives the process.
+    pub(super) const fn crowd(&self) -> &Crowd {
+        &self.crowd
+    }
+
     /// Takes in what a scan saw. Returns how many members are gone.
     fn take(
         &mut self,

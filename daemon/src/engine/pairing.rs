@@ -77,6 +77,8 @@ pub(super) struct Pairing {
     pub(super) failures: u32,
     /// Until when nothing is read, because reads fail.
     pub(super) paused_until: Option<Moment>,
+    /// The mapping under which it goes on when nothing is in flight; until then nothing is begun.
+    pub(super) next: Option<Box<Spec>>,
     /// What a mapping of another identity left behind.
     superseded: Vec<Finding>,
     forgotten: Vec<Key>,
@@ -98,6 +100,7 @@ impl Pairing {
                 pass: known.map_or(0, |status| status.pass),
                 // Of the follower, not of how it is mapped.
                 follower_progress: known.map_or(now, |status| status.follower_progress),
+                lagging_since: known.and_then(|status| status.lagging_since),
                 incidents: known.map(|status| status.incidents.clone()).unwrap_or_default(),
                 ..PairingStatus::default()
             });
@@ -140,6 +143,7 @@ impl Pairing {
             undecided: BTreeMap::new(),
             failures: 0,
             paused_until: None,
+            next: None,
             superseded,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
             scattered: scattered.into_iter().map(|crowd| crowd.partition).collect(),
@@ -215,7 +219,7 @@ impl Pairing {
     /// Starts what is due.
     pub(super) fn go_on(&mut self, step: &mut Step<'_>, index: usize) {
         self.weigh_lag(step);
-        if step.draining {
+        if step.draining || self.next.is_some() {
             return;
         }
         if let Some(until) = self.paused_until.filter(|until| *until > step.now) {

@@ -78,6 +78,14 @@ impl Phase {
             None => Self::Resting { until: now },
         }
     }
+
+    /// Whether an answer to a cut is awaited.
+    pub(super) fn is_splitting(&self) -> bool {
+        match self {
+            Self::Splitting { asked, .. } => !asked.is_empty(),
+            Self::Resting { .. } | Self::Passing(_) | Self::Over => false,
+        }
+    }
 }
 
 impl Frame {

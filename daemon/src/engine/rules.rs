@@ -56,6 +56,11 @@ impl Doubt {
         self.kept.partition
     }
 
+    /// What of it outlives the process.
+    pub(super) const fn kept(&self) -> &SuspectPartition {
+        &self.kept
+    }
+
     fn is_about(&self, invariant: usize) -> bool {
         self.kept.rules.iter().any(|rule| rule.invariant == invariant)
     }

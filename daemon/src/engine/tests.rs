@@ -5,7 +5,7 @@ use crate::model::{Digest, DriftKind, Facets, Key, Sighting, State, StoreKey, Su
 
 /// What checks and looks answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum World {
+pub(super) enum World {
     /// A key's field differs.
     Differs,
     /// A field of an entity of the second type differs.
@@ -80,7 +80,7 @@ fn seen(world: World) -> Option<Sighting> {
     }
 }
 
-fn answer(job: Job, world: World, now: Moment) -> Event {
+pub(super) fn answer(job: Job, world: World, now: Moment) -> Event {
     match job {
         Job::Split { pairing, direction } => {
             let extents = Ok(vec![Extent::Segment { index: 0, of: 1 }]);
@@ -106,7 +106,7 @@ fn answer(job: Job, world: World, now: Moment) -> Event {
 }
 
 /// Goes on for `steps` decisions. What happened.
-fn drive(
+pub(super) fn drive(
     engine: &mut Engine,
     (now, first): (&mut Moment, Event),
     world: World,
@@ -207,4 +207,22 @@ fn entities_share_a_type_only_if_their_sample_tells_of_all() {
     ] {
         assert_eq!(spec.shared(&sample, entities).as_deref(), expected, "{sample:?} of {entities}");
     }
+}
+
+#[test]
+fn a_lag_incident_outlives_the_mapping_under_which_it_opened() {
+    let began = Moment(1_000_000_000_000_000);
+    let status = PairingStatus {
+        pairing: "things".to_owned(),
+        identity: MappingIdentity(2),
+        follower_progress: began,
+        lagging_since: Some(began),
+        ..PairingStatus::default()
+    };
+    let saved = Saved { status: vec![status], ..Saved::default() };
+    let mut now = began.after(Duration::from_secs(60));
+    let mut engine = Engine::new(settings(), saved, now);
+    let happened = drive(&mut engine, (&mut now, Event::Started), World::Gone, 300);
+    let closed = happened.iter().filter(|what| matches!(what, Happening::CaughtUp { .. })).count();
+    assert_eq!(closed, 1, "whoever was alarmed is told that it is over: {happened:?}");
 }

@@ -64,7 +64,12 @@ impl PluginError {
     /// What happened and where, without the plugin's own words, which may hold values.
     #[must_use]
     pub fn blame(&self) -> String {
-        let what = match &self.kind {
+        format!("{}: {}{}", self.place(), self.what(), self.searched())
+    }
+
+    /// What happened, without the plugin's own words.
+    pub(super) fn what(&self) -> String {
+        match &self.kind {
             PluginErrorKind::Own { code, .. } => format!("failed with `{code}`"),
             PluginErrorKind::Trap(what) => {
                 let (trap, words) = what.split_once(LAST_WORDS).unwrap_or((what, ""));
@@ -78,9 +83,9 @@ impl PluginError {
             | PluginErrorKind::Memory { .. }
             | PluginErrorKind::Output { .. }
             | PluginErrorKind::Malformed(_)
+            | PluginErrorKind::Lawless { .. }
             | PluginErrorKind::Paused { .. }) => kind.to_string(),
-        };
-        format!("{}: {what}{}", self.place(), self.searched())
+        }
     }
 
     /// What a person can do about it.
@@ -107,6 +112,11 @@ impl PluginError {
             }
             PluginErrorKind::Malformed(_) => {
                 "it is a fault of the plugin: its output breaks the contract".to_owned()
+            }
+            PluginErrorKind::Lawless { .. } => {
+                "look in the plugin for what it remembers between calls or takes from elsewhere than \
+                 its rows; `driftd plugin test` tries the laws on fixtures"
+                    .to_owned()
             }
             PluginErrorKind::Own { .. } => {
                 "see the plugin's documentation of this error code".to_owned()
@@ -180,6 +190,14 @@ pub enum PluginErrorKind {
     /// Returned something that the contract forbids.
     #[error("returned malformed output: {0}")]
     Malformed(String),
+    /// Broke a law of mappings on real rows.
+    #[error("breaks the law \"{law}\": {how}")]
+    Lawless {
+        /// The law.
+        law: &'static str,
+        /// How it was broken, without values.
+        how: String,
+    },
     /// Returned an error of its own.
     #[error("failed with `{code}`: {message}")]
     Own {
@@ -218,6 +236,7 @@ impl PluginErrorKind {
             Self::Memory { .. } => "plugin-memory",
             Self::Output { .. } => "plugin-output",
             Self::Malformed(_) => "plugin-malformed",
+            Self::Lawless { .. } => "plugin-lawless",
             Self::Own { .. } => "plugin-error",
             Self::Paused { .. } => "plugin-paused",
         }
@@ -287,6 +306,12 @@ mod tests {
                 "plugin-malformed",
                 "returned malformed output: offsets fall at row 1",
                 "it is a fault of the plugin: its output breaks the contract",
+            ),
+            (
+                K::Lawless { law: "one", how: "3 rows give something else".to_owned() },
+                "plugin-lawless",
+                "breaks the law \"one\": 3 rows give something else",
+                "look in the plugin for what it remembers between calls or takes from elsewhere than its rows; `driftd plugin test` tries the laws on fixtures",
             ),
             (
                 own,

@@ -43,29 +43,37 @@ impl<'a> Rows<'a> {
         self.inputs.iter().map(|input| input.rows.rows).sum()
     }
 
-    /// The rows of some groups, which are numbered anew.
+    /// The rows of successive groups, which are numbered anew.
     #[must_use]
     pub fn part(&self, groups: Range<usize>) -> Rows<'static> {
-        let inputs = self.inputs.iter().map(|input| input.part(&groups));
+        self.take(&groups.collect::<Vec<_>>())
+    }
+
+    /// The rows of these groups, each named once, which are numbered anew in this order.
+    #[must_use]
+    pub fn take(&self, groups: &[usize]) -> Rows<'static> {
+        let mut numbers = vec![None; self.groups];
+        for (number, group) in (0..).zip(groups) {
+            numbers[*group] = Some(number);
+        }
+        let inputs = self.inputs.iter().map(|input| input.take(groups, &numbers));
         Rows { inputs: inputs.collect(), groups: groups.len() }
     }
 }
 
 impl Input<'_> {
-    fn part(&self, groups: &Range<usize>) -> Input<'static> {
+    /// The rows of some groups; `numbers` has the new number of each.
+    fn take(&self, groups: &[usize], numbers: &[Option<u32>]) -> Input<'static> {
+        let relation = self.relation;
         let Some(of) = &self.group else {
-            let rows = self.rows.take(&groups.clone().collect::<Vec<_>>());
-            return Input { relation: self.relation, rows: Cow::Owned(rows), group: None };
+            return Input { relation, rows: Cow::Owned(self.rows.take(groups)), group: None };
         };
-        let kept: Vec<usize> =
-            (0..of.len()).filter(|&row| groups.contains(&(of[row] as usize))).collect();
-        // What a range contains is at least its start.
-        let first = u32::try_from(groups.start).unwrap_or(u32::MAX);
-        Input {
-            relation: self.relation,
-            rows: Cow::Owned(self.rows.take(&kept)),
-            group: Some(kept.iter().map(|&row| of[row] - first).collect()),
-        }
+        let number = |row: usize| Some((numbers[of[row] as usize]?, row));
+        let mut kept: Vec<(u32, usize)> = (0..of.len()).filter_map(number).collect();
+        // Stable: rows of one group keep their order.
+        kept.sort_by_key(|(number, _)| *number);
+        let (group, rows): (Vec<u32>, Vec<usize>) = kept.into_iter().unzip();
+        Input { relation, rows: Cow::Owned(self.rows.take(&rows)), group: Some(group) }
     }
 }
 
@@ -192,5 +200,10 @@ mod tests {
         assert_eq!(part.inputs[0].group.as_deref(), Some(&[1][..]));
         assert_eq!(*part.inputs[1].rows, numbers(&[4, 5]));
         assert_eq!(part.inputs[1].group.as_deref(), Some(&[0, 1][..]));
+
+        let turned = rows.take(&[2, 0]);
+        assert_eq!(*turned.inputs[0].rows, numbers(&[2, 1]));
+        assert_eq!(turned.inputs[0].group.as_deref(), Some(&[0, 1][..]));
+        assert_eq!(*turned.inputs[1].rows, numbers(&[5, 3]));
     }
 }

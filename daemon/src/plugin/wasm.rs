@@ -10,14 +10,17 @@ mod lift;
 mod locating;
 mod machine;
 mod planning;
+mod selftest;
 mod session;
 mod trial;
 mod v0_1;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wasmtime::Module;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
@@ -26,7 +29,9 @@ use self::session::{Bound, Program, WasmMapper};
 pub use self::trial::{Cost, Trial, Tried};
 use self::v0_1::{Contract, VERSION};
 use super::identity::{Origin, identity};
-use super::{Binding, Code, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings};
+use super::{
+    Binding, Code, Limits, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings,
+};
 use crate::model::Side;
 
 /// A larger file is refused: guests of the largest languages have about 20 MB.
@@ -40,7 +45,8 @@ pub struct Host {
     machine: Arc<Machine>,
 }
 
-/// A plugin that was read, checked and compiled.
+/// A plugin that was read, checked and compiled; clones share it.
+#[derive(Clone)]
 pub struct Loaded {
     program: Arc<Program>,
 }
@@ -217,21 +223,14 @@ impl Host {
     }
 
     fn open(&self, settings: &Settings) -> Result<Opened, LoadErrorKind> {
-        let read;
-        let bytes: &[u8] = match &settings.code {
-            Code::File(path) => {
-                read = std::fs::read(path).map_err(LoadErrorKind::Unreadable)?;
-                &read
-            }
-            Code::Embedded(bytes) => bytes,
-        };
-        if bytes.len() > FILE_BYTES {
-            return Err(LoadErrorKind::TooLarge(bytes.len()));
-        }
+        let bytes = &*bytes_of(&settings.code)?;
         let encoded;
         let mut is_module = false;
         let component: &[u8] = match bytes.get(..8) {
             Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
+                // What makes a component of it takes it for whole.
+                Module::validate(&self.machine.engine, bytes)
+                    .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
                 encoded = encode(bytes)?;
                 is_module = true;
                 &encoded
@@ -241,7 +240,7 @@ impl Host {
         };
         let component = Component::from_binary(&self.machine.engine, component)
             .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
-        let digest = blake3::hash(bytes).to_hex().to_string();
+        let digest = digest_of(bytes);
         Ok(Opened { component, bytes: bytes.len(), is_module, digest })
     }
 
@@ -321,6 +320,24 @@ struct Opened {
     digest: String,
 }
 
+/// What a file of a plugin holds.
+fn bytes_of(code: &Code) -> Result<Cow<'static, [u8]>, LoadErrorKind> {
+    let bytes = match code {
+        Code::File(path) => {
+            std::fs::read(path).map(Cow::Owned).map_err(LoadErrorKind::Unreadable)?
+        }
+        Code::Embedded(bytes) => Cow::Borrowed(*bytes),
+    };
+    if bytes.len() > FILE_BYTES {
+        return Err(LoadErrorKind::TooLarge(bytes.len()));
+    }
+    Ok(bytes)
+}
+
+fn digest_of(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
 /// Says of which plugin it is.
 fn at(settings: &Settings) -> impl FnOnce(LoadErrorKind) -> LoadError {
     move |kind| LoadError {
@@ -352,16 +369,37 @@ impl Loaded {
     /// The same plugin with another configuration.
     #[must_use]
     pub fn configured(&self, config: &serde_json::Value) -> Self {
-        let Program { machine, contract, plugin, digest, limits, .. } = &*self.program;
+        self.with(config, self.program.limits)
+    }
+
+    /// The same code under `settings`, if that is what their file still holds. None: it is another.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn again(&self, settings: &Settings) -> Result<Option<Self>, LoadError> {
+        let bytes = bytes_of(&settings.code).map_err(at(settings))?;
+        let same = digest_of(&bytes) == self.program.digest;
+        Ok(same.then(|| self.with(&settings.config, settings.limits)))
+    }
+
+    fn with(&self, config: &serde_json::Value, limits: Limits) -> Self {
+        let Program { machine, contract, plugin, digest, .. } = &*self.program;
         let program = Program {
             machine: Arc::clone(machine),
             contract: Arc::clone(contract),
             plugin: plugin.clone(),
             digest: digest.clone(),
             config: config.to_string(),
-            limits: *limits,
+            limits,
         };
         Self { program: Arc::new(program) }
+    }
+
+    /// Whether it is the same code under the same configuration and limits.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let (this, that) = (&self.program, &other.program);
+        (&this.digest, &this.config, this.limits) == (&that.digest, &that.config, that.limits)
     }
 
     /// What the plugin says of itself.

@@ -25,6 +25,17 @@ pub struct Extras {
     pub hooks_pending: u64,
     /// The criteria.
     pub criteria: Vec<CriterionState>,
+    /// The configuration.
+    pub reloads: Reloads,
+}
+
+/// How the configuration was read last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Whether the last reload succeeded; before the first, the start did.
+    pub successful: bool,
+    /// When what is running was read.
+    pub at: Moment,
 }
 
 /// The metrics; clones share them.
@@ -196,7 +207,7 @@ const COUNTERS: [Read<u64>; 12] = [
     }),
 ];
 
-const GAUGES: [Read<f64>; 13] = [
+const GAUGES: [Read<f64>; 15] = [
     (metric::PARTITIONS, |snapshot| {
         floats(split(snapshot, attribute::PARTITION_STATE, |status| {
             // What was given up is done with, too.
@@ -231,6 +242,10 @@ const GAUGES: [Read<f64>; 13] = [
     (metric::TRIPPED, |snapshot| criteria(snapshot, |criterion| flag(criterion.tripped.is_some()))),
     (metric::HOOKS_PENDING, |snapshot| floats(vec![(snapshot.extras.hooks_pending, Vec::new())])),
     (metric::OUTBOX, |snapshot| floats(vec![(snapshot.extras.outbox, Vec::new())])),
+    (metric::RELOADED, |snapshot| vec![(flag(snapshot.extras.reloads.successful), Vec::new())]),
+    (metric::RELOADED_AT, |snapshot| {
+        vec![(snapshot.extras.reloads.at.since(Moment(0)).as_secs_f64(), Vec::new())]
+    }),
 ];
 
 /// One value for each pairing.

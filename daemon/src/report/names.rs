@@ -275,6 +275,18 @@ pub mod metric {
         unit: "{event}",
         help: "Drift events that are committed and not delivered yet",
     };
+    /// Whether the last reload succeeded.
+    pub const RELOADED: Metric = Metric {
+        name: "driftd.config.last_reload_successful",
+        unit: "",
+        help: "1 if the last reload succeeded or there was none, 0 if it was refused",
+    };
+    /// When the configuration that is running was read.
+    pub const RELOADED_AT: Metric = Metric {
+        name: "driftd.config.last_reload_success_timestamp",
+        unit: "s",
+        help: "When the configuration that is running was read, in seconds since the Unix epoch",
+    };
     /// Telemetry that was let go, by signal and reason.
     pub const DROPPED: Metric = Metric {
         name: "driftd.telemetry.dropped",

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +24,12 @@ use crate::model::{EntityDef, Extent, Leads, RelationSchema, Role, Side};
 use crate::plan;
 use crate::plugin::builtin::{self, BuiltIn};
 use crate::plugin::template::KeyTemplate;
-use crate::plugin::wasm::{AttachError, Host, LoadError, Loaded};
-use crate::plugin::{Binding, Mapper, Place, PlanIssue, guarded};
+use crate::plugin::wasm::{AttachError, LoadError, Loaded};
+use crate::plugin::{Binding, Mapper, Place, PlanIssue, PluginError, guarded};
+use crate::run::loading::{Opened, Stores, load, open};
 use crate::run::sides::{self, facts, key_template, side_context};
-use crate::run::{Clock, Contexts, Purpose, Signals};
-use crate::store::{self, Read, Store, StoreError};
+use crate::run::{Clock, Contexts, Purpose, Signals, selftest};
+use crate::store::{Read, Store, StoreError};
 
 /// The longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -35,8 +37,6 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const HASTY_WAIT_MAX: Duration = Duration::from_secs(8);
 /// How often it is said that driftd is alive.
 const BEAT: Duration = Duration::from_secs(5);
-/// How long one try may go on beyond the store's time for connecting, before a word is said about it.
-const TRY: Duration = Duration::from_secs(5);
 /// Rows of one side that a check holds at once, in partitions' worth: a partition that grew is read
 /// on, and cut only when it is far too large.
 const WINDOW: u32 = 4;
@@ -46,6 +46,8 @@ const WINDOW: u32 = 4;
 pub struct Supplied {
     /// Stores that are there already, by their names in the configuration.
     pub stores: BTreeMap<String, Arc<dyn Store>>,
+    /// The file that the configuration was read from, to be read again by a reload.
+    pub file: Option<PathBuf>,
 }
 
 /// Why a run cannot begin.
@@ -92,7 +94,7 @@ pub enum StartError {
         error: Box<LoadError>,
     },
     /// A plugin cannot be bound to a pairing.
-    #[error("{at}pairing `{pairing}`: {error}")]
+    #[error("{at}pairing `{pairing}`: {error}{}", remedy(error))]
     Attach {
         /// Where the file says it.
         at: String,
@@ -109,6 +111,14 @@ pub enum StartError {
         plugin: String,
         /// Everything that it refuses, each with its place in the file.
         issues: Vec<String>,
+    },
+    /// A plugin breaks a law of mappings on real rows.
+    #[error("{at}{}; {}", error.blame(), error.remedy())]
+    Lawless {
+        /// Where the file says it.
+        at: String,
+        /// What it breaks.
+        error: Box<PluginError>,
     },
     /// The built-in mapping does not fit the relations.
     #[error("pairing `{pairing}`, its mapping:\n  {}", issues.join("\n  "))]
@@ -148,9 +158,30 @@ impl StartError {
             | Self::Load { .. }
             | Self::Attach { .. }
             | Self::Configured { .. }
+            | Self::Lawless { .. }
             | Self::Mapping { .. }
             | Self::Unreadable { .. } => true,
             Self::Unanswered { .. } | Self::Stopped => false,
+        }
+    }
+}
+
+impl StartError {
+    /// Each fault, as a start tells it.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        if let Self::Several(all) = self {
+            return all.iter().map(told).collect();
+        }
+        vec![told(self)]
+    }
+}
+
+/// What to do about a plugin that failed while it was bound; what it refuses says so itself.
+fn remedy(error: &AttachError) -> String {
+    match error {
+        AttachError::Plugin(error) => format!("; {}", error.remedy()),
+        AttachError::Load(_) | AttachError::Refused { .. } | AttachError::Unfit { .. } => {
+            String::new()
         }
     }
 }
@@ -172,9 +203,23 @@ fn told(error: &StartError) -> String {
 /// What waits, and who is told.
 pub(super) struct Waiting<'a> {
     pub(super) purpose: Purpose,
+    /// Whether stores that do not answer are asked again.
+    pub(super) patience: bool,
+    /// Whether plugins are tried on real rows.
+    pub(super) proves: bool,
     pub(super) clock: &'a Clock,
     pub(super) signals: &'a Signals,
     pub(super) shared: &'a Arc<Shared>,
+}
+
+/// What is ready.
+pub(super) struct Started {
+    /// By the pairing's position.
+    pub(super) contexts: Contexts,
+    /// By the pairing's position.
+    pub(super) specs: Vec<Spec>,
+    pub(super) plugins: BTreeMap<String, Loaded>,
+    pub(super) stores: Stores,
 }
 
 /// Makes ready what `settings` describe.
@@ -183,7 +228,7 @@ pub(super) async fn start(
     supplied: Supplied,
     secrets: &journal::Identity,
     waiting: Waiting<'_>,
-) -> Result<(Contexts, Vec<Spec>), StartError> {
+) -> Result<Started, StartError> {
     // Starting may take longer than a heart may stand still: plugins are compiled, stores are waited for.
     let mut beating = JoinSet::new();
     beating.spawn(beat(Arc::clone(waiting.shared), waiting.clock.clone()));
@@ -191,53 +236,22 @@ pub(super) async fn start(
     let stores = open(settings, supplied, &mut refused).await;
     let plugins = load(settings, &mut refused);
     let binder = Binder { settings, plugins, secrets, clock: waiting.clock };
-    let mut contexts = Vec::new();
-    let mut specs = Vec::new();
+    let asked = Asked { settings, stores: &stores, waiting: &waiting };
+    let (mut contexts, mut specs) = (Vec::new(), Vec::new());
     for pairing in &settings.pairings {
-        let asked = Asked { settings, stores: &stores, waiting: &waiting };
-        let mut sides = Vec::new();
-        for side in [Side::Source, Side::Target] {
-            match asked.describe(pairing, side, refused.is_empty()).await {
-                Ok(described) => sides.extend(described),
-                Err(StartError::Stopped) => return Err(StartError::Stopped),
-                Err(error) => refused.push(error),
-            }
+        if let Some((context, spec)) = asked.ready(pairing, &binder, &mut refused).await? {
+            contexts.push(Arc::new(context));
+            specs.push(spec);
         }
-        let Ok([source, target]) = <[Described<'_>; 2]>::try_from(sides) else { continue };
-        let probes = [Arc::clone(&source.probe), Arc::clone(&target.probe)];
-        let (context, spec) = match binder.bind(pairing, (source, target)) {
-            Ok(Some(bound)) => bound,
-            Ok(None) => continue,
-            Err(error) => {
-                refused.push(error);
-                continue;
-            }
-        };
-        // What is refused is told before more is asked of the stores.
-        if !refused.is_empty() {
-            continue;
-        }
-        if let Err(error) = grouped(&binder, pairing, &context).await {
-            refused.push(error);
-            continue;
-        }
-        sample(&context, &probes).await;
-        tracing::info!(
-            target: "driftd",
-            pairing = pairing.name,
-            directions = spec.reading.directions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            leader = %pairing.leader,
-            mapping = %spec.identity,
-            "pairing is ready"
-        );
-        if let Some(lacking) = &spec.reading.not_verifiable {
-            tracing::warn!(target: "driftd", pairing = pairing.name, "not verifiable: {lacking}");
-        }
-        contexts.push(Arc::new(context));
-        specs.push(spec);
     }
+    let plugins = binder.plugins;
+    all(refused).map(|()| Started { contexts, specs, plugins, stores })
+}
+
+/// Nothing was refused; or everything that was, at once.
+pub(super) fn all(mut refused: Vec<StartError>) -> Result<(), StartError> {
     match refused.len() {
-        0 => Ok((contexts, specs)),
+        0 => Ok(()),
         1 => Err(refused.remove(0)),
         _ => Err(StartError::Several(refused)),
     }
@@ -251,82 +265,82 @@ async fn beat(shared: Arc<Shared>, clock: Clock) {
     }
 }
 
-type Stores = BTreeMap<String, Opened>;
-
-struct Opened {
-    store: Arc<dyn Store>,
-    /// The same store with less patience, so that what is in the way is told soon.
-    probe: Arc<dyn Store>,
-    patience: Duration,
-}
-
-async fn open(settings: &Settings, supplied: Supplied, refused: &mut Vec<StartError>) -> Stores {
-    let patience = store::Timeouts::default().patience;
-    let own = |(name, store): (String, Arc<dyn Store>)| {
-        (name, Opened { probe: Arc::clone(&store), store, patience })
-    };
-    let mut stores: Stores = supplied.stores.into_iter().map(own).collect();
-    for described in &settings.stores {
-        if stores.contains_key(&described.name) {
-            continue;
-        }
-        let patience = described.timeouts.patience;
-        let mut hasty = described.clone();
-        hasty.timeouts.patience = patience.min(hasty.timeouts.connect + TRY);
-        match (store::open(described).await, store::open(&hasty).await) {
-            (Ok(store), Ok(probe)) => {
-                stores.insert(described.name.clone(), Opened { store, probe, patience });
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                let at = settings.lines.place(&format!("stores.{}", described.name));
-                refused.push(StartError::Store { at, error: Box::new(error) });
-            }
-        }
-    }
-    stores
-}
-
-fn load(settings: &Settings, refused: &mut Vec<StartError>) -> BTreeMap<String, Loaded> {
-    if settings.plugins.is_empty() {
-        return BTreeMap::new();
-    }
-    let host = Host::new();
-    let mut loaded = BTreeMap::new();
-    for plugin in &settings.plugins {
-        let code = match host.load(plugin) {
-            Ok(code) => code,
-            Err(error) => {
-                let at = settings.lines.place(&format!("plugins.{}.path", plugin.name));
-                refused.push(StartError::Load { at, error: Box::new(error) });
-                continue;
-            }
-        };
-        tracing::info!(
-            target: "driftd", plugin = plugin.name, digest = code.digest(), "plugin is loaded"
-        );
-        loaded.insert(plugin.name.clone(), code);
-    }
-    loaded
-}
-
 /// A side that was described.
 pub(super) struct Described<'a> {
     pub(super) settings: &'a SideSettings,
     pub(super) store: Arc<dyn Store>,
     /// The same store with less patience.
-    probe: Arc<dyn Store>,
+    pub(super) probe: Arc<dyn Store>,
     /// Its relations, in the order of the configuration.
     pub(super) schemas: Vec<RelationSchema>,
 }
 
 /// What the sides of pairings are described from.
-struct Asked<'a> {
-    settings: &'a Settings,
-    stores: &'a Stores,
-    waiting: &'a Waiting<'a>,
+pub(super) struct Asked<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) stores: &'a Stores,
+    pub(super) waiting: &'a Waiting<'a>,
 }
 
 impl Asked<'_> {
+    /// Makes a pairing ready: describes its relations, binds its mapping, and tries it. None:
+    /// something of it is refused.
+    pub(super) async fn ready(
+        &self,
+        pairing: &PairingSettings,
+        binder: &Binder<'_>,
+        refused: &mut Vec<StartError>,
+    ) -> Result<Option<(Context, Spec)>, StartError> {
+        let mut sides = Vec::new();
+        for side in [Side::Source, Side::Target] {
+            let patience = self.waiting.patience && refused.is_empty();
+            match self.describe(pairing, side, patience).await {
+                Ok(described) => sides.extend(described),
+                Err(StartError::Stopped) => return Err(StartError::Stopped),
+                Err(error) => refused.push(error),
+            }
+        }
+        let Ok([source, target]) = <[Described<'_>; 2]>::try_from(sides) else { return Ok(None) };
+        let probes = [Arc::clone(&source.probe), Arc::clone(&target.probe)];
+        let (context, spec) = match binder.bind(pairing, (source, target)) {
+            Ok(Some(bound)) => bound,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                refused.push(error);
+                return Ok(None);
+            }
+        };
+        // What is refused is told before more is asked of the stores.
+        if !refused.is_empty() {
+            return Ok(None);
+        }
+        if let Err(error) = grouped(binder, pairing, &context).await {
+            refused.push(error);
+            return Ok(None);
+        }
+        sample(&context, &probes).await;
+        if let MappingSettings::Plugin(plugin) = &pairing.mapping
+            && self.waiting.proves
+            && let Err(error) = selftest::prove(&context, &probes, self.waiting.clock.now()).await
+        {
+            let at = self.settings.lines.place(&format!("plugins.{plugin}.path"));
+            refused.push(StartError::Lawless { at, error: Box::new(error) });
+            return Ok(None);
+        }
+        tracing::info!(
+            target: "driftd",
+            pairing = pairing.name,
+            directions = spec.reading.directions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            leader = %pairing.leader,
+            mapping = %spec.identity,
+            "pairing is ready"
+        );
+        if let Some(lacking) = &spec.reading.not_verifiable {
+            tracing::warn!(target: "driftd", pairing = pairing.name, "not verifiable: {lacking}");
+        }
+        Ok(Some((context, spec)))
+    }
+
     /// Asks the store of a side for its relations; without `patience` only once. None: there is no such
     /// store, because its settings were refused.
     async fn describe<'a>(
@@ -355,7 +369,7 @@ impl Asked<'_> {
         relation: &str,
         patience: bool,
     ) -> Result<RelationSchema, StartError> {
-        let Waiting { purpose, clock, signals, shared } = self.waiting;
+        let Waiting { purpose, clock, signals, shared, .. } = self.waiting;
         let hasty = *purpose == Purpose::Verify;
         let begun = clock.now();
         let mut wait = Duration::from_secs(1);
@@ -396,11 +410,11 @@ impl Asked<'_> {
 type Located = (Arc<dyn Mapper>, [Option<KeyTemplate>; 2]);
 
 /// What pairings are bound with.
-struct Binder<'a> {
-    settings: &'a Settings,
-    plugins: BTreeMap<String, Loaded>,
-    secrets: &'a journal::Identity,
-    clock: &'a Clock,
+pub(super) struct Binder<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) plugins: BTreeMap<String, Loaded>,
+    pub(super) secrets: &'a journal::Identity,
+    pub(super) clock: &'a Clock,
 }
 
 impl Binder<'_> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
 use crate::check::{Context, check, look, split as split_side};
 use crate::engine::{Event, Job};
@@ -105,6 +105,11 @@ impl Tasks {
         Some(event.unwrap_or_else(|error| failed(obligation, &error)))
     }
 
+    /// From now on jobs of a pairing are done with another context; those that run go on with theirs.
+    pub(super) fn replace(&mut self, pairing: usize, context: Arc<Context>) {
+        self.contexts[pairing] = context;
+    }
+
     /// Lets go of everything that still runs. Hooks go on by themselves and hold their locks.
     pub(super) fn abandon(&mut self) {
         self.running.abort_all();
@@ -117,6 +122,17 @@ pub(super) fn detach(task: impl Future<Output = ()> + Send + 'static) {
     let mut alone = JoinSet::new();
     alone.spawn(task);
     alone.detach_all();
+}
+
+/// Runs what may compute for seconds on a thread of its own. For what somebody waits for who answers
+/// for a panic of it.
+pub(super) fn aside<T, F>(work: impl FnOnce() -> F + Send + 'static) -> JoinHandle<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let handle = Handle::current();
+    tokio::task::spawn_blocking(move || handle.block_on(work()))
 }
 
 async fn split(context: Arc<Context>, pairing: usize, direction: Direction) -> Event {

@@ -27,8 +27,9 @@ enum Cost {
     Silent,
 }
 
-/// Names, modes, and what each is to cost.
-const GUESTS: [(&str, &str, Cost); 29] = [
+/// Names, modes, and what each is to cost. One that counts its calls is refused
+/// at start, because it breaks a law on any rows, and never comes this far.
+const GUESTS: [(&str, &str, Cost); 28] = [
     ("spin", "spin", Cost::All),
     ("trap", "trap", Cost::All),
     ("panic", "panic", Cost::All),
@@ -57,7 +58,6 @@ const GUESTS: [(&str, &str, Cost); 29] = [
     ("row-long-log", "row:long-log", Cost::Nothing),
     ("nothing", "nothing", Cost::Silent),
     ("same-key", "same-key", Cost::Drift),
-    ("fickle", "calls", Cost::Drift),
 ];
 
 /// Rows of each relation.

@@ -49,6 +49,7 @@ pub fn event(event: &Event) -> String {
         }
         Event::HookEnded { job, success, .. } => format!("hook {job} ended: {success}"),
         Event::Commanded { id, command } => format!("command {id}: {command:?}"),
+        Event::Remap(specs) => format!("remap {}", specs.len()),
         Event::Tick => "tick".to_owned(),
         Event::Drain => "drain".to_owned(),
     }

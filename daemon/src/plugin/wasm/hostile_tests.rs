@@ -440,7 +440,7 @@ fn files_that_are_no_plugins_are_refused() {
     assert!(load(b"\0asm\x01\0\0\0").contains(empty), "{}", load(b"\0asm\x01\0\0\0"));
     assert!(load(b"\0asm\x0d\0\x01\0").contains(empty));
     assert!(load(b"\0asm\x0d\0\x01\0garbage").contains("the code cannot be compiled"));
-    assert!(load(b"\0asm\x01\0\0\0garbage").contains("the module cannot be made a component"));
+    assert!(load(b"\0asm\x01\0\0\0garbage").contains("the code cannot be compiled"));
 
     let missing = Settings {
         code: Code::File("/nowhere/plugin.wasm".into()),
@@ -535,4 +535,55 @@ fn the_identity_changes_with_code_and_configuration() {
     let identity = |mode: &str| attach(mode, limits()).identity();
     assert_eq!(identity("calls"), identity("calls"));
     assert_ne!(identity("calls"), identity("warn"));
+}
+
+#[test]
+fn a_self_test_refuses_what_no_guard_can_help_and_tells_no_value() {
+    let rows = things(7, "a secret");
+    // Room enough to return too much.
+    let limits = || Limits { memory: 128 << 20, ..limits() };
+    let proven =
+        |mode: &str| attach(mode, limits()).prove(Side::Source, &Rows::each(0, &rows), Moment(0));
+    for mode in ["good", "warn", "nothing", "same-key", "row:trap", "init:log-flood"] {
+        proven(mode).unwrap_or_else(|error| panic!("{mode}: {error}"));
+    }
+    let again = "breaks the law \"the same batch twice gives the same bytes\": again on the same \
+                 instance, 7 of 7 rows give other values of `name`";
+    let more = "breaks the law \"what a call returns is within its limits\": it returned more than \
+                1048576 bytes of output";
+    for (mode, told) in [("calls", again), ("huge-output", more)] {
+        let error = proven(mode).unwrap_err();
+        let digest = &error.digest;
+        let place = format!("plugin `bad` ({digest}), map-batch, pairing `things`, source, 7 rows");
+        assert_eq!(error.blame(), format!("{place}: {told}"), "{mode}");
+        assert!(error.remedy().contains("driftd plugin test"), "{}", error.remedy());
+    }
+    for (mode, code) in
+        [("trap", "plugin-trap"), ("spin", "plugin-fuel"), ("error", "plugin-error")]
+    {
+        let error = proven(mode).unwrap_err();
+        assert_eq!(error.kind.code(), code, "the guard's affair");
+        assert!(error.blame().contains("pairing `things`, source, 7 rows"), "{}", error.blame());
+    }
+    // What is empty says nothing, and the guard around a plugin is not in the way.
+    let calls = attach("calls", limits());
+    calls.prove(Side::Source, &Rows::each(0, &things(0, "")), Moment(0)).unwrap();
+    let guarded = crate::plugin::guarded(calls, "things", Arc::new(|| Moment(0)));
+    let error = guarded.prove(Side::Target, &Rows::each(0, &rows), Moment(0)).unwrap_err();
+    assert_eq!(error.kind.code(), "plugin-lawless");
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_refused() {
+    let host = Host::new();
+    let module: Vec<usize> = (8..HOSTILE.len()).step_by(HOSTILE.len() / 40).collect();
+    for length in module.into_iter().chain([0, 4, HOSTILE.len() - 1]) {
+        let refused = host.load(&settings(&HOSTILE[..length], "any", limits()));
+        assert!(refused.is_err(), "{length} of {} bytes", HOSTILE.len());
+    }
+    let component = &*Vec::leak(encode(HOSTILE).unwrap());
+    for length in (8..component.len()).step_by(component.len() / 20) {
+        let refused = host.load(&settings(&component[..length], "any", limits()));
+        assert!(refused.is_err(), "{length} of {} bytes", component.len());
+    }
 }

@@ -10,6 +10,7 @@ use super::lift;
 use super::locating;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
+use super::selftest;
 use super::trial::Cost;
 use super::v0_1::{Context, Contract, Instance, RawMapped, RawNote, RawOutput, RawViolation};
 use crate::model::{
@@ -127,6 +128,10 @@ impl Mapper for WasmMapper {
 
     fn begin(&self, as_of: Moment) -> Result<Box<dyn Session>, PluginError> {
         Ok(Box::new(self.session(as_of)))
+    }
+
+    fn prove(&self, side: Side, rows: &Rows<'_>, as_of: Moment) -> Result<(), PluginError> {
+        selftest::prove(self, side, rows, as_of)
     }
 }
 

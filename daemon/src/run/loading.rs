@@ -1,0 +1,105 @@
+//! Stores opened, plugins loaded.
+//!
+//! Owns the first step of a start, and of a reload: what the configuration names by itself. Refuses to
+//! ask a store for anything and to bind a plugin. Invariant: everything that is refused is told, at
+//! once, with its place in the file.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::plugin::wasm::{Host, LoadError, Loaded};
+use crate::run::{StartError, Supplied};
+use crate::store::{self, Store};
+
+/// How long one try may go on beyond the store's time for connecting, before a word is said about it.
+const TRY: Duration = Duration::from_secs(5);
+
+/// Stores that were opened, by name.
+pub(super) type Stores = BTreeMap<String, Opened>;
+
+/// A store that was opened.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) store: Arc<dyn Store>,
+    /// The same store with less patience, so that what is in the way is told soon.
+    pub(super) probe: Arc<dyn Store>,
+    pub(super) patience: Duration,
+}
+
+/// Opens every store of the configuration that was not supplied.
+pub(super) async fn open(
+    settings: &Settings,
+    supplied: Supplied,
+    refused: &mut Vec<StartError>,
+) -> Stores {
+    let patience = store::Timeouts::default().patience;
+    let own = |(name, store): (String, Arc<dyn Store>)| {
+        (name, Opened { probe: Arc::clone(&store), store, patience })
+    };
+    let mut stores: Stores = supplied.stores.into_iter().map(own).collect();
+    for described in &settings.stores {
+        if stores.contains_key(&described.name) {
+            continue;
+        }
+        let patience = described.timeouts.patience;
+        let mut hasty = described.clone();
+        hasty.timeouts.patience = patience.min(hasty.timeouts.connect + TRY);
+        match (store::open(described).await, store::open(&hasty).await) {
+            (Ok(store), Ok(probe)) => {
+                stores.insert(described.name.clone(), Opened { store, probe, patience });
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                let at = settings.lines.place(&format!("stores.{}", described.name));
+                refused.push(StartError::Store { at, error: Box::new(error) });
+            }
+        }
+    }
+    stores
+}
+
+/// Reads, checks and compiles every plugin.
+pub(super) fn load(settings: &Settings, refused: &mut Vec<StartError>) -> BTreeMap<String, Loaded> {
+    load_again(settings, &BTreeMap::new(), refused)
+}
+
+/// The same, but what the files hold of `known` is not compiled a second time.
+pub(super) fn load_again(
+    settings: &Settings,
+    known: &BTreeMap<String, Loaded>,
+    refused: &mut Vec<StartError>,
+) -> BTreeMap<String, Loaded> {
+    let mut host = None;
+    let mut loaded = BTreeMap::new();
+    for plugin in &settings.plugins {
+        let again = match known.get(&plugin.name).map(|known| known.again(plugin)).transpose() {
+            Ok(again) => again.flatten(),
+            Err(error) => {
+                refused.push(unloaded(settings, error));
+                continue;
+            }
+        };
+        if let Some(code) = again {
+            loaded.insert(plugin.name.clone(), code);
+            continue;
+        }
+        let code = match host.get_or_insert_with(Host::new).load(plugin) {
+            Ok(code) => code,
+            Err(error) => {
+                refused.push(unloaded(settings, error));
+                continue;
+            }
+        };
+        tracing::info!(
+            target: "driftd", plugin = plugin.name, digest = code.digest(), "plugin is loaded"
+        );
+        loaded.insert(plugin.name.clone(), code);
+    }
+    loaded
+}
+
+fn unloaded(settings: &Settings, error: LoadError) -> StartError {
+    let at = settings.lines.place(&format!("plugins.{}.path", error.plugin));
+    StartError::Load { at, error: Box::new(error) }
+}

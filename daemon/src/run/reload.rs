@@ -1,0 +1,327 @@
+//! Plugins exchanged while the daemon runs.
+//!
+//! Owns what a reload takes over, its preparation aside, and its answer. Refuses to decide when the
+//! exchange happens: the engine does, when nothing of a pairing is in flight. Invariant: until
+//! everything is prepared nothing has changed; what is refused leaves all as it was and is told in the
+//! words of a start; and one reload is under way at a time.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::api::{Answer, Asked, Exchanged, PairingChange, PluginChange, Refused, Shared};
+use crate::check::Context;
+use crate::config::{self, MappingSettings, Settings};
+use crate::engine::{Event, Spec};
+use crate::journal;
+use crate::model::{MappingIdentity, Moment};
+use crate::plan::Reading;
+use crate::plugin::wasm::Loaded;
+use crate::report::Reloads;
+use crate::run::loading::{Stores, load_again};
+use crate::run::start::{self, Binder, Started};
+use crate::run::{Clock, Purpose, Signals, StartError, tasks};
+
+/// Reloads that may wait for the one under way.
+const WAITING_MAX: usize = 16;
+
+/// What a reload stands on; it changes none of it.
+pub(super) struct Ground {
+    /// The file that settings are read from.
+    pub(super) file: PathBuf,
+    /// What it said at start.
+    pub(super) begun: Settings,
+    pub(super) stores: Stores,
+    pub(super) secrets: journal::Identity,
+    pub(super) clock: Clock,
+    pub(super) signals: Signals,
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What a reload exchanges.
+struct Generation {
+    settings: Settings,
+    plugins: BTreeMap<String, Loaded>,
+    /// By the pairing's position: what its results hold under, and how it is read.
+    pairings: Vec<(MappingIdentity, Reading)>,
+}
+
+/// Reloads, one after the other.
+pub(super) struct Reloading {
+    /// None: there is no file to read again.
+    ground: Option<Arc<Ground>>,
+    running: Arc<Generation>,
+    asked: mpsc::Receiver<Asked>,
+    stage: Stage,
+    /// Who waits for the answer, if anybody does.
+    answer: Option<Asked>,
+    last: Reloads,
+}
+
+enum Stage {
+    Idle,
+    Preparing(JoinHandle<Result<Box<Prepared>, Refused>>),
+    Exchanging {
+        /// What is running when all are exchanged.
+        next: Arc<Generation>,
+        done: Exchanged,
+        /// Pairings that wait for their exchange, by position.
+        waiting: BTreeMap<usize, Arc<Context>>,
+    },
+    Stopped,
+}
+
+/// Everything for an exchange.
+pub(super) struct Prepared {
+    generation: Generation,
+    /// Pairings whose plugin is another in any way, by position.
+    ready: Vec<(usize, Arc<Context>, Spec)>,
+    done: Exchanged,
+}
+
+/// Something for `run` to carry on.
+pub(super) enum Turn {
+    /// Somebody asks for a reload; none: by a signal.
+    Asked(Option<Asked>),
+    /// A reload was prepared, or cannot be.
+    Prepared(Result<Box<Prepared>, Refused>),
+}
+
+/// What a turn calls for.
+#[derive(Default)]
+pub(super) struct Calls {
+    /// Contexts that replace others at once, by the pairing's position.
+    pub(super) contexts: Vec<(usize, Arc<Context>)>,
+    /// What the engine must be told.
+    pub(super) event: Option<Event>,
+}
+
+impl Reloading {
+    /// Takes reloads from now on, if there is a file to read again.
+    pub(super) fn new(
+        file: Option<PathBuf>,
+        (begun, started): (Settings, Started),
+        secrets: journal::Identity,
+        (clock, signals, shared): (Clock, Signals, Arc<Shared>),
+    ) -> Self {
+        let Started { specs, plugins, stores, contexts: _ } = started;
+        let pairings = specs.into_iter().map(|spec| (spec.identity, spec.reading)).collect();
+        let running = Arc::new(Generation { settings: begun.clone(), plugins, pairings });
+        let (asking, asked) = mpsc::channel(WAITING_MAX);
+        let last = Reloads { successful: true, at: clock.now() };
+        let ground = file.map(|file| {
+            shared.set_reloads(Some(asking));
+            Arc::new(Ground { file, begun, stores, secrets, clock, signals, shared })
+        });
+        let stage = if ground.is_some() { Stage::Idle } else { Stage::Stopped };
+        Self { ground, running, asked, stage, answer: None, last }
+    }
+
+    /// How the last reload ended.
+    pub(super) const fn last(&self) -> Reloads {
+        self.last
+    }
+
+    /// Waits for the next turn: a question while nothing is under way, else the end of what is.
+    pub(super) async fn next(&mut self, hangup: &mut watch::Receiver<u64>) -> Turn {
+        match &mut self.stage {
+            Stage::Idle => tokio::select! {
+                Some(asked) = self.asked.recv() => Turn::Asked(Some(asked)),
+                Ok(()) = hangup.changed() => Turn::Asked(None),
+                else => std::future::pending().await,
+            },
+            Stage::Preparing(prepared) => {
+                Turn::Prepared(prepared.await.unwrap_or_else(|error| Err(failed(&error))))
+            }
+            Stage::Exchanging { .. } | Stage::Stopped => std::future::pending().await,
+        }
+    }
+
+    /// Carries a turn on.
+    pub(super) fn take(&mut self, turn: Turn) -> Calls {
+        let Some(ground) = &self.ground else { return Calls::default() };
+        match turn {
+            Turn::Asked(answer) => {
+                tracing::info!(target: "driftd", file = %ground.file.display(), "reloading");
+                self.answer = answer;
+                let (ground, running) = (Arc::clone(ground), Arc::clone(&self.running));
+                let prepared = tasks::aside(async move || prepare(&ground, &running).await);
+                self.stage = Stage::Preparing(prepared);
+                Calls::default()
+            }
+            Turn::Prepared(Err(refused)) => {
+                self.end(Answer::Refused(refused));
+                Calls::default()
+            }
+            Turn::Prepared(Ok(prepared)) => self.exchange(prepared),
+        }
+    }
+
+    fn exchange(&mut self, prepared: Box<Prepared>) -> Calls {
+        let Prepared { generation, ready, done } = *prepared;
+        let (mut calls, mut specs, mut waiting) = (Calls::default(), Vec::new(), BTreeMap::new());
+        for (index, context, spec) in ready {
+            if spec.identity == self.running.pairings[index].0 {
+                // Other limits: what it finds is the same, and the pass goes on.
+                calls.contexts.push((index, context));
+            } else {
+                waiting.insert(index, context);
+                specs.push((index, spec));
+            }
+        }
+        let next = Arc::new(generation);
+        if waiting.is_empty() {
+            self.running = next;
+            self.end(Answer::Done(done));
+        } else {
+            self.stage = Stage::Exchanging { next, done, waiting };
+            calls.event = Some(Event::Remap(specs));
+        }
+        calls
+    }
+
+    /// The engine has exchanged a pairing's mapping: with what its jobs are done from now on.
+    pub(super) fn exchanged(&mut self, index: usize) -> Option<Arc<Context>> {
+        let Stage::Exchanging { next, done, waiting } = &mut self.stage else { return None };
+        let context = waiting.remove(&index);
+        if waiting.is_empty() {
+            self.running = Arc::clone(next);
+            let done = std::mem::take(done);
+            self.end(Answer::Done(done));
+        }
+        context
+    }
+
+    /// Nothing is begun any more: whoever waits is told so.
+    pub(super) fn stop(&mut self) {
+        if let Some(ground) = &self.ground {
+            ground.shared.set_reloads(None);
+        }
+        let stopping = "driftd is stopping; the next start takes the file as it is";
+        match std::mem::replace(&mut self.stage, Stage::Stopped) {
+            Stage::Idle | Stage::Stopped => {}
+            Stage::Preparing(_) | Stage::Exchanging { .. } => self.end(Answer::busy(stopping)),
+        }
+        self.stage = Stage::Stopped;
+        self.asked.close();
+        while let Ok(asked) = self.asked.try_recv() {
+            // Who does not wait for the answer any more need not have it.
+            asked.send(Answer::busy(stopping)).ok();
+        }
+    }
+
+    /// A reload ended.
+    fn end(&mut self, answer: Answer) {
+        self.stage = Stage::Idle;
+        let at = self.ground.as_ref().map_or(Moment(0), |ground| ground.clock.now());
+        match &answer {
+            Answer::Done(_) => {
+                self.last = Reloads { successful: true, at };
+                tracing::info!(target: "driftd", "{answer}");
+            }
+            Answer::Refused(_) => {
+                self.last.successful = false;
+                tracing::error!(target: "driftd", "{answer}");
+            }
+        }
+        if let Some(asked) = self.answer.take() {
+            asked.send(answer).ok();
+        }
+    }
+}
+
+fn failed(error: &JoinError) -> Refused {
+    let how = if error.is_panic() {
+        "a panic, of which standard error says where; please report it with the log"
+    } else {
+        "cancelled"
+    };
+    Refused { reasons: vec![format!("driftd itself failed: {how}")], ..Refused::default() }
+}
+
+/// Reads the file again, and makes everything ready that it has other.
+async fn prepare(ground: &Ground, running: &Generation) -> Result<Box<Prepared>, Refused> {
+    let read = config::load(&ground.file);
+    let read = read
+        .and_then(|read| read.require_pairings().map(|()| read))
+        .map_err(|errors| Refused { reasons: vec![errors.to_string()], ..Refused::default() })?;
+    if !read.warnings.is_empty() {
+        let warnings = read.warnings.render(config::Display::Plain);
+        tracing::warn!(target: "driftd", "{}", warnings.trim_end());
+    }
+    let restart = ground.begun.changed_beside_plugins(&read.settings);
+    let settings = running.settings.with_plugins_of(&read.settings);
+    match bind(ground, running, settings).await {
+        Ok(mut prepared) => {
+            prepared.done.restart.splice(0..0, restart);
+            Ok(Box::new(prepared))
+        }
+        Err(error) => {
+            let busy = matches!(error, StartError::Stopped);
+            Err(Refused { busy, reasons: error.reasons(), restart })
+        }
+    }
+}
+
+/// Loads, binds and tries the plugins of `settings` that are others than those that are running.
+async fn bind(
+    ground: &Ground,
+    running: &Generation,
+    settings: Settings,
+) -> Result<Prepared, StartError> {
+    let mut refused = Vec::new();
+    let plugins = load_again(&settings, &running.plugins, &mut refused);
+    let mut done = Exchanged { file: settings.lines.file().to_owned(), ..Exchanged::default() };
+    for (name, old) in &running.plugins {
+        let Some(new) = plugins.get(name) else { continue };
+        done.plugins.push(PluginChange {
+            plugin: name.clone(),
+            was: old.digest().to_owned(),
+            digest: new.digest().to_owned(),
+            changed: !new.is_same(old),
+        });
+    }
+    let binder =
+        Binder { settings: &settings, plugins, secrets: &ground.secrets, clock: &ground.clock };
+    let waiting = start::Waiting {
+        purpose: Purpose::Daemon,
+        patience: false,
+        proves: true,
+        clock: &ground.clock,
+        signals: &ground.signals,
+        shared: &ground.shared,
+    };
+    let asked = start::Asked { settings: &settings, stores: &ground.stores, waiting: &waiting };
+    let (mut ready, mut pairings) = (Vec::new(), running.pairings.clone());
+    for (index, pairing) in settings.pairings.iter().enumerate() {
+        let MappingSettings::Plugin(plugin) = &pairing.mapping else { continue };
+        let (was, reading) = running.pairings[index].clone();
+        let changed = done.plugins.iter().any(|one| one.plugin == *plugin && one.changed);
+        let bound = if changed { asked.ready(pairing, &binder, &mut refused).await? } else { None };
+        let mut identity = was;
+        match bound {
+            // Its pass goes on, and cannot go on so.
+            Some((_, spec)) if spec.identity == was && spec.reading != reading => {
+                done.restart.push(format!("pairings.{} (its relations)", pairing.name));
+            }
+            Some((context, spec)) => {
+                identity = spec.identity;
+                pairings[index] = (spec.identity, spec.reading.clone());
+                ready.push((index, Arc::new(context), spec));
+            }
+            None => {}
+        }
+        done.pairings.push(PairingChange {
+            pairing: pairing.name.clone(),
+            was: was.to_string(),
+            identity: identity.to_string(),
+            changed: identity != was,
+        });
+    }
+    let plugins = binder.plugins;
+    start::all(refused)?;
+    Ok(Prepared { generation: Generation { settings, plugins, pairings }, ready, done })
+}
