@@ -183,11 +183,10 @@ impl<'a> Window<'a> {
         let last = outputs.len().saturating_sub(1);
         let mut lies = Some(lies);
         for (at, output) in outputs.into_iter().enumerate() {
-            // The last one takes it whole, where nothing is left out.
+            // The last one takes it whole, where each group yields one entity.
+            let one_each = |all: &Lies| output.from_group.iter().copied().eq(0..all.groups());
             let here = match &lies {
-                Some(all) if at < last || output.from_group.len() != all.groups() => {
-                    all.take(&output.from_group)
-                }
+                Some(all) if at < last || !one_each(all) => all.take(&output.from_group),
                 _ => lies.take().expect("only the last one takes it"),
             };
             pages.push(self.add(side, output, here)?);

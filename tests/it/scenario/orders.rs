@@ -210,7 +210,7 @@ async fn orders_and_their_lines_are_compared_across_both_designs() {
 
 /// Open findings of a kind, by what they are about.
 async fn violations(given: &Scenario) -> Vec<Value> {
-    let findings = given.json(&["drift", "--json"]).await;
+    let findings = given.json(&["drift"]).await;
     let all = findings["findings"].as_array().cloned().unwrap_or_default();
     all.into_iter().filter(|finding| finding["kind"] == "violation").collect()
 }

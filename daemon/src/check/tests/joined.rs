@@ -510,6 +510,7 @@ fn joined_rows_are_compared_with_the_items_that_they_became() {
         let outcome = world.checked(Direction::FromTarget);
         assert_eq!((outcome.unread, outcome.suspects.as_slice()), (vec![], &[][..]));
         assert_eq!((outcome.same, outcome.excluded), (34, 1), "{page_rows}");
+        assert_eq!(outcome.told_elsewhere, 0, "nothing is taken for a copy");
     }
 }
 
