@@ -86,6 +86,8 @@ pub struct Inspected {
     pub imports: Vec<String>,
     /// The interfaces that it exports.
     pub exports: Vec<String>,
+    /// Those of them that this driftd does not know, and leaves alone.
+    pub left_alone: Vec<String>,
     /// What it says of itself; why it cannot be loaded, if it cannot.
     pub admitted: Result<About, AttachError>,
 }
@@ -226,12 +228,14 @@ impl Host {
     pub fn inspect(&self, settings: &Settings) -> Result<Inspected, LoadError> {
         let opened = self.open(settings).map_err(at(settings))?;
         let names = Names::of(&self.machine, &opened.component);
+        let left_alone = names.choose(&VERSIONS).map(|version| version.beyond(&names));
         let Opened { bytes, is_module, ref digest, .. } = opened;
         let digest = digest.clone();
         let loaded = self.admit(settings, opened).map_err(at(settings));
         let admitted = loaded.map_err(AttachError::from).and_then(|loaded| loaded.describe());
         let Names { imports, exports } = names;
-        Ok(Inspected { bytes, is_module, digest, imports, exports, admitted })
+        let left_alone = left_alone.unwrap_or_default();
+        Ok(Inspected { bytes, is_module, digest, imports, exports, left_alone, admitted })
     }
 
     fn open(&self, settings: &Settings) -> Result<Opened, LoadErrorKind> {
@@ -268,6 +272,7 @@ impl Host {
             machine: Arc::clone(&self.machine),
             contract,
             version: version.number,
+            left_alone: version.beyond(&names),
             plugin: settings.name.clone(),
             digest,
             config: settings.config.to_string(),
@@ -445,7 +450,7 @@ impl Loaded {
         })
     }
 
-    /// What a person should know of how entities are located.
+    /// What a person should know of how entities are located, and of what is not called.
     fn notes(&self, located: locating::Sides, locators: &Locators) -> Vec<String> {
         let plugin = &self.program.plugin;
         let both = |side: &Side| located.of(*side) && locators.of(*side).is_some();
@@ -455,7 +460,11 @@ impl Loaded {
                  `{side}.key`, which is used"
             )
         };
-        [Side::Source, Side::Target].into_iter().filter(both).map(note).collect()
+        let left_alone = self.program.left_alone.iter().map(|interface| {
+            format!("plugin `{plugin}` exports {interface}, which this driftd does not know and leaves alone")
+        });
+        let twice = [Side::Source, Side::Target].into_iter().filter(both).map(note);
+        twice.chain(left_alone).collect()
     }
 }
 

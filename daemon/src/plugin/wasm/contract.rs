@@ -33,6 +33,8 @@ pub(super) struct Version {
     pub(super) imports: &'static [&'static str],
     /// The interfaces that a guest must export.
     pub(super) required: &'static [&'static str],
+    /// The interfaces that it may export, too. Any other is left alone.
+    pub(super) optional: &'static [&'static str],
     /// Finds the exports of a component in which all that is required is there.
     pub(super) open: fn(&Machine, &Component) -> wasmtime::Result<Arc<dyn Contract>>,
 }
@@ -239,6 +241,16 @@ impl Version {
     pub(super) fn full(&self, interface: &str) -> String {
         format!("{PACKAGE}{interface}@{}", self.number)
     }
+
+    /// What a component exports and this driftd does not call: interfaces of a later release, or of
+    /// another version beside the one that is spoken.
+    pub(super) fn beyond(&self, names: &Names) -> Vec<String> {
+        let known = |name: &String| {
+            let mut all = self.imports.iter().chain(self.required).chain(self.optional);
+            all.any(|interface| self.full(interface) == *name)
+        };
+        names.exports.iter().filter(|name| !known(name)).cloned().collect()
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +262,7 @@ mod tests {
             number,
             imports: &["host", "types"],
             required: &["lifecycle", "mapping"],
+            optional: &["locating"],
             open: |_, _| Err(wasmtime::Error::msg("not opened here")),
         }
     }
@@ -265,11 +278,12 @@ mod tests {
         Names { imports: full(imports), exports: full(exports) }
     }
 
-    /// The version that is chosen of 0.3.0 and 0.2.0; or why none is.
-    fn chosen(imports: &[&str], exports: &[&str]) -> Result<&'static str, String> {
+    /// The version that is chosen of 0.3.0 and 0.2.0, and what is left alone; or why none is.
+    fn chosen(imports: &[&str], exports: &[&str]) -> Result<(&'static str, Vec<String>), String> {
         let versions = [version("0.3.0"), version("0.2.0")];
         let names = names(imports, exports);
-        names.choose(&versions).map(|it| it.number).map_err(|kind| kind.to_string())
+        let version = names.choose(&versions).map_err(|kind| kind.to_string())?;
+        Ok((version.number, version.beyond(&names)))
     }
 
     const OLD: [&str; 2] = ["lifecycle@0.2.0", "mapping@0.2.0"];
@@ -277,10 +291,18 @@ mod tests {
 
     #[test]
     fn the_newest_version_that_a_component_speaks_is_chosen() {
-        assert_eq!(chosen(&[], &NEW), Ok("0.3.0"));
-        assert_eq!(chosen(&["host@0.2.0", "types@0.2.0"], &OLD), Ok("0.2.0"));
+        assert_eq!(chosen(&[], &NEW), Ok(("0.3.0", vec![])));
+        assert_eq!(chosen(&["host@0.2.0", "types@0.2.0"], &OLD), Ok(("0.2.0", vec![])));
         let both = [OLD, NEW].concat();
-        assert_eq!(chosen(&["host@0.3.0"], &both), Ok("0.3.0"));
+        let left = OLD.map(|name| format!("{PACKAGE}{name}")).to_vec();
+        assert_eq!(chosen(&["host@0.3.0"], &both), Ok(("0.3.0", left)));
+    }
+
+    #[test]
+    fn exports_that_are_not_known_are_left_alone_and_told() {
+        let exports = [&OLD[..], &["locating@0.2.0", "watching@0.2.0", "other:one/thing"]].concat();
+        let left = vec!["driftd:plugin/watching@0.2.0".to_owned(), "other:one/thing".to_owned()];
+        assert_eq!(chosen(&[], &exports), Ok(("0.2.0", left)));
     }
 
     #[test]

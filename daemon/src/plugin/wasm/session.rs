@@ -33,6 +33,8 @@ pub(super) struct Program {
     pub(super) contract: Arc<dyn Contract>,
     /// The version of the contract.
     pub(super) version: &'static str,
+    /// What it exports beyond that version.
+    pub(super) left_alone: Vec<String>,
     pub(super) plugin: String,
     /// BLAKE3 of the file, in hexadecimal.
     pub(super) digest: String,

@@ -37,6 +37,7 @@ pub(super) const VERSION: Version = Version {
     number: "0.1.0",
     imports: &["host", "types"],
     required: &["lifecycle", "mapping"],
+    optional: &[INVARIANTS, LOCATING],
     open: |machine, component| Ok(Arc::new(Contract::new(machine, component)?)),
 };
 const INVARIANTS: &str = "invariants";
