@@ -1,0 +1,26 @@
+//! The contract with plugins lasts.
+//!
+//! Owns a promise: what was released does not change (`frozen`). Refuses to test how a mapping is carried
+//! out. Invariant: what it compares with lies in `wit/released/`, which is added to and never changed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod frozen;
+
+use std::path::{Path, PathBuf};
+
+/// A path of the repository.
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).canonicalize().unwrap()
+}
+
+/// The directories in a directory, in the order of their names.
+fn directories(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    found.sort();
+    found
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap().to_str().unwrap().to_owned()
+}
