@@ -1,12 +1,16 @@
 //! The contract with plugins lasts.
 //!
-//! Owns a promise: what was released does not change (`frozen`). Refuses to test how a mapping is carried
-//! out. Invariant: what it compares with lies in `wit/released/`, which is added to and never changed.
+//! Owns two promises: what was released does not change (`frozen`), and a plugin that was built against a
+//! release is loaded and maps as it did (`corpus`). Refuses to test how a mapping is carried out. Invariant: what it compares with
+//! lies in `wit/released/` and `tests/corpus/`, which are added to and never changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod corpus;
 mod frozen;
 
 use std::path::{Path, PathBuf};
+
+use driftd::plugin::{Code, Limits, Settings};
 
 /// A path of the repository.
 fn repository(path: &str) -> PathBuf {
@@ -23,4 +27,14 @@ fn directories(path: &Path) -> Vec<PathBuf> {
 
 fn name(path: &Path) -> String {
     path.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// A plugin without configuration, with the limits that it has unless the user says otherwise.
+fn settings(name: &str, code: Code) -> Settings {
+    Settings {
+        name: name.to_owned(),
+        code,
+        config: serde_json::json!({}),
+        limits: Limits::default(),
+    }
 }
