@@ -41,18 +41,18 @@ impl Order {
     fn sql(&self) -> String {
         let Self { id, customer, status, migrated, .. } = self;
         let money = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
-        let mut sql = format!(
+        let order = format!(
             "REPLACE INTO orders VALUES ({id}, '{customer}', '{status}', {}, \
              '2024-01-02 03:04:05', '2024-01-03 00:00:00', {}); \
              DELETE FROM order_lines WHERE order_id = {id};",
             money(self.total()),
             u8::from(*migrated)
         );
-        for (no, cents) in (1..).zip(&self.lines) {
+        let lines = (1..).zip(&self.lines).map(|(no, cents): (usize, _)| {
             let price = money(*cents);
-            sql += &format!("INSERT INTO order_lines VALUES ({id}, {no}, 's{no}', 1, {price});");
-        }
-        sql
+            format!("INSERT INTO order_lines VALUES ({id}, {no}, 's{no}', 1, {price});")
+        });
+        std::iter::once(order).chain(lines).collect()
     }
 
     fn item(&self) -> Value {
@@ -96,7 +96,7 @@ fn with(mut item: Value, name: &str, value: Value) -> Value {
 async fn delete(shop: &Shop, pk: &str, sk: &str) {
     let text = |text: &str| AttributeValue::S(text.to_owned());
     let request = shop.target.client().delete_item().table_name(ITEMS);
-    request.key("pk", text(pk)).key("sk", text(sk)).send().await.unwrap();
+    request.key("pk", text(pk)).key("sk", text(sk)).send().await.expect("it is deleted");
 }
 
 /// Orders of seven customers with none to three lines, and beside them a profile of each customer.

@@ -121,10 +121,8 @@ fn cell(column: &Column, row: usize) -> Option<i64> {
     if let Some(whole) = column.integer(row) {
         return i64::try_from(whole).ok();
     }
-    match Value::decode(column.bytes(row)?).ok()? {
-        Value::Number(number) => i64::try_from(number.to_integer()?).ok(),
-        _ => None,
-    }
+    let Value::Number(number) = Value::decode(column.bytes(row)?).ok()? else { return None };
+    i64::try_from(number.to_integer()?).ok()
 }
 
 fn words(column: &Column, row: usize) -> Option<String> {
@@ -166,7 +164,10 @@ impl Made {
         let (mut ids, mut statuses, mut totals, mut groups) = (vec![], vec![], vec![], vec![]);
         let mut standing = Vec::new();
         for (id, status, total, group) in self.orders {
-            (ids.push(Some(id)), statuses.push(status), totals.push(total), groups.push(group));
+            ids.push(Some(id));
+            statuses.push(status);
+            totals.push(total);
+            groups.push(group);
             standing.push(Standing::Present);
         }
         // What is no order is out of scope, and has no key.
@@ -491,7 +492,9 @@ impl World {
     fn checked(&self, direction: Direction) -> Outcome {
         let extent = match direction {
             Direction::FromTarget => Extent::Segment { index: 0, of: 1 },
-            _ => Extent::Range(Range { from: None, until: None }),
+            Direction::FromSource | Direction::Aligned => {
+                Extent::Range(Range { from: None, until: None })
+            }
         };
         let partition = Partition { number: 0, extent, direction };
         check(&self.context, &partition, 100, Moment(1)).now_or_never().unwrap()
@@ -514,9 +517,9 @@ fn shown(seen: &[Sighting]) -> Vec<String> {
     };
     let key = |key: &Key| match Value::decode(key.array()) {
         Ok(Value::List(parts)) if !key.is_of_row() => {
-            let parts = parts.iter().map(|part| match part {
-                Value::Number(number) => number.to_string(),
-                other => format!("{other:?}"),
+            let parts = parts.iter().map(|part| {
+                let Value::Number(number) = part else { panic!("keys are numbers: {part:?}") };
+                number.to_string()
             });
             let name = ["order", "line"][key.entity_type()];
             format!("{name} {}", parts.collect::<Vec<_>>().join("/"))
