@@ -170,6 +170,19 @@ async fn orders_and_their_lines_are_compared_across_both_designs() {
     // Both directions count.
     assert_eq!(json["pairings"][0]["same"], 2 * migrated, "{json}");
 
+    // What belongs together is shown together.
+    let run = ["plugin", "run", "--pairing", "orders", "--side", "source", "--rows", "5"];
+    let said = given.run(&run).await;
+    assert_eq!(said.code, Some(0), "{said:?}");
+    for words in [
+        "source: store `shop`, relations `orders`, `order_lines`, ",
+        "rows that belong together\n  row of orders {\"id\": 1, ",
+        "  row of order_lines {\"order_id\": 1, \"line_no\": 1, ",
+        "  is  {\"entity\": \"line\", \"standing\": \"present\", \"fields\": {\"order\": 1, ",
+    ] {
+        assert!(said.out.contains(words), "{words}: {}", said.out);
+    }
+
     let order = Order::new;
     // Missing: a line, an order in the archive. Wrong: a price, a status. Only in the target: a line of
     // an order, an order with its line. In the archive as well as under its customer. A line that the
