@@ -140,7 +140,7 @@ fn of_kind(
             let rows = runner.rows(side, &cases)?;
             timed(&runner, now, |trial| {
                 let tried = runner.map(trial, side, &rows)?;
-                let notes = tried.notes.iter().map(|(_, kind, words)| kind.len() + words.len());
+                let notes = tried.notes.iter().map(|note| note.kind.len() + note.message.len());
                 let outputs = tried.mapped.outputs.iter().map(|output| given(&output.entities));
                 Ok(outputs.sum::<u64>() + notes.sum::<usize>() as u64)
             })?

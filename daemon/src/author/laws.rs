@@ -197,10 +197,10 @@ pub(super) fn of_partition(
     let mut trial = runner.trial(runner.schema.as_of);
     let declared = runner.attached.mapper.invariants().iter().enumerate();
     for (at, declared) in declared.filter(|(_, declared)| declared.scope == Scope::Partition) {
-        let pushed = runner.tally(&mut trial, at, &Tally::Pairs(&whole.pairs()))?;
+        let pushed = runner.tally(&mut trial, at, &Tally::Pairs(&[whole.pairs()]))?;
         let mut states = Vec::new();
         for one in &alone {
-            states.push(runner.tally(&mut trial, at, &Tally::Pairs(&one.pairs()))?.state);
+            states.push(runner.tally(&mut trial, at, &Tally::Pairs(&[one.pairs()]))?.state);
         }
         for (how, merged) in merged(runner, &mut trial, at, &states)? {
             if merged.violations != pushed.violations {

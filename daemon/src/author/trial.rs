@@ -172,9 +172,9 @@ impl Runner<'_> {
             given[*case].digested.push(digested.collect());
             given[*case].entities.push(entity_line(entity, output, row));
         }
-        for (row, kind, message) in &tried.notes {
-            let note = format!(r#"{{"kind": {}, "message": {}}}"#, json!(kind), json!(message));
-            given[*row].notes.push(note);
+        for note in &tried.notes {
+            let (kind, message) = (json!(note.kind), json!(note.message));
+            given[note.group].notes.push(format!(r#"{{"kind": {kind}, "message": {message}}}"#));
         }
         given
     }

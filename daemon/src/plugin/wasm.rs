@@ -26,7 +26,7 @@ use wit_component::ComponentEncoder;
 
 use self::machine::Machine;
 use self::session::{Bound, Program, WasmMapper};
-pub use self::trial::{Cost, Trial, Tried};
+pub use self::trial::{Cost, Noted, Sought, Trial, Tried};
 use self::v0_1::{Contract, VERSION};
 use super::identity::{Origin, identity};
 use super::{

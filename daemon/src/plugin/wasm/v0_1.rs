@@ -60,7 +60,10 @@ pub(super) struct RawMapped {
 /// A note as a guest returned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RawNote {
-    /// The group of the row that it is about.
+    /// The input of the call, and the row of it, that it is about.
+    pub(super) input: usize,
+    pub(super) row: usize,
+    /// The group of that row.
     pub(super) group: usize,
     pub(super) kind: String,
     pub(super) message: String,
@@ -170,9 +173,14 @@ impl Instance {
         self.store.data().words.left
     }
 
-    /// What the last call took.
+    /// What the dearest call took since [`forget_cost`](Self::forget_cost).
     pub(super) fn cost(&self) -> Cost {
         self.store.data().cost()
+    }
+
+    /// Counts anew what calls take.
+    pub(super) fn forget_cost(&mut self) {
+        self.store.data_mut().forget_cost();
     }
 
     pub(super) fn describe(&mut self) -> Result<Info, PluginErrorKind> {
@@ -356,22 +364,24 @@ impl Instance {
         let allowance = Allowance::new(*limits, 0);
         let fed = call(store, allowance, |store| accumulators.call_constructor(store, invariant))?;
         match tally {
-            Tally::Pairs(pairs) => {
-                let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
-                let present = (bits(pairs.source_present), bits(pairs.target_present));
-                let lowered = invariants::Pairs {
-                    entity: number(pairs.entity)?,
-                    source: lowered(pairs.source.rows, &columns.0)?,
-                    source_present: &present.0,
-                    target: lowered(pairs.target.rows, &columns.1)?,
-                    target_present: &present.1,
-                };
-                let context = context.on(Side::Source);
-                let allowance = Allowance::new(*limits, pairs.source.rows);
-                call(store, allowance, |store| {
-                    accumulators.call_push(store, fed, context, lowered)
-                })?
-                .map_err(own)?;
+            Tally::Pairs(all) => {
+                for pairs in *all {
+                    let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
+                    let present = (bits(pairs.source_present), bits(pairs.target_present));
+                    let lowered = invariants::Pairs {
+                        entity: number(pairs.entity)?,
+                        source: lowered(pairs.source.rows, &columns.0)?,
+                        source_present: &present.0,
+                        target: lowered(pairs.target.rows, &columns.1)?,
+                        target_present: &present.1,
+                    };
+                    let context = context.on(Side::Source);
+                    let allowance = Allowance::new(*limits, pairs.source.rows);
+                    call(store, allowance, |store| {
+                        accumulators.call_push(store, fed, context, lowered)
+                    })?
+                    .map_err(own)?;
+                }
             }
             Tally::States(states) => {
                 for state in *states {
@@ -551,6 +561,8 @@ fn raised(mapped: mapping::Mapped, rows: &Rows<'_>) -> Result<RawMapped, PluginE
             )));
         };
         notes.push(RawNote {
+            input: note.input as usize,
+            row,
             group: input.group.as_ref().map_or(row, |group| group[row] as usize),
             kind: shortened(&note.kind, MESSAGE_BYTES).to_owned(),
             message: shortened(&note.message, MESSAGE_BYTES).to_owned(),
