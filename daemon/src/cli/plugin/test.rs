@@ -14,7 +14,7 @@ use crate::cli::{CliError, DRIFT, SAME};
 
 /// Options of `plugin test`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The fixtures are those that `cargo test` and the other SDKs run: \
+#[command(after_help = "The fixtures are the files that `cargo test` runs natively: \
 plugins/sdk/FIXTURES.md has their form. Here they run in WebAssembly, in the daemon's own host, with \
 the limits of production. The laws are tried on every case: the same batch twice gives the same bytes; \
 cutting groups into other batches changes nothing; compared fields do not depend on as-of; \
@@ -41,8 +41,8 @@ const SHOWN: usize = 50;
 /// Tests a plugin.
 pub(super) fn test(options: &Options, output: &Output) -> Result<u8, CliError> {
     let project = options.plugin.open()?;
-    let Options { fixtures, update, .. } = options;
-    let asked = Asked { project: &project, fixtures: fixtures.as_deref(), update: *update };
+    let fixtures = options.fixtures.as_deref();
+    let asked = Asked { project: &project, fixtures, update: options.update };
     let report = crate::author::test(asked)?;
     for note in &report.notes {
         output.note(&format!("note: {note}"));
