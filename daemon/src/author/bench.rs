@@ -92,14 +92,13 @@ impl Measured {
 /// # Errors
 /// If the plugin cannot be loaded, fails on its fixtures, or goes beyond even wider limits.
 pub fn bench(asked: Asked<'_>, now: &dyn Fn() -> Moment) -> Result<BenchReport, AuthorError> {
-    let project = asked.project;
-    let limits = Limits::default();
+    let Asked { project, limits, config, .. } = asked;
     let directories = directories(asked)?;
     let loaded = load(project, project.built()?, wider(limits))?;
     let mut plugin = project.name.clone();
     let mut measured = Vec::new();
     for directory in &directories {
-        let attached = bind(&loaded, directory)?;
+        let attached = bind(&loaded, directory, config)?;
         plugin.clone_from(&attached.about.name);
         for kind in [Kind::Rows(Side::Source), Kind::Rows(Side::Target), Kind::Pairs, Kind::Places]
         {

@@ -24,6 +24,10 @@ pub struct Asked<'a> {
     pub fixtures: Option<&'a Path>,
     /// Whether golden files are written.
     pub update: bool,
+    /// What the plugin may use.
+    pub limits: Limits,
+    /// The plugin's own configuration where `schema.json` gives none.
+    pub config: Option<&'a serde_json::Value>,
 }
 
 /// Runs every fixture of a plugin on the daemon's own host.
@@ -34,11 +38,11 @@ pub fn test(asked: Asked<'_>) -> Result<TestReport, AuthorError> {
     let Asked { project, update, .. } = asked;
     let wasm = project.built()?;
     let directories = directories(asked)?;
-    let loaded = load(project, wasm, Limits::default())?;
+    let loaded = load(project, wasm, asked.limits)?;
     let mut files = Vec::new();
     let mut plugin = project.name.clone();
     for directory in &directories {
-        let attached = bind(&loaded, directory)?;
+        let attached = bind(&loaded, directory, asked.config)?;
         plugin.clone_from(&attached.about.name);
         for file in &directory.files {
             files.push(tested(&attached, directory, file, update));
@@ -79,10 +83,15 @@ pub(super) fn load(project: &Project, wasm: &Path, limits: Limits) -> Result<Loa
     })
 }
 
-/// Binds a plugin to the relations of a directory.
-pub(super) fn bind(loaded: &Loaded, directory: &Directory) -> Result<Attached, AuthorError> {
+/// Binds a plugin to the relations of a directory; `config` is for one that gives none.
+pub(super) fn bind(
+    loaded: &Loaded,
+    directory: &Directory,
+    config: Option<&serde_json::Value>,
+) -> Result<Attached, AuthorError> {
     let schema = &directory.schema;
-    let config = schema.config.clone().unwrap_or_else(|| serde_json::json!({}));
+    let config = schema.config.clone().or_else(|| config.cloned());
+    let config = config.unwrap_or_else(|| serde_json::json!({}));
     let binding = Binding {
         pairing: &schema.pairing,
         source: Place { schemas: &schema.source, key: None },

@@ -1,4 +1,4 @@
-//! Fixtures of several relations a side and of several entity types, and locating.
+//! Fixtures of several relations a side and of several entity types, locating, and what is granted.
 
 use std::fs;
 
@@ -186,6 +186,45 @@ async fn every_function_that_the_fixtures_reach_is_measured() {
     };
     // What pushing takes, not what dropping the accumulator afterwards does.
     assert!(row("accumulator, total-is-sum-of-lines, line") > 100, "{told}");
+}
+
+#[tokio::test]
+async fn a_plugin_is_granted_what_a_configuration_grants_it() {
+    let scenario = empty();
+    copied(&scenario, "hostile");
+    let one = r#"{"case": "one", "row": {"id": 1, "name": "a"}}"#;
+    things(&scenario, "", one);
+    let plugin = |name: &str, more: &str| {
+        format!("[plugins.{name}]\npath = \"hostile/hostile.wasm\"\n{more}\n")
+    };
+    scenario.write(
+        "some.toml",
+        &[
+            "[stores.s]\nkind = \"sqlite\"\npath = \"nowhere.db\"\n".to_owned(),
+            plugin("wide", "limits = { deadline = \"9s\", fuel_per_row = 7 }"),
+            plugin("panics", "config = { mode = \"panic\" }"),
+            plugin("narrow", "limits = { memory = \"64KiB\" }"),
+        ]
+        .concat(),
+    );
+    ran(&scenario, &["plugin", "test", "hostile", "--update"], 0).await;
+    let granted = |command: &'static str, name: &'static str| {
+        ["plugin", command, "hostile", "--config", "some.toml", "--plugin", name]
+    };
+    let said = ran(&scenario, &[&granted("bench", "wide")[..], &["--json"]].concat(), 0).await;
+    let told = &parsed(&said.out)["measured"][0];
+    assert_eq!((&told["deadline_ms"], &told["rows"]), (&9_000.into(), &1_024.into()), "{said:?}");
+    assert_eq!(told["fuel"]["allowed"], 50_000_000 + 7 * 1_024, "{said:?}");
+    let said = ran(&scenario, &granted("test", "panics"), 1).await;
+    assert!(said.out.contains("panics on purpose"), "{said:?}");
+    let said = ran(&scenario, &granted("test", "narrow"), 1).await;
+    assert!(said.err.contains("memory than 65536 bytes"), "{said:?}");
+    // What the fixtures themselves say stays.
+    things(&scenario, r#""config": {"mode": "good"}, "#, one);
+    ran(&scenario, &granted("test", "panics"), 0).await;
+    let said = ran(&scenario, &granted("test", "panic"), 2).await;
+    assert!(said.err.contains("did you mean `panics`?"), "{said:?}");
+    ran(&scenario, &["plugin", "test", "hostile", "--config", "some.toml"], 2).await;
 }
 
 /// A plugin that is built here of code and fixtures that lie elsewhere.

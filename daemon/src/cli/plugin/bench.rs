@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{PluginPath, bytes, grouped, shown};
+use super::{Granted, PluginPath, bytes, grouped, shown};
 use crate::author::{Asked, BenchReport, Measured};
 use crate::cli::output::{Output, table};
 use crate::cli::{CliError, DRIFT, SAME};
@@ -21,12 +21,14 @@ use crate::run::Clock;
 them: rows for mapping, pairs for rules on pairs and for the accumulators of rules over a partition, \
 entities and keys for locating. Time is that of the call in the middle, with every guard on; it is \
 this machine's, and tells little while other programs compute. Fuel is the same on every machine. The \
-limits are those of production, unless [plugins.<name>.limits] says otherwise.\n\nExit codes: 0 within the \
+limits are the default ones, unless --config and --plugin name others.\n\nExit codes: 0 within the \
 limits; 1 over one, or the plugin failed; 2 no plugin, or fixtures that cannot be read."
 )]
 pub(in crate::cli) struct Options {
     #[command(flatten)]
     plugin: PluginPath,
+    #[command(flatten)]
+    granted: Granted,
     /// Where the fixtures are [default: `fixtures` in the plugin's directory].
     #[arg(long, value_name = "DIR")]
     fixtures: Option<PathBuf>,
@@ -39,8 +41,9 @@ pub(in crate::cli) struct Options {
 pub(super) fn bench(options: &Options, output: &Output) -> Result<u8, CliError> {
     let project = options.plugin.open()?;
     let clock = Clock::new();
-    let fixtures = options.fixtures.as_deref();
-    let asked = Asked { project: &project, fixtures, update: false };
+    let (limits, config) = options.granted.read(output)?;
+    let (fixtures, config) = (options.fixtures.as_deref(), config.as_ref());
+    let asked = Asked { project: &project, fixtures, update: false, limits, config };
     let report = crate::author::bench(asked, &|| clock.now())?;
     let over = report.measured.iter().any(|measured| !measured.over(&report.limits).is_empty());
     output.result(&match options.json {
