@@ -25,7 +25,8 @@ pub use fault::{Call, PluginError, PluginErrorKind};
 pub use issue::PlanIssue;
 pub use quarantine::guarded;
 pub use rows::{
-    Access, Input, Located, Mapped, Output, PairViolation, Pairs, Rows, Tallied, Tally,
+    Access, Checked, Input, Located, Mapped, Output, PairViolation, Pairs, Placed, Rows, Tallied,
+    Tally,
 };
 use template::{KeyTemplate, Locator};
 
@@ -95,6 +96,20 @@ pub trait Session: Send {
         entities: &Batch,
     ) -> Result<Vec<Located>, PluginError>;
 
+    /// As [`Session::locate`], but an entity on which the plugin fails by itself costs itself alone.
+    ///
+    /// # Errors
+    /// If the plugin fails; then no place is known.
+    fn locate_each(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Placed, PluginError> {
+        let located = self.locate(side, entity, entities)?;
+        Ok(Placed { located, failed: Vec::new() })
+    }
+
     /// Whose rows lie at these primary keys of a relation, given by its position in the side's plan:
     /// entities of which no more than their key fields is known, by the position of the store key.
     /// Only for a mapping that identifies.
@@ -113,6 +128,15 @@ pub trait Session: Send {
     /// # Errors
     /// If the plugin fails.
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError>;
+
+    /// As [`Session::check_pairs`], but a pair on which the plugin fails by itself costs itself alone.
+    ///
+    /// # Errors
+    /// If the plugin fails; then none of the pairs is checked.
+    fn check_each(&mut self, pairs: &Pairs<'_>) -> Result<Checked, PluginError> {
+        let violations = self.check_pairs(pairs)?;
+        Ok(Checked { violations, failed: Vec::new() })
+    }
 
     /// Feeds a fresh accumulator of an invariant over many pairs, given by its position.
     ///

@@ -146,7 +146,7 @@ impl Read {
 pub struct Query {
     /// The columns (of the relation; need not be among [`Read::columns`]).
     pub columns: Vec<String>,
-    /// Their values, a row for each question.
+    /// Their values, in the layouts of their types; a row for each question.
     pub values: Batch,
     /// Whether the last column (text or binary) only begins with its value, byte for byte.
     pub prefix: bool,

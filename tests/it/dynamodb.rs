@@ -5,6 +5,7 @@
 mod chain;
 mod conforms;
 mod faults;
+mod querying;
 mod readonly;
 
 use std::collections::BTreeMap;

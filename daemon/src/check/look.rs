@@ -56,6 +56,8 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
 struct Places {
     at: Vec<Sides<BTreeSet<StoreKey>>>,
     read: Sides<BTreeSet<StoreKey>>,
+    /// Asked keys of which it cannot be said where they lie, and why.
+    lost: BTreeMap<usize, Fault>,
     /// Rows that were met, by where they lie.
     met: Sides<BTreeSet<StoreKey>>,
 }
@@ -68,7 +70,12 @@ impl Places {
             sides.of_mut(Side::Target).extend(asked.target_at.iter().cloned());
             sides
         });
-        Self { at: at.collect(), read: Sides::default(), met: Sides::default() }
+        Self {
+            at: at.collect(),
+            read: Sides::default(),
+            lost: BTreeMap::new(),
+            met: Sides::default(),
+        }
     }
 
     /// What is to be read of `side` and was not yet; counts as read from now on.
@@ -120,6 +127,7 @@ async fn read(
             faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
         }
     }
+    faults.of_mut(side).append(window.lost.of_mut(side));
     window.span(SpanKind::Read(side), began, due.len() as u64);
 }
 
@@ -149,10 +157,16 @@ fn locate(
             .unzip();
         let entities = set.page(page).take(&rows);
         let entity = set.page_type(page);
-        match window.session.locate(other, entity, &entities) {
-            Ok(parts) => {
+        match window.session.locate_each(other, entity, &entities) {
+            Ok(placed) => {
                 let mut lost = present;
-                for (entity, at) in located(window.context.side(other), &parts) {
+                for (entity, error) in placed.failed {
+                    lost.remove(&rows[entity]);
+                    if let Some(position) = positions[entity] {
+                        places.lost.insert(position, plugin_fault(Some(other), &error));
+                    }
+                }
+                for (entity, at) in located(window.context.side(other), &placed.located) {
                     lost.remove(&rows[entity]);
                     if let Some(position) = positions[entity] {
                         places.at[position].of_mut(other).insert(at);
@@ -197,6 +211,9 @@ fn sighted(
 ) -> Vec<Result<Sighting, Fault>> {
     let entries: Vec<Entries> = asked.iter().map(|asked| entries(window, &asked.key)).collect();
     let fault_of = |at: usize| {
+        if let Some(fault) = places.lost.get(&at) {
+            return Some(fault.clone());
+        }
         [Side::Source, Side::Target].into_iter().find_map(|side| {
             places.at[at]
                 .of(side)
@@ -282,10 +299,15 @@ fn violated(window: &mut Window<'_>, entries: &[Entries], sound: &[usize]) -> Vi
     let pairs: Vec<(usize, usize)> = positions.iter().map(|&at| first(&entries[at])).collect();
     match window.check_pairs(&pairs) {
         Ok(found) => {
-            for (pair, violation) in found {
+            let position = |pair: (usize, usize)| {
                 let asked = pairs.iter().position(|each| *each == pair);
-                let position = positions[asked.expect("only pairs that were asked of are told of")];
-                if let Ok(list) = violated.entry(position).or_insert_with(|| Ok(Vec::new())) {
+                positions[asked.expect("only pairs that were asked of are told of")]
+            };
+            for (pair, error) in found.failed {
+                violated.insert(position(pair), Err(plugin_fault(None, &error)));
+            }
+            for (pair, violation) in found.violated {
+                if let Ok(list) = violated.entry(position(pair)).or_insert_with(|| Ok(Vec::new())) {
                     list.push(violation);
                 }
             }

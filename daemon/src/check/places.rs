@@ -70,9 +70,9 @@ impl Place {
             Ok(Value::List(values)) => Some(values),
             Ok(_) | Err(_) => None,
         };
-        let number = |value: &Value| match value {
-            Value::Number(number) => usize::try_from(number.to_integer()?).ok(),
-            _ => None,
+        let number = |value: &Value| {
+            let Value::Number(number) = value else { return None };
+            usize::try_from(number.to_integer()?).ok()
         };
         if let Some(bytes) = at.0.strip_prefix(&OF_GROUP) {
             return Some(Self::Group(list(bytes)?));
@@ -139,10 +139,10 @@ pub(super) fn keys_batch(here: &SideContext, relation: usize, keys: Vec<Vec<Valu
 /// The integer that the primary key of a row begins with, if it does.
 pub(super) fn first_integer(at: &StoreKey) -> Option<i128> {
     match Place::decode(at)? {
-        Place::Row { key, .. } => match key.first()? {
-            Value::Number(number) => number.to_integer(),
-            _ => None,
-        },
+        Place::Row { key, .. } => {
+            let Value::Number(number) = key.first()? else { return None };
+            number.to_integer()
+        }
         Place::Group(_) | Place::Under { .. } => None,
     }
 }
@@ -484,7 +484,7 @@ mod tests {
         let at = row(0, &[pk.clone(), sk.clone()]);
         for (place, covered) in [
             (at.clone(), true),
-            (under(false, &[pk.clone()]), true),
+            (under(false, std::slice::from_ref(&pk)), true),
             (under(false, &[text("SHOP#")]), false),
             (under(true, &[pk.clone(), text("ORDER#7@")]), true),
             (under(true, &[pk.clone(), sk.clone()]), true),

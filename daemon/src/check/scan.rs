@@ -200,11 +200,11 @@ impl<'a> Scan<'a> {
     /// Where the rows end of which all lanes were read; none: they are over.
     fn bound(&self) -> Option<Bound> {
         let open = self.lanes.iter().filter(|lane| !lane.over);
-        let lasts = open.filter_map(|lane| lane.held.back()?.1.last());
+        let mut lasts = open.filter_map(|lane| lane.held.back()?.1.last());
         match self.extent {
             Extent::Range(_) => lasts.filter_map(|group| integer(group)).min().map(Bound::Number),
             // One lane: what comes in no order cannot be joined, which is checked at start.
-            Extent::Segment { .. } => lasts.last().map(|group| Bound::Group(group.clone())),
+            Extent::Segment { .. } => lasts.next_back().map(|group| Bound::Group(group.clone())),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::model::{
     Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Facets, FieldDef, Key, Logical,
     Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Violation,
 };
-use crate::plugin::{PairViolation, Pairs, PluginError};
+use crate::plugin::{Checked, PairViolation, Pairs, PluginError};
 
 /// Sightings that are kept of a crowd.
 const CROWD_SAMPLE: usize = 64;
@@ -519,10 +519,19 @@ impl Window<'_> {
         let began = (self.context.clock)();
         for (number, chunk) in pairs.chunks(PAIRS_MAX).enumerate() {
             match self.check_pairs(chunk) {
-                Ok(found) => {
-                    for (pair, violation) in found {
+                Ok(Told { violated, failed }) => {
+                    for (pair, violation) in violated {
                         violations.entry(pair).or_insert_with(Vec::new).push(violation);
                     }
+                    let Some((_, error)) = failed.first() else { continue };
+                    let fault = plugin_fault(None, error);
+                    let from = number * PAIRS_MAX;
+                    let alike: BTreeSet<_> =
+                        comparison.pairs.iter().skip(from).take(PAIRS_MAX).collect();
+                    let unchecked = failed.iter().filter(|(pair, _)| alike.contains(pair));
+                    self.outcome.same -= unchecked.count() as u64;
+                    let scope = format!("invariants of {} pairs", failed.len());
+                    self.unread(scope, Some(failed.len() as u64), fault);
                 }
                 Err(error) => {
                     let fault = plugin_fault(None, &error);
@@ -539,16 +548,16 @@ impl Window<'_> {
     }
 
     /// Checks the invariants on these pairs of entries.
-    pub(super) fn check_pairs(
-        &mut self,
-        pairs: &[(usize, usize)],
-    ) -> Result<Vec<Violated>, PluginError> {
-        let mut found = Vec::new();
+    pub(super) fn check_pairs(&mut self, pairs: &[(usize, usize)]) -> Result<Told, PluginError> {
+        let mut found = Told::default();
         for (entity, pairs) in self.by_type(pairs) {
             for pairs in self.paired(entity, &pairs) {
-                let checked = self.session.check_pairs(&pairs.borrow())?;
+                let Checked { violations, failed } = self.session.check_each(&pairs.borrow())?;
                 let told = |told: PairViolation| (pairs.entries[told.pair], told.violation);
-                found.extend(checked.into_iter().map(told));
+                found.violated.extend(violations.into_iter().map(told));
+                found
+                    .failed
+                    .extend(failed.into_iter().map(|(at, error)| (pairs.entries[at], error)));
             }
         }
         Ok(found)
@@ -592,6 +601,14 @@ impl Window<'_> {
             target_present: target_entries.iter().map(Option::is_some).collect(),
         }]
     }
+}
+
+/// What checking pairs of entries gave.
+#[derive(Default)]
+pub(super) struct Told {
+    pub(super) violated: Vec<Violated>,
+    /// Pairs on which the plugin fails by themselves.
+    pub(super) failed: Vec<((usize, usize), PluginError)>,
 }
 
 /// Entities of both sides, aligned, and the entries that they are.

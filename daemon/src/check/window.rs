@@ -15,7 +15,7 @@ use crate::model::{
     Batch, Cost, Fault, Key, Member, Moment, Outcome, Range, Reading, Side, Span, SpanKind,
     Standing, StoreKey, Unread,
 };
-use crate::plugin::{Access, Mapped, Output, PluginError, Rows, Session};
+use crate::plugin::{Access, Mapped, Output, Placed, PluginError, Rows, Session};
 
 /// Bytes of one side beyond which the window is full: rows may be of any size.
 const BYTES_MAX: u64 = 32 << 20;
@@ -44,6 +44,8 @@ pub(super) struct Window<'a> {
     pub(super) rejected: Sides<BTreeMap<StoreKey, String>>,
     /// Whose the rejected rows are, where the mapping says it.
     pub(super) identified: Sides<BTreeMap<StoreKey, Key>>,
+    /// Where entities lie of which the mapping cannot say where they would be, and why.
+    pub(super) lost: Sides<BTreeMap<StoreKey, Fault>>,
     /// Ranges of which one side's rows could not be mapped.
     holes: Vec<Range>,
     /// Bytes of a row of the last page.
@@ -64,6 +66,9 @@ pub(super) enum Tells {
     /// mapping would not look, rows that it rejects.
     OfTarget,
 }
+
+/// Rows on which the plugin fails by themselves.
+type Lost = Vec<(usize, PluginError)>;
 
 /// One of something for each side.
 #[derive(Debug, Default)]
@@ -103,6 +108,7 @@ impl<'a> Window<'a> {
             accumulated: Accumulated::default(),
             rejected: Sides::default(),
             identified: Sides::default(),
+            lost: Sides::default(),
             holes: Vec::new(),
             row_bytes: Sides::default(),
             dropped: Sides::default(),
@@ -183,11 +189,10 @@ impl<'a> Window<'a> {
         let last = outputs.len().saturating_sub(1);
         let mut lies = Some(lies);
         for (at, output) in outputs.into_iter().enumerate() {
-            // The last one takes it whole, where nothing is left out.
+            // The last one takes it whole, where each group yields one entity.
+            let one_each = |all: &Lies| output.from_group.iter().copied().eq(0..all.groups());
             let here = match &lies {
-                Some(all) if at < last || output.from_group.len() != all.groups() => {
-                    all.take(&output.from_group)
-                }
+                Some(all) if at < last || !one_each(all) => all.take(&output.from_group),
                 _ => lies.take().expect("only the last one takes it"),
             };
             pages.push(self.add(side, output, here)?);
@@ -217,7 +222,7 @@ impl<'a> Window<'a> {
     /// Adds entities of one type to a side's set. Returns the number of their page.
     fn add(&mut self, side: Side, output: Output, lies: Lies) -> Result<usize, PluginError> {
         let Output { entity, entities, standing, .. } = output;
-        let misplaced = self.misplaced(side, (entity, &entities), &lies)?;
+        let (misplaced, lost) = self.misplaced(side, (entity, &entities), &lies)?;
         self.note_newest(side, (entity, &entities), &standing);
         let beside = lies.bytes();
         if let Some(bytes) = (entities.bytes() + beside).checked_div(entities.rows as u64) {
@@ -231,7 +236,22 @@ impl<'a> Window<'a> {
             self.reject(side, &lies, row, fault.to_string());
         }
         self.lies.of_mut(side).push(lies);
+        self.lose(side, page, &lost);
         Ok(page)
+    }
+
+    /// Takes entities of a page out of the comparison because it is not known where they lie.
+    fn lose(&mut self, side: Side, page: usize, failed: &[(usize, PluginError)]) {
+        let Some((_, error)) = failed.first() else { return };
+        let count = failed.len() as u64;
+        let scope = format!("{count} entities of the {side}, which could not be located");
+        self.unread(scope, Some(count), plugin_fault(Some(side), error));
+        let rows: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
+        self.drop_rows(side, page, &rows);
+        for (row, error) in failed {
+            let at = self.at(side, page, *row);
+            self.lost.of_mut(side).insert(at, plugin_fault(Some(side), error));
+        }
     }
 
     fn reject(&mut self, side: Side, lies: &Lies, group: usize, reason: String) {
@@ -253,24 +273,25 @@ impl<'a> Window<'a> {
         reading.newest = reading.newest.max(newest);
     }
 
-    /// Which entities lie where the mapping would not look for them; empty means none.
+    /// Which entities lie where the mapping would not look for them, empty meaning none; and those of
+    /// which it cannot say where it would.
     fn misplaced(
         &mut self,
         side: Side,
         (entity, entities): (usize, &Batch),
         lies: &Lies,
-    ) -> Result<Vec<bool>, PluginError> {
+    ) -> Result<(Vec<bool>, Lost), PluginError> {
         let here = self.context.side(side);
         if !here.locatable || entities.rows == 0 {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        let parts = self.session.locate(side, entity, entities)?;
+        let Placed { located: parts, failed } = self.session.locate_each(side, entity, entities)?;
         if let ([part], Lies::Rows { relation, keys }) = (parts.as_slice(), lies)
             && part.access == Access::Get
             && part.relation == *relation
             && part.keys == *keys
         {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), failed));
         }
         let mut misplaced = vec![true; entities.rows];
         for (row, place) in located(here, &parts) {
@@ -278,7 +299,7 @@ impl<'a> Window<'a> {
                 misplaced[row] = false;
             }
         }
-        Ok(misplaced)
+        Ok((misplaced, failed))
     }
 
     /// As [`Window::absorb`]; a page that cannot be mapped leaves a hole in the range.
@@ -322,12 +343,14 @@ impl<'a> Window<'a> {
         (wanted, owners): (&mut Wanted, &mut Vec<(usize, usize)>),
     ) -> Result<(), Fault> {
         let set = self.sets.of(side);
-        let present: Vec<usize> = set.present_rows(page).collect();
+        let dropped = self.dropped.of(side);
+        let present = set.present_rows(page).filter(|row| !dropped.contains(&(page, *row)));
+        let present: Vec<usize> = present.collect();
         let entities = set.page(page).take(&present);
         let (entity, other) = (set.page_type(page), side.other());
-        let parts = self
+        let Placed { located: parts, failed } = self
             .session
-            .locate(other, entity, &entities)
+            .locate_each(other, entity, &entities)
             .map_err(|error| plugin_fault(Some(other), &error))?;
         let mut lost: BTreeSet<usize> = present.iter().copied().collect();
         for at in parts.iter().flat_map(|part| &part.from_entity) {
@@ -336,6 +359,10 @@ impl<'a> Window<'a> {
         let base = owners.len();
         owners.extend(present.iter().map(|row| (page, *row)));
         wanted.add_located(self.context.side(other), parts, |at| base + at);
+        let failed: Lost =
+            failed.into_iter().map(|(entity, error)| (present[entity], error)).collect();
+        failed.iter().for_each(|(row, _)| _ = lost.remove(row));
+        self.lose(side, page, &failed);
         let lost: Vec<usize> = lost.into_iter().collect();
         self.reject_unlocated(side, page, &lost);
         self.drop_rows(side, page, &lost);

@@ -227,7 +227,7 @@ mod tests {
         let fewer = mapped(&[1], &[Some(8)], &[0]);
         assert_eq!(difference(&whole, &fewer, &[1, 2, 3]), both(1, &[]));
         // An entity of another type is another entity.
-        let mut typed = same.clone();
+        let mut typed = same;
         typed.outputs.push(output(2, &[2], &[Some(1)]));
         assert_eq!(difference(&whole, &typed, &[1, 2, 3]), both(1, &[]));
         let none = Mapped { rejected: vec![(0, "no".to_owned())], ..Mapped::default() };

@@ -1,30 +1,34 @@
 //! What keeps a plugin's failures to the rows that cause them.
 //!
-//! Owns the guard around a mapping: the search for guilty rows by halving on fresh instances, its
-//! bounds, and the breaker. Rows of one group belong together, so that groups are what is halved and
-//! found guilty; most often a row is a group. Refuses to call a row unmappable while the mapping has
-//! mapped no row of that side. Invariant: the rows of a call are mapped, or rejected because they fail by themselves,
-//! or the call fails and none of them is; and a plugin that always fails costs a bounded number of
-//! calls.
+//! Owns the guard around a mapping: the search for what is guilty by halving on fresh instances
+//! (`quarantine/search.rs`), its bounds, and the breaker. Rows of one group belong together, so that
+//! groups are what is halved and found guilty; most often a row is a group. Refuses to blame any item of a
+//! call while the plugin has succeeded on none of its kind. Invariant: the rows of a call are mapped, or
+//! rejected because they fail by themselves, or the call fails and none of them is; pairs that fail by
+//! themselves, and entities whose place cannot be told, are named as unread and never pass as checked; and
+//! a plugin that always fails costs a bounded number of calls.
 
+mod search;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use self::search::{Divisible, Found, OfEntities, OfPairs, OfRows, Search, Words, may_be_an_items};
 use super::breaker::{Breaker, Change, Pause, Went};
 use super::fault::Call;
 use super::{
-    Located, Mapped, Mapper, Output, PairViolation, Pairs, PluginError, PluginErrorKind, Rows,
-    Session, Tallied, Tally,
+    Checked, Located, Mapped, Mapper, Output, PairViolation, Pairs, Placed, PluginError,
+    PluginErrorKind, Rows, Session, Tallied, Tally,
 };
 use crate::model::{Batch, InvariantDef, MappingIdentity, MappingPlan, Moment, Side};
 
-/// Rows that may be found guilty in one check; a look may find as many as it asks for.
+/// Rows that may be found guilty in one check, and as many pairs and entities; a look may find as many as
+/// it asks for.
 const GUILTY_MAX: usize = 16;
 /// Calls that one check or look spends on searching, at most. Each of 16 rows among a thousand costs
 /// about twenty.
@@ -32,11 +36,11 @@ const CALLS_MAX: u32 = 1_000;
 /// Calls of a search that may run into the deadline in one check or look: one such row among a
 /// thousand is found, and with two seconds each that is what a search may take longest.
 const DEADLINES_MAX: u32 = 12;
-/// The same while no row of the side has been mapped, when all rows may be alike.
+/// The same while the plugin has succeeded on no item of this kind, when all may be alike.
 const DEADLINES_UNPROVEN: u32 = 3;
 /// Failed calls of one check after which the plugin is not called again in it.
 const FAULTS_MAX: u32 = 3;
-/// How often it is said that rows were found guilty.
+/// How often it is said that something was found guilty.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Tells the time; `run` gives it.
@@ -74,9 +78,9 @@ struct State {
     breaker: Breaker,
     /// The last failed call.
     failed: Option<PluginError>,
-    /// Whether rows of the source and of the target have been mapped since the breaker was opened.
-    proven: [bool; 2],
-    /// When it was last said that rows were found guilty.
+    /// Functions, and the sides whose items they succeeded on since the breaker was opened.
+    proven: BTreeSet<(&'static str, Side)>,
+    /// When it was last said that something was found guilty.
     told: Option<Moment>,
 }
 
@@ -104,7 +108,7 @@ impl Shared {
         }
         let change = state.breaker.note(now, tried, went);
         if let Some(Change::Opened(_)) = change {
-            state.proven = [false; 2];
+            state.proven.clear();
         }
         let failed = state.failed.clone();
         drop(state);
@@ -127,8 +131,8 @@ impl Shared {
         }
     }
 
-    /// Says, but not often, that rows were found guilty.
-    fn tell(&self, rows: usize, error: &PluginError) {
+    /// Says, but not often, that items of a call were found guilty.
+    fn tell(&self, count: usize, words: &Words, error: &PluginError) {
         let now = (self.clock)();
         let mut state = self.state();
         if state.told.is_some_and(|told| now.since(told) < TELL_EVERY) {
@@ -136,10 +140,11 @@ impl Shared {
         }
         state.told = Some(now);
         drop(state);
+        let Words { many, fate, seen, .. } = words;
         tracing::warn!(
-            target: "driftd", pairing = self.pairing, rows, code = error.kind.code(),
-            "rows fail by themselves and count as unmappable, the rest is compared; one of them: \
-             {}; {}; `driftd drift` lists them once they are confirmed", error.blame(), error.remedy()
+            target: "driftd", pairing = self.pairing, rows = count, code = error.kind.code(),
+            "{many} fail by themselves and count as {fate}, the rest is compared; one of them: \
+             {}; {}{seen}", error.blame(), error.remedy()
         );
     }
 }
@@ -201,13 +206,32 @@ struct GuardedSession {
     /// Whether the plugin has not been called since it was started.
     fresh: bool,
     batch: u64,
-    /// Rows that may be found guilty, and how many of them are left.
-    guilty_max: usize,
-    guilty_left: usize,
+    /// Rows that may be found guilty.
+    rows: Guilt,
+    /// Pairs and entities that may be: they are counted apart, because they cost no row.
+    others: Guilt,
     calls_left: u32,
     deadlines_left: u32,
     faults: u32,
     last: Option<PluginError>,
+}
+
+/// How many items may be found guilty, and how many of them are left.
+struct Guilt {
+    max: usize,
+    left: usize,
+}
+
+impl Guilt {
+    const fn new() -> Self {
+        Self { max: GUILTY_MAX, left: GUILTY_MAX }
+    }
+
+    fn allow(&mut self, count: usize) {
+        let more = count.saturating_sub(self.max);
+        self.max += more;
+        self.left += more;
+    }
 }
 
 impl Drop for GuardedSession {
@@ -227,30 +251,7 @@ impl Session for GuardedSession {
     fn map(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
         self.refused()?;
         self.batch += 1;
-        let error = match self.attempt(side, rows) {
-            Ok(mapped) => {
-                self.succeeded("map-batch");
-                return Ok(mapped);
-            }
-            Err(error) => error,
-        };
-        let searched = Search { session: self, side, rows, parts: Vec::new(), guilty: Vec::new() };
-        match searched.run(&error) {
-            Ok(mapped) => {
-                self.succeeded("map-batch");
-                Ok(mapped)
-            }
-            Err(search) => {
-                let call = Call {
-                    side: Some(side),
-                    batch: Some(self.batch),
-                    rows: Some(rows.count()),
-                    search,
-                    ..Call::default()
-                };
-                Err(self.failed(error, call))
-            }
-        }
+        self.divided(&OfRows { side, rows }).map(search::mapped)
     }
 
     fn locate(
@@ -263,6 +264,16 @@ impl Session for GuardedSession {
         let located = self.inner.locate(side, entity, entities);
         let call = Call { side: Some(side), rows: Some(entities.rows), ..Call::default() };
         self.ended("locate", located, call)
+    }
+
+    fn locate_each(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Placed, PluginError> {
+        self.refused()?;
+        self.divided(&OfEntities { side, entity, entities }).map(search::placed)
     }
 
     fn keys_of(
@@ -287,6 +298,11 @@ impl Session for GuardedSession {
         )
     }
 
+    fn check_each(&mut self, pairs: &Pairs<'_>) -> Result<Checked, PluginError> {
+        self.refused()?;
+        self.divided(&OfPairs(pairs)).map(search::checked)
+    }
+
     fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError> {
         self.refused()?;
         let tallied = self.inner.tally(invariant, tally);
@@ -298,9 +314,8 @@ impl Session for GuardedSession {
     }
 
     fn allow_guilty(&mut self, rows: usize) {
-        let more = rows.saturating_sub(self.guilty_max);
-        self.guilty_max += more;
-        self.guilty_left += more;
+        self.rows.allow(rows);
+        self.others.allow(rows);
     }
 }
 
@@ -314,8 +329,8 @@ impl GuardedSession {
             unsound: Vec::new(),
             fresh: true,
             batch: 0,
-            guilty_max: GUILTY_MAX,
-            guilty_left: GUILTY_MAX,
+            rows: Guilt::new(),
+            others: Guilt::new(),
             calls_left: CALLS_MAX,
             deadlines_left: DEADLINES_MAX,
             faults: 0,
@@ -363,196 +378,66 @@ impl GuardedSession {
         error
     }
 
+    /// What a call over all items gives, and those of them that fail by themselves.
+    fn divided<D: Divisible>(&mut self, items: &D) -> Result<Found<D::Given>, PluginError> {
+        let error = match self.attempt(items, 0..items.count()) {
+            Ok(given) => {
+                self.succeeded(D::FUNCTION);
+                return Ok(Found::at_once(given));
+            }
+            Err(error) => error,
+        };
+        match Search::new(self, items).run(&error) {
+            Ok(found) => {
+                self.succeeded(D::FUNCTION);
+                Ok(found)
+            }
+            Err(search) => {
+                let call = Call { search, ..items.place(self.batch) };
+                Err(self.failed(error, call))
+            }
+        }
+    }
+
     /// One call. What fails on a used instance is tried again on a fresh one: what an instance was
-    /// left with by other rows must not be blamed on these.
-    fn attempt(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
-        let mut mapped = self.call(side, rows);
-        if !self.fresh && mapped.as_ref().is_err_and(may_be_a_rows) {
+    /// left with by others must not be blamed on these.
+    fn attempt<D: Divisible>(
+        &mut self,
+        items: &D,
+        part: Range<usize>,
+    ) -> Result<D::Given, PluginError> {
+        let is_some = !part.is_empty();
+        let mut given = self.call(items, part.clone());
+        if !self.fresh && given.as_ref().is_err_and(may_be_an_items::<D>) {
             self.fresh = true;
-            mapped = self.call(side, rows);
+            given = self.call(items, part);
         }
-        self.fresh = mapped.is_err();
-        if mapped.is_ok() && rows.groups > 0 {
-            self.shared.state().proven[usize::from(side == Side::Target)] = true;
+        self.fresh = given.is_err();
+        if given.is_ok() && is_some {
+            self.shared.state().proven.insert((D::FUNCTION, items.side()));
         }
-        mapped
+        given
     }
 
-    /// Whether rows of this side have been mapped before.
-    fn is_proven(&self, side: Side) -> bool {
-        self.shared.state().proven[usize::from(side == Side::Target)]
+    /// Whether the function has succeeded on items of this side before.
+    fn is_proven<D: Divisible>(&self, side: Side) -> bool {
+        self.shared.state().proven.contains(&(D::FUNCTION, side))
     }
 
-    fn call(&mut self, side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
-        let mapped = self.inner.map(side, rows);
-        if matches!(&mapped, Err(PluginError { kind: PluginErrorKind::Deadline { .. }, .. })) {
+    /// What may be found guilty by calls of this kind.
+    fn guilt<D: Divisible>(&mut self) -> &mut Guilt {
+        if D::FUNCTION == OfRows::FUNCTION { &mut self.rows } else { &mut self.others }
+    }
+
+    fn call<D: Divisible>(
+        &mut self,
+        items: &D,
+        part: Range<usize>,
+    ) -> Result<D::Given, PluginError> {
+        let given = items.call(&mut *self.inner, part);
+        if matches!(&given, Err(PluginError { kind: PluginErrorKind::Deadline { .. }, .. })) {
             self.deadlines_left = self.deadlines_left.saturating_sub(1);
         }
-        mapped
+        given
     }
-}
-
-/// Whether a failure may be a single row's. A plugin that cannot be started fails on no row in
-/// particular, and one that returns an error of its own says by contract that the whole call failed.
-fn may_be_a_rows(error: &PluginError) -> bool {
-    error.function == "map-batch" && !matches!(error.kind, PluginErrorKind::Own { .. })
-}
-
-/// The search for the guilty groups of one call.
-struct Search<'a> {
-    session: &'a mut GuardedSession,
-    side: Side,
-    rows: &'a Rows<'a>,
-    /// What was mapped, by the first group of each part; ascending.
-    parts: Vec<(usize, Mapped)>,
-    /// Groups that fail by themselves, ascending.
-    guilty: Vec<(usize, PluginError)>,
-}
-
-/// Why a search was given up; nothing if it never began.
-type GivenUp = Option<String>;
-
-impl Search<'_> {
-    /// Maps all groups but the guilty ones.
-    fn run(mut self, error: &PluginError) -> Result<Mapped, GivenUp> {
-        if !may_be_a_rows(error) || self.session.guilty_left == 0 || self.rows.groups == 0 {
-            return Err(None);
-        }
-        if self.rows.groups == 1 {
-            self.find(0, error.clone())?;
-        } else {
-            self.halve()?;
-        }
-        if !self.guilty.is_empty() && !self.session.is_proven(self.side) {
-            let why = format!(
-                "no row of the {} has been mapped yet, so none of them is called unmappable",
-                self.side
-            );
-            return Err(Some(why));
-        }
-        self.session.guilty_left -= self.guilty.len();
-        if let Some((_, error)) = self.guilty.first() {
-            self.session.shared.tell(self.guilty.len(), error);
-        }
-        Ok(self.whole())
-    }
-
-    fn halve(&mut self) -> Result<(), GivenUp> {
-        let count = self.rows.groups;
-        // One by one while they fail: a plugin that always fails ends here, at the cost of few groups.
-        let mut next = 0;
-        while next < count && !self.maps(next..next + 1)? {
-            next += 1;
-        }
-        // Of a part that is known to fail, and of which one half does not, the other half does.
-        let mut open = vec![(next + 1..count, next == 0)];
-        while let Some((range, fails)) = open.pop() {
-            if range.is_empty() || (!fails || range.len() == 1) && self.maps(range.clone())? {
-                continue;
-            }
-            if range.len() == 1 {
-                continue;
-            }
-            let middle = range.start + range.len() / 2;
-            let (left, right) = (range.start..middle, middle..range.end);
-            if self.maps(left.clone())? {
-                open.push((right, true));
-            } else {
-                open.push((right, false));
-                if left.len() > 1 {
-                    open.push((left, true));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether these groups are mapped by one call. A single one that is not is guilty.
-    fn maps(&mut self, range: Range<usize>) -> Result<bool, GivenUp> {
-        if let Some(what) = self.spent() {
-            return Err(Some(format!("the rows that cause it were not found within {what}")));
-        }
-        let session = &mut *self.session;
-        session.calls_left -= 1;
-        let part = self.rows.part(range.clone());
-        match session.attempt(self.side, &part) {
-            Ok(mapped) => self.parts.push((range.start, mapped)),
-            Err(error) if !may_be_a_rows(&error) => {
-                let PluginError { function, kind, .. } = error;
-                return Err(Some(format!(
-                    "in the search {function} failed with `{}`",
-                    kind.code()
-                )));
-            }
-            Err(error) => {
-                if range.len() == 1 {
-                    self.find(range.start, error)?;
-                }
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// What the search has used up, if anything.
-    fn spent(&self) -> Option<String> {
-        let session = &self.session;
-        let deadlines =
-            if session.is_proven(self.side) { DEADLINES_MAX } else { DEADLINES_UNPROVEN };
-        if session.calls_left == 0 {
-            return Some(format!("{CALLS_MAX} calls"));
-        }
-        let ran = DEADLINES_MAX - session.deadlines_left;
-        (ran >= deadlines).then(|| format!("{deadlines} calls that ran into the deadline"))
-    }
-
-    fn find(&mut self, group: usize, mut error: PluginError) -> Result<(), GivenUp> {
-        if self.guilty.len() == self.session.guilty_left {
-            self.session.guilty_left = 0;
-            let why = format!(
-                "more than {} rows of this check fail by themselves, too many to call them unmappable",
-                self.session.guilty_max
-            );
-            return Err(Some(why));
-        }
-        error.call = Box::new(Call {
-            pairing: Some(self.session.shared.pairing.clone()),
-            side: Some(self.side),
-            batch: Some(self.session.batch),
-            rows: Some(self.rows.count()),
-            search: Some("the row fails by itself".to_owned()),
-        });
-        self.guilty.push((group, error));
-        Ok(())
-    }
-
-    /// Everything in one piece.
-    fn whole(self) -> Mapped {
-        let reason = |error: &PluginError| {
-            format!("plugin `{}`, {}: {}", error.plugin, error.function, error.kind)
-        };
-        let guilty = self.guilty.iter().map(|(group, error)| (*group, reason(error)));
-        let mut rejected: Vec<(usize, String)> = guilty.collect();
-        let mut types: BTreeMap<usize, Vec<(usize, Output)>> = BTreeMap::new();
-        for (start, part) in self.parts {
-            for output in part.outputs {
-                types.entry(output.entity).or_default().push((start, output));
-            }
-            rejected.extend(part.rejected.into_iter().map(|(group, why)| (start + group, why)));
-        }
-        rejected.sort_by_key(|(group, _)| *group);
-        Mapped { outputs: types.into_values().map(together).collect(), rejected }
-    }
-}
-
-/// Parts of one entity type, each with the first group of its part, in one piece.
-fn together(parts: Vec<(usize, Output)>) -> Output {
-    let batches: Vec<&Batch> = parts.iter().map(|(_, part)| &part.entities).collect();
-    let mut whole = Output { entities: Batch::concat(&batches), ..Output::default() };
-    for (start, part) in parts {
-        whole.entity = part.entity;
-        whole.from_group.extend(part.from_group.into_iter().map(|group| start + group));
-        whole.standing.extend(part.standing);
-    }
-    whole
 }

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::PluginError;
 use crate::model::{Batch, Standing, Violation};
 
 /// Rows of one side, for one call.
@@ -146,6 +147,26 @@ pub struct PairViolation {
     pub pair: usize,
     /// What failed.
     pub violation: Violation,
+}
+
+/// What checking pairs one apart from the other gave.
+#[derive(Debug)]
+pub struct Checked {
+    /// The invariants that failed.
+    pub violations: Vec<PairViolation>,
+    /// Pairs on which the plugin fails by themselves, ascending, and how. They are not checked, so that
+    /// they are unread, and never the same.
+    pub failed: Vec<(usize, PluginError)>,
+}
+
+/// Where entities are, located one apart from the other.
+#[derive(Debug)]
+pub struct Placed {
+    /// The places; one of these for each relation and access.
+    pub located: Vec<Located>,
+    /// Entities on which the plugin fails by themselves, ascending, and how. Where they lie is not known,
+    /// so that they are unread, and never missing.
+    pub failed: Vec<(usize, PluginError)>,
 }
 
 /// What the accumulator of a rule over many pairs is fed with.

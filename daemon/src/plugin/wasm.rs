@@ -6,6 +6,7 @@
 //! in fuel, time, memory and output.
 
 mod configured;
+mod contract;
 mod lift;
 mod locating;
 mod machine;
@@ -24,10 +25,10 @@ use wasmtime::Module;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
+use self::contract::{Names, VERSIONS};
 use self::machine::Machine;
 use self::session::{Bound, Program, WasmMapper};
 pub use self::trial::{Cost, Noted, Sought, Trial, Tried};
-use self::v0_1::{Contract, VERSION};
 use super::identity::{Origin, identity};
 use super::{
     Binding, Code, Limits, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings,
@@ -85,6 +86,8 @@ pub struct Inspected {
     pub imports: Vec<String>,
     /// The interfaces that it exports.
     pub exports: Vec<String>,
+    /// Those of them that this driftd does not know, and leaves alone.
+    pub left_alone: Vec<String>,
     /// What it says of itself; why it cannot be loaded, if it cannot.
     pub admitted: Result<About, AttachError>,
 }
@@ -135,15 +138,25 @@ pub enum LoadErrorKind {
     /// It imports what a plugin may not.
     #[error("it imports {}; a plugin may import nothing but driftd:plugin/host", .0.join(", "))]
     Imports(Vec<String>),
-    /// It was made for another version of the contract.
-    #[error("it speaks {}, this driftd speaks driftd:plugin@{VERSION}; build it against wit/ of this release", .0.join(", "))]
-    Version(Vec<String>),
+    /// It was made for a version of the contract that is not spoken here.
+    #[error("it speaks {}; this driftd speaks driftd:plugin in version {}: build it against wit/ of this release", found.join(", "), supported.join(" or "))]
+    Version {
+        /// The interfaces of the contract that it imports and exports.
+        found: Vec<String>,
+        /// The versions that are spoken, newest first.
+        supported: Vec<&'static str>,
+    },
     /// It lacks exports.
     #[error("it does not export {}; a plugin exports driftd:plugin/lifecycle and driftd:plugin/mapping", .0.join(", "))]
     Exports(Vec<String>),
     /// Its imports or exports have other types than the contract's.
-    #[error("it does not fit the contract driftd:plugin@{VERSION}: {0}")]
-    Misfit(String),
+    #[error("it does not fit the contract driftd:plugin@{version}: {what}")]
+    Misfit {
+        /// The version that it speaks.
+        version: &'static str,
+        /// What does not fit.
+        what: String,
+    },
 }
 
 /// A plugin cannot be bound to a pairing.
@@ -214,12 +227,15 @@ impl Host {
     /// If it is no WebAssembly that can be compiled.
     pub fn inspect(&self, settings: &Settings) -> Result<Inspected, LoadError> {
         let opened = self.open(settings).map_err(at(settings))?;
-        let (imports, exports) = self.names(&opened.component);
+        let names = Names::of(&self.machine, &opened.component);
+        let left_alone = names.choose(&VERSIONS).map(|version| version.beyond(&names));
         let Opened { bytes, is_module, ref digest, .. } = opened;
         let digest = digest.clone();
         let loaded = self.admit(settings, opened).map_err(at(settings));
         let admitted = loaded.map_err(AttachError::from).and_then(|loaded| loaded.describe());
-        Ok(Inspected { bytes, is_module, digest, imports, exports, admitted })
+        let Names { imports, exports } = names;
+        let left_alone = left_alone.unwrap_or_default();
+        Ok(Inspected { bytes, is_module, digest, imports, exports, left_alone, admitted })
     }
 
     fn open(&self, settings: &Settings) -> Result<Opened, LoadErrorKind> {
@@ -247,12 +263,16 @@ impl Host {
     /// Checks what was read and compiled against the contract.
     fn admit(&self, settings: &Settings, opened: Opened) -> Result<Loaded, LoadErrorKind> {
         let Opened { component, digest, .. } = opened;
-        self.check_names(&component)?;
-        let contract = Contract::new(&self.machine, &component)
-            .map_err(|error| LoadErrorKind::Misfit(format!("{error:#}")))?;
+        let names = Names::of(&self.machine, &component);
+        let version = names.choose(&VERSIONS)?;
+        let misfit = |what: String| LoadErrorKind::Misfit { version: version.number, what };
+        let contract = (version.open)(&self.machine, &component)
+            .map_err(|error| misfit(format!("{error:#}")))?;
         let program = Program {
             machine: Arc::clone(&self.machine),
-            contract: Arc::new(contract),
+            contract,
+            version: version.number,
+            left_alone: version.beyond(&names),
             plugin: settings.name.clone(),
             digest,
             config: settings.config.to_string(),
@@ -261,54 +281,10 @@ impl Host {
         // The types of exports are checked only by loading an instance.
         match program.start(settings.limits.log) {
             Ok(_instance) => {}
-            Err(PluginErrorKind::Malformed(what)) => return Err(LoadErrorKind::Misfit(what)),
-            Err(kind) => {
-                return Err(LoadErrorKind::Misfit(format!("it cannot be started: it {kind}")));
-            }
+            Err(PluginErrorKind::Malformed(what)) => return Err(misfit(what)),
+            Err(kind) => return Err(misfit(format!("it cannot be started: it {kind}"))),
         }
         Ok(Loaded { program: Arc::new(program) })
-    }
-
-    /// Looks at the names of imports and exports; says whether it exports `locating`.
-    fn check_names(&self, component: &Component) -> Result<(), LoadErrorKind> {
-        let ours = |interface: &str| format!("driftd:plugin/{interface}@{VERSION}");
-        let (imports, exports) = self.names(component);
-        let foreign: Vec<_> =
-            imports.iter().filter(|name| !name.starts_with("driftd:plugin/")).cloned().collect();
-        if !foreign.is_empty() {
-            return Err(LoadErrorKind::Imports(foreign));
-        }
-        let version = format!("@{VERSION}");
-        let others: Vec<_> = imports
-            .iter()
-            .chain(&exports)
-            .filter(|name| name.starts_with("driftd:plugin/") && !name.ends_with(&version))
-            .cloned()
-            .collect();
-        if !others.is_empty() {
-            return Err(LoadErrorKind::Version(others));
-        }
-        let known = [ours("host"), ours("types")];
-        let beyond: Vec<_> = imports.into_iter().filter(|name| !known.contains(name)).collect();
-        if !beyond.is_empty() {
-            return Err(LoadErrorKind::Imports(beyond));
-        }
-        let missing: Vec<_> = [ours("lifecycle"), ours("mapping")]
-            .into_iter()
-            .filter(|name| !exports.contains(name))
-            .collect();
-        if !missing.is_empty() {
-            return Err(LoadErrorKind::Exports(missing));
-        }
-        Ok(())
-    }
-
-    /// The names of imports and of exports.
-    fn names(&self, component: &Component) -> (Vec<String>, Vec<String>) {
-        let component = component.component_type();
-        let engine = &self.machine.engine;
-        let imports = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
-        (imports, component.exports(engine).map(|(name, _)| name.to_owned()).collect())
     }
 }
 
@@ -383,15 +359,8 @@ impl Loaded {
     }
 
     fn with(&self, config: &serde_json::Value, limits: Limits) -> Self {
-        let Program { machine, contract, plugin, digest, .. } = &*self.program;
-        let program = Program {
-            machine: Arc::clone(machine),
-            contract: Arc::clone(contract),
-            plugin: plugin.clone(),
-            digest: digest.clone(),
-            config: config.to_string(),
-            limits,
-        };
+        let config = config.to_string();
+        let program = Program { config, limits, ..Program::clone(&self.program) };
         Self { program: Arc::new(program) }
     }
 
@@ -451,13 +420,14 @@ impl Loaded {
         let mut issues = Vec::new();
         let invariants = planning::check_invariants(declared, &mut issues);
         let locators = Locators::new(&plan.entities, binding, &mut issues);
-        let located = locating::sides(&mut instance, binding, &plan, &mut issues)
+        let located = locating::sides(&mut *instance, binding, &plan, &mut issues)
             .map_err(failed("locate"))?;
         if !issues.is_empty() {
             return Err(unfit(issues));
         }
         let notes = self.notes(located, &locators);
-        let origin = Origin { code: &program.digest, config: &program.config, contract: VERSION };
+        let origin =
+            Origin { code: &program.digest, config: &program.config, contract: program.version };
         let bound = Bound {
             program: Arc::clone(program),
             pairing: binding.pairing.to_owned(),
@@ -480,17 +450,21 @@ impl Loaded {
         })
     }
 
-    /// What a person should know of how entities are located.
+    /// What a person should know of how entities are located, and of what is not called.
     fn notes(&self, located: locating::Sides, locators: &Locators) -> Vec<String> {
+        let plugin = &self.program.plugin;
         let both = |side: &Side| located.of(*side) && locators.of(*side).is_some();
         let note = |side| {
             format!(
-                "plugin `{}` locates entities in the {side}, and so does the pairing's `{side}.key`, \
-                 which is used",
-                self.program.plugin
+                "plugin `{plugin}` locates entities in the {side}, and so does the pairing's \
+                 `{side}.key`, which is used"
             )
         };
-        [Side::Source, Side::Target].into_iter().filter(both).map(note).collect()
+        let left_alone = self.program.left_alone.iter().map(|interface| {
+            format!("plugin `{plugin}` exports {interface}, which this driftd does not know and leaves alone")
+        });
+        let twice = [Side::Source, Side::Target].into_iter().filter(both).map(note);
+        twice.chain(left_alone).collect()
     }
 }
 

@@ -445,7 +445,7 @@ impl Handle {
     }
 
     /// Makes every nth read from now on answer with `kind`. A page is a read, and so are each part
-    /// of a fetch and each question about a relation.
+    /// of a fetch or a query and each question about a relation.
     pub fn fail_every(&self, nth: NonZeroU32, kind: Kind) {
         lock(&self.world).faults.every = Some((nth, 0, kind));
     }

@@ -27,11 +27,7 @@ impl Fixture for Embedded {
     }
 
     fn create<'a>(&'a self, relation: &'a str, shape: &'a Shape) -> BoxFuture<'a, ()> {
-        let declared = |logical| match logical {
-            Logical::Integer => "N",
-            Logical::Text => "S",
-            other => panic!("the suite has no key of type {other}"),
-        };
+        let declared = |logical| if logical == Logical::Text { "S" } else { "N" };
         let key = shape.columns[..shape.key].iter();
         let key: Vec<_> = key.map(|(name, logical)| (*name, declared(*logical))).collect();
         self.server.create_table(relation, &key);

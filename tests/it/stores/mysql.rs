@@ -1,5 +1,6 @@
 //! MariaDB and MySQL: the suite, and what only they must do.
 
+mod belonging;
 mod faults;
 
 use std::collections::BTreeSet;

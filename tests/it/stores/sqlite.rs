@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use driftd::model::{Batch, Column, ColumnBuilder, Extent, Logical, Number, Range, Value};
-use driftd::store::{self, Care, Limits, Read, Store, Timeouts};
+use driftd::store::{self, Care, Limits, Query, Read, Store, Timeouts};
 use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -271,4 +271,63 @@ async fn a_file_locked_by_a_writer_is_an_error_that_heals() {
     assert_eq!(error.kind.code(), "store-throttled");
     file.writer.execute_batch("COMMIT").unwrap();
     file.store.describe("t").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_sqlite_would_pass_over_is_refused_with_one_that_serves() {
+    let file = in_file();
+    for (table, index) in [
+        ("part", "(c) WHERE c > 5"),
+        ("function", "(c + 1)"),
+        ("case_blind", "(name COLLATE NOCASE)"),
+        ("second", "(v, c)"),
+    ] {
+        let sql = format!(
+            "CREATE TABLE {table} (id INTEGER PRIMARY KEY, c INTEGER, name TEXT, v INTEGER, d DATE);
+             CREATE INDEX {table}_i ON {table} {index}; INSERT INTO {table} VALUES (1, 6, 'n', 1, 1)"
+        );
+        file.writer.execute_batch(&sql).unwrap();
+        let column = if index.contains("name") { "name" } else { "c" };
+        let columns = [column.to_owned()];
+        let error = file.store.found_by(table, &columns).await.unwrap_err().to_string();
+        let (_, remedy) = error.split_once("create one: ").unwrap_or_else(|| panic!("{error}"));
+        file.writer.execute_batch(remedy).unwrap();
+        file.store.found_by(table, &columns).await.unwrap();
+        file.store.found_by(table, &["id".to_owned()]).await.unwrap();
+        let error = file.store.found_by(table, &["d".to_owned()]).await.unwrap_err();
+        assert!(error.to_string().contains("of type date"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn how_a_text_begins_is_not_asked_of_a_file_in_another_order() {
+    let file = in_file();
+    let path = file.directory.path().join("wide.db");
+    let writer = Connection::open(&path).unwrap();
+    let sql = "PRAGMA encoding = 'UTF-16le'; CREATE TABLE t (id INTEGER PRIMARY KEY, k TEXT);
+        CREATE INDEX i ON t (k); INSERT INTO t VALUES (1, 'abc'), (2, 'a')";
+    writer.execute_batch(sql).unwrap();
+    let settings = store::Settings {
+        name: "wide".to_owned(),
+        kind: store::Kind::Sqlite { path },
+        limits: Limits::default(),
+        timeouts: Timeouts::default(),
+    };
+    let wide = store::open(&settings).await.unwrap();
+    let read = Read {
+        schema: wide.describe("t").await.unwrap(),
+        columns: vec!["id".to_owned()],
+        ignored: Vec::new(),
+        page_rows: NonZeroU32::new(10).unwrap(),
+        cut: None,
+    };
+    let mut start = ColumnBuilder::bytes(1);
+    start.push_bytes(b"a");
+    let values = Batch { rows: 1, columns: vec![start.finish()] };
+    let mut query = Query { columns: vec!["k".to_owned()], values, prefix: true };
+    let fetched = wide.query(&read, &query, Care::Ordinary).await;
+    assert!(fetched.unread[0].1.to_string().contains("UTF-16le"), "{:?}", fetched.unread);
+    query.prefix = false;
+    let fetched = wide.query(&read, &query, Care::Ordinary).await;
+    assert_eq!(fetched.pages[0].rows.columns[0].integer(0), Some(2));
 }

@@ -88,8 +88,8 @@ pub(super) async fn rows_come_in_the_order_of_the_column_that_cuts(fixture: &dyn
             let Extent::Range(range) = extent else { panic!("{extent}") };
             let rows = pages(store, &read, extent).await;
             for row in &rows {
-                let lies =
-                    number(&row["count"]).map_or(range.from.is_none(), |n| range.contains(n));
+                let lies = number(&row["count"])
+                    .map_or_else(|| range.from.is_none(), |n| range.contains(n));
                 assert!(lies, "{row:?} is not in {range}");
             }
             assert!(rows.is_sorted_by_key(place), "in the order of the column, then of the key");

@@ -14,8 +14,8 @@ use crate::model::{
     SidePlan, Sighting, Standing, State, Value, Verdict, Violation,
 };
 use crate::plugin::{
-    Access, Located, Mapped, Mapper, Output, PairViolation, Pairs, PluginError, Rows, Session,
-    Tallied, Tally,
+    Access, Checked, Located, Mapped, Mapper, Output, PairViolation, Pairs, Placed, PluginError,
+    PluginErrorKind, Rows, Session, Tallied, Tally,
 };
 use crate::store::memory::{Handle, Layout, Memory};
 use crate::store::{Read, StoreErrorKind};
@@ -121,10 +121,8 @@ fn cell(column: &Column, row: usize) -> Option<i64> {
     if let Some(whole) = column.integer(row) {
         return i64::try_from(whole).ok();
     }
-    match Value::decode(column.bytes(row)?).ok()? {
-        Value::Number(number) => i64::try_from(number.to_integer()?).ok(),
-        _ => None,
-    }
+    let Value::Number(number) = Value::decode(column.bytes(row)?).ok()? else { return None };
+    i64::try_from(number.to_integer()?).ok()
 }
 
 fn words(column: &Column, row: usize) -> Option<String> {
@@ -166,7 +164,10 @@ impl Made {
         let (mut ids, mut statuses, mut totals, mut groups) = (vec![], vec![], vec![], vec![]);
         let mut standing = Vec::new();
         for (id, status, total, group) in self.orders {
-            (ids.push(Some(id)), statuses.push(status), totals.push(total), groups.push(group));
+            ids.push(Some(id));
+            statuses.push(status);
+            totals.push(total);
+            groups.push(group);
             standing.push(Standing::Present);
         }
         // What is no order is out of scope, and has no key.
@@ -314,7 +315,45 @@ impl Session for Shop {
     }
 
     fn check_pairs(&mut self, _pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
-        panic!("no rule is of a pair");
+        assert!(self.1.iter().any(|rule| rule.scope == Scope::Pair), "no rule is of a pair");
+        Ok(Vec::new())
+    }
+
+    /// Fails on every entity whose first field is 113, by itself.
+    fn check_each(&mut self, pairs: &Pairs<'_>) -> Result<Checked, PluginError> {
+        let violations = self.check_pairs(pairs)?;
+        let failed = (0..pairs.source.rows)
+            .filter(|row| {
+                pairs.source_present[*row] && cell(&pairs.source.columns[0], *row) == Some(113)
+            })
+            .map(|row| (row, trap("check-pairs")))
+            .collect();
+        Ok(Checked { violations, failed })
+    }
+
+    /// Fails in the target on lines of order 114, one by one.
+    fn locate_each(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Placed, PluginError> {
+        let located = self.locate(side, entity, entities)?;
+        let fails = |row: &usize| {
+            (side, entity) == (Side::Target, LINE) && cell(&entities.columns[0], *row) == Some(114)
+        };
+        let failed: Vec<usize> = (0..entities.rows).filter(fails).collect();
+        let keep = |mut part: Located| {
+            let kept: Vec<usize> = (0..part.from_entity.len())
+                .filter(|at| !failed.contains(&part.from_entity[*at]))
+                .collect();
+            part.keys = part.keys.take(&kept);
+            part.from_entity = kept.iter().map(|at| part.from_entity[*at]).collect();
+            part
+        };
+        let located = located.into_iter().map(keep).collect();
+        let failed = failed.into_iter().map(|row| (row, trap("locate"))).collect();
+        Ok(Placed { located, failed })
     }
 
     /// Sums of totals and of lines, of both sides.
@@ -352,6 +391,11 @@ impl Session for Shop {
         }
         Ok(Tallied { state: sums.iter().flat_map(|sum| sum.to_be_bytes()).collect(), violations })
     }
+}
+
+fn trap(function: &'static str) -> PluginError {
+    let kind = PluginErrorKind::Trap("unreachable".to_owned());
+    PluginError::new("shop".to_owned(), "0123456789ab".to_owned(), function, kind)
 }
 
 struct World {
@@ -450,7 +494,9 @@ impl World {
     fn checked(&self, direction: Direction) -> Outcome {
         let extent = match direction {
             Direction::FromTarget => Extent::Segment { index: 0, of: 1 },
-            _ => Extent::Range(Range { from: None, until: None }),
+            Direction::FromSource | Direction::Aligned => {
+                Extent::Range(Range { from: None, until: None })
+            }
         };
         let partition = Partition { number: 0, extent, direction };
         check(&self.context, &partition, 100, Moment(1)).now_or_never().unwrap()
@@ -473,9 +519,9 @@ fn shown(seen: &[Sighting]) -> Vec<String> {
     };
     let key = |key: &Key| match Value::decode(key.array()) {
         Ok(Value::List(parts)) if !key.is_of_row() => {
-            let parts = parts.iter().map(|part| match part {
-                Value::Number(number) => number.to_string(),
-                other => format!("{other:?}"),
+            let parts = parts.iter().map(|part| {
+                let Value::Number(number) = part else { panic!("keys are numbers: {part:?}") };
+                number.to_string()
             });
             let name = ["order", "line"][key.entity_type()];
             format!("{name} {}", parts.collect::<Vec<_>>().join("/"))
@@ -512,6 +558,7 @@ fn joined_rows_are_compared_with_the_items_that_they_became() {
         let outcome = world.checked(Direction::FromTarget);
         assert_eq!((outcome.unread, outcome.suspects.as_slice()), (vec![], &[][..]));
         assert_eq!((outcome.same, outcome.excluded), (34, 1), "{page_rows}");
+        assert_eq!(outcome.told_elsewhere, 0, "nothing is taken for a copy");
     }
 }
 
@@ -667,6 +714,45 @@ fn a_group_of_too_many_rows_is_unread_and_the_others_are_compared() {
     let outcome = world.checked(Direction::FromTarget);
     assert_eq!((outcome.same, outcome.suspects.as_slice()), (6, &[][..]));
     assert_eq!(outcome.unread.len(), 1);
+}
+
+#[test]
+fn a_pair_or_a_place_on_which_the_plugin_fails_is_unread_and_the_others_are_compared() {
+    let mut world = world(3);
+    for id in 111..=116 {
+        world.order(id, 2);
+    }
+    let mut mapper = shop();
+    let of_pairs = InvariantDef { id: "any".to_owned(), scope: Scope::Pair, ..mapper.1[0].clone() };
+    mapper.1.push(of_pairs);
+    world.context.mapper = std::sync::Arc::new(mapper);
+    for (direction, unread) in [
+        // An order and two lines cannot be checked, two lines not be located.
+        (Direction::FromSource, 5),
+        (Direction::FromTarget, 2),
+    ] {
+        let outcome = world.checked(direction);
+        assert_eq!(outcome.same, 18 - unread, "{direction}");
+        assert_eq!(outcome.suspects, [], "{direction}");
+        let lost: u64 = outcome.unread.iter().filter_map(|unread| unread.rows).sum();
+        assert_eq!(lost, unread, "{:?}", outcome.unread);
+    }
+    // Looked at again, they are unread as well, and the others are not.
+    world.drop_item(113, "LINE#1");
+    world.drop_item(114, "LINE#1");
+    world.drop_item(115, "LINE#1");
+    let key = |order: i64| {
+        let list = Value::List(vec![int(order.into()), int(1)]).to_cbor();
+        Key::of_type(LINE, &list)
+    };
+    let group = |order: i64| crate::check::places::Place::Group(vec![int(order.into())]).encode();
+    let asked: Vec<Asked> = [113, 114, 115]
+        .map(|order| Asked { key: key(order), source_at: vec![group(order)], target_at: vec![] })
+        .to_vec();
+    let look = look(&world.context, &asked, Moment(1)).now_or_never().unwrap();
+    assert_eq!(shown(&look.sightings), ["line 115/1: present, absent"]);
+    let unread: Vec<&Key> = look.unread.iter().map(|(key, _)| key).collect();
+    assert_eq!(unread, [&key(113), &key(114)]);
 }
 
 #[test]

@@ -76,6 +76,7 @@ fn json(file: &Path, inspection: &Inspection) -> serde_json::Value {
         "contract": contracts(inspection),
         "imports": inspected.imports,
         "exports": inspected.exports,
+        "left_alone": inspected.left_alone,
         "compile_ms": compiled.as_millis(),
         "granted": {
             "fuel_per_call": limits.fuel_per_call,
@@ -94,6 +95,14 @@ fn text(file: &Path, inspection: &Inspection) -> String {
         [] => "nothing".to_owned(),
         names => names.join("\n            "),
     };
+    let exports: Vec<String> = inspected
+        .exports
+        .iter()
+        .map(|name| match inspected.left_alone.contains(name) {
+            true => format!("{name} (not known to this driftd, left alone)"),
+            false => name.clone(),
+        })
+        .collect();
     let head = match &inspected.admitted {
         Ok(about) => format!("plugin `{}` {}: {}", about.name, about.version, about.summary),
         Err(_) => "would not be loaded".to_owned(),
@@ -125,7 +134,7 @@ granted to a call, unless [plugins.<name>.limits] says otherwise
         digest = inspected.digest,
         contract = list(&contracts(inspection)),
         imports = list(&inspected.imports),
-        exports = list(&inspected.exports),
+        exports = list(&exports),
         compiled = compiled.as_millis(),
         per_call = grouped(limits.fuel_per_call),
         per_row = grouped(limits.fuel_per_row),

@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Column, ColumnBuilder, SidePlan, Standing};
+use crate::model::{Column, ColumnBuilder, SidePlan, Standing, Violation};
+use crate::plugin::Access;
 
 /// How the mapping fails.
 #[derive(Clone, Debug, Default)]
 struct Manner {
     /// Rows, by their number, that fail whatever is beside them.
     guilty: BTreeSet<i64>,
+    /// Pairs and entities, by their number, that do.
+    others: BTreeSet<i64>,
     /// Rows that are rejected as they should be.
     rejected: BTreeSet<i64>,
     /// Rows of a call beyond which its output is too large.
@@ -77,9 +80,7 @@ impl Session for FakeSession {
     fn map(&mut self, _side: Side, rows: &Rows<'_>) -> Result<Mapped, PluginError> {
         let rows = &rows.inputs[0].rows;
         let manner = self.fake.manner.lock().unwrap().clone();
-        let ids: Vec<i64> = (0..rows.rows)
-            .map(|row| i64::try_from(rows.columns[0].integer(row).unwrap()).unwrap())
-            .collect();
+        let ids = ids(rows);
         self.fake.calls.fetch_add(1, Ordering::Relaxed);
         self.calls += 1;
         let has = |id: i64| ids.contains(&id);
@@ -113,13 +114,20 @@ impl Session for FakeSession {
         Ok(Mapped { outputs: vec![output], rejected: reasons.collect() })
     }
 
+    /// Those that can be divided by four lie in two places, and all others in one.
     fn locate(
         &mut self,
         _side: Side,
         _entity: usize,
-        _entities: &Batch,
+        entities: &Batch,
     ) -> Result<Vec<Located>, PluginError> {
-        Err(error("locate", trap()))
+        let ids = self.others("locate", entities)?;
+        let place = |relation, of: &dyn Fn(i64) -> bool| {
+            let from_entity: Vec<usize> = (0..ids.len()).filter(|at| of(ids[*at])).collect();
+            let keys = entities.take(&from_entity);
+            Located { relation, access: Access::Get, keys, from_entity }
+        };
+        Ok(vec![place(1, &|_| true), place(0, &|id| id % 4 == 0)])
     }
 
     fn keys_of(
@@ -135,8 +143,34 @@ impl Session for FakeSession {
         Err(error("accumulator", trap()))
     }
 
-    fn check_pairs(&mut self, _pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
-        Ok(Vec::new())
+    /// Odd pairs are wrong.
+    fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
+        let ids = self.others("check-pairs", pairs.source)?;
+        let odd = ids.iter().enumerate().filter(|(_, id)| *id % 2 != 0);
+        let told = |(pair, id): (usize, &i64)| PairViolation {
+            pair,
+            violation: Violation { invariant: 0, message: id.to_string() },
+        };
+        Ok(odd.map(told).collect())
+    }
+}
+
+fn ids(batch: &Batch) -> Vec<i64> {
+    let id = |row| i64::try_from(batch.columns[0].integer(row).unwrap()).unwrap();
+    (0..batch.rows).map(id).collect()
+}
+
+impl FakeSession {
+    /// The numbers of pairs or entities, unless one of them fails or they are too many.
+    fn others(&mut self, function: &'static str, batch: &Batch) -> Result<Vec<i64>, PluginError> {
+        let manner = self.fake.manner.lock().unwrap().clone();
+        self.fake.calls.fetch_add(1, Ordering::Relaxed);
+        let ids = ids(batch);
+        let too_many = manner.rows_max.is_some_and(|most| ids.len() > most);
+        if too_many || ids.iter().any(|id| manner.others.contains(id)) {
+            return Err(error(function, manner.kind.unwrap_or_else(trap)));
+        }
+        Ok(ids)
     }
 }
 
@@ -366,15 +400,136 @@ fn a_check_in_which_the_function_succeeds_elsewhere_does_not_count() {
 
 #[test]
 fn a_failure_of_any_function_counts() {
-    let world = World::new(Manner::default());
+    let world = World::new(Manner { others: (0..9).collect(), ..Manner::default() });
     for _ in 0..5 {
         let mut session = world.session();
         let mapped = session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
-        let error = session.locate(Side::Target, 0, &mapped.outputs[0].entities).unwrap_err();
+        let error = session.locate_each(Side::Target, 0, &mapped.outputs[0].entities).unwrap_err();
         assert!(
             error.blame().contains("locate, pairing `things`, target, 9 rows: trapped"),
             "{error}"
         );
     }
     assert!(world.mapper.begin(Moment(0)).is_err());
+}
+
+fn number(at: usize) -> i64 {
+    i64::try_from(at).unwrap()
+}
+
+/// Pairs whose source and target have these numbers.
+fn check(session: &mut dyn Session, ids: &[i64]) -> Result<Checked, PluginError> {
+    let (batch, present) = (rows(ids.iter().copied()), vec![true; ids.len()]);
+    session.check_each(&Pairs {
+        entity: 0,
+        source: &batch,
+        source_present: &present,
+        target: &batch,
+        target_present: &present,
+    })
+}
+
+proptest! {
+    #[test]
+    fn exactly_the_guilty_pairs_are_unread_and_the_others_are_checked_as_without_them(
+        count in 1i64..700,
+        others in prop::collection::btree_set(0i64..700, 0..=GUILTY_MAX),
+        rows_max in prop::option::of(1usize..700),
+    ) {
+        let world = World::new(Manner { others: others.clone(), rows_max, ..Manner::default() });
+        let mut session = world.session();
+        check(&mut *session, &[9_998]).unwrap();
+        let checked = check(&mut *session, &(0..count).collect::<Vec<_>>()).unwrap();
+        let told: Vec<i64> = checked.failed.iter().map(|(pair, _)| number(*pair)).collect();
+        let guilty: Vec<i64> = others.iter().copied().filter(|id| *id < count).collect();
+        prop_assert_eq!(&told, &guilty);
+        for (_, error) in &checked.failed {
+            prop_assert!(error.blame().contains("the pair fails by itself"), "{}", error.blame());
+        }
+        let wrong: Vec<i64> = checked.violations.iter().map(|it| number(it.pair)).collect();
+        let odd = (0..count).filter(|id| id % 2 != 0 && !others.contains(id));
+        prop_assert_eq!(&wrong, &odd.collect::<Vec<_>>());
+        for violation in &checked.violations {
+            prop_assert_eq!(&violation.violation.message, &violation.pair.to_string());
+        }
+    }
+
+    #[test]
+    fn exactly_the_guilty_entities_are_unread_and_the_others_are_located_as_without_them(
+        count in 1i64..700,
+        others in prop::collection::btree_set(0i64..700, 0..=GUILTY_MAX),
+        rows_max in prop::option::of(1usize..700),
+    ) {
+        let world = World::new(Manner { others: others.clone(), rows_max, ..Manner::default() });
+        let mut session = world.session();
+        session.locate_each(Side::Target, 0, &rows([9_998])).unwrap();
+        let placed = session.locate_each(Side::Target, 0, &rows(0..count)).unwrap();
+        let told: Vec<i64> = placed.failed.iter().map(|(entity, _)| number(*entity)).collect();
+        let guilty: Vec<i64> = others.iter().copied().filter(|id| *id < count).collect();
+        prop_assert_eq!(&told, &guilty);
+        for every in [1, 4] {
+            let relation = usize::from(every == 1);
+            let here: Vec<_> =
+                placed.located.iter().filter(|it| it.relation == relation).collect();
+            prop_assert!(here.len() <= 1, "one for each relation and access");
+            let keys: Vec<i64> = here.iter().flat_map(|it| ids(&it.keys)).collect();
+            let from: Vec<i64> =
+                here.iter().flat_map(|it| &it.from_entity).map(|at| number(*at)).collect();
+            prop_assert_eq!(&keys, &from);
+            let wanted = (0..count).filter(|id| id % every == 0 && !others.contains(id));
+            prop_assert_eq!(&keys, &wanted.collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn a_plugin_that_fails_on_every_pair_costs_few_calls_and_blames_none() {
+    let world = World::new(Manner { others: (0..5_000).collect(), ..Manner::default() });
+    for at in 0..5 {
+        let mut session = world.session();
+        session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
+        world.calls();
+        let error = check(&mut *session, &(0..1_000).collect::<Vec<_>>()).unwrap_err();
+        let told = error.blame();
+        assert!(told.contains("more than 16 pairs of this check fail by themselves"), "{told}");
+        let error = check(&mut *session, &[7]).unwrap_err();
+        assert_eq!(error.call.search, None, "nothing is left to be found: {}", error.blame());
+        assert!(world.calls() <= 25, "check {at}");
+    }
+    assert!(world.mapper.begin(Moment(0)).is_err(), "it is left alone");
+
+    // A single pair is none that may be blamed while no other has been checked.
+    let world = World::new(Manner { others: [7].into(), ..Manner::default() });
+    let error = check(&mut *world.session(), &[7]).unwrap_err();
+    let told = error.blame();
+    assert!(told.contains("no pair has been checked yet"), "{told}");
+    let mut session = world.session();
+    check(&mut *session, &[8]).unwrap();
+    assert_eq!(check(&mut *session, &[7]).unwrap().failed.len(), 1);
+}
+
+#[test]
+fn what_pairs_cost_is_not_taken_from_rows() {
+    let guilty: BTreeSet<i64> = (0..100).collect();
+    let world = World::new(Manner { others: guilty, guilty: [5].into(), ..Manner::default() });
+    let mut session = world.session();
+    check(&mut *session, &[9_998]).unwrap();
+    check(&mut *session, &(0..200).collect::<Vec<_>>()).unwrap_err();
+    let mapped = session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
+    assert_eq!(told_of(&mapped).1, [5]);
+    // A look asks for as many as it looks at.
+    session.allow_guilty(100);
+    assert_eq!(check(&mut *session, &(0..50).collect::<Vec<_>>()).unwrap().failed.len(), 50);
+}
+
+#[test]
+fn a_pair_is_not_blamed_for_what_the_plugin_says_of_the_whole_call() {
+    let own = PluginErrorKind::Own { code: "mood".to_owned(), message: "secret".to_owned() };
+    let manner = Manner { others: [5].into(), kind: Some(own), ..Manner::default() };
+    let world = World::new(manner);
+    let mut session = world.session();
+    check(&mut *session, &[8]).unwrap();
+    world.calls();
+    check(&mut *session, &[4, 5, 6]).unwrap_err();
+    assert_eq!(world.calls(), 1);
 }

@@ -474,8 +474,9 @@ fn other_imports_and_versions_are_refused_by_name() {
     );
     let other = load(importing("driftd:plugin/host@0.2.0"));
     assert!(
-        other
-            .contains("it speaks driftd:plugin/host@0.2.0, this driftd speaks driftd:plugin@0.1.0"),
+        other.contains(
+            "it speaks driftd:plugin/host@0.2.0; this driftd speaks driftd:plugin in version 0.1.0: "
+        ),
         "{other}"
     );
 }

@@ -5,8 +5,8 @@
 //! store's primary key or the first of them, without a null, each names an entity of the call, and in
 //! a relation whose rows are grouped they say the group.
 
+use super::contract::{Context, Instance, RawLocated};
 use super::lift;
-use super::v0_1::{Context, Instance, RawLocated};
 use crate::model::{
     Batch, ColumnDef, FieldDef, Logical, MappingPlan, Moment, RelationPlan, RelationSchema, Role,
     Side, SidePlan,
@@ -35,7 +35,7 @@ impl Sides {
 /// Asks the plugin where it would look for no entities at all: for the sides that it locates it names
 /// the relations and how rows are found there.
 pub(super) fn sides(
-    instance: &mut Instance,
+    instance: &mut dyn Instance,
     binding: &Binding<'_>,
     plan: &MappingPlan,
     issues: &mut Vec<PlanIssue>,

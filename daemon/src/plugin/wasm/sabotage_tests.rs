@@ -231,7 +231,7 @@ fn an_endless_loop_or_a_trap_in_any_export_ends_and_names_it() {
         ("invariants", "declare"),
         ("invariants", "check-pairs"),
     ] {
-        let export = format!("driftd:plugin/{interface}@{VERSION}#{function}");
+        let export = format!("{}#{function}", VERSIONS[0].full(interface));
         // What is called when the host has taken the results, to free them.
         for export in [export.clone(), format!("cabi_post_{export}")] {
             for (body, cause) in

@@ -6,15 +6,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::contract::{
+    Context, Contract, Instance, RawLocated, RawMapped, RawNote, RawOutput, RawViolation,
+};
 use super::lift;
 use super::locating;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
 use super::selftest;
 use super::trial::Cost;
-use super::v0_1::{
-    Context, Contract, Instance, RawLocated, RawMapped, RawNote, RawOutput, RawViolation,
-};
 use crate::model::{
     Batch, EntityDef, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema,
     Scope, Side, SidePlan, Violation,
@@ -29,9 +29,14 @@ use crate::plugin::{
 const ENTITIES_MAX: usize = 1_000;
 
 /// A guest and all that it takes to start it.
+#[derive(Clone)]
 pub(super) struct Program {
     pub(super) machine: Arc<Machine>,
-    pub(super) contract: Arc<Contract>,
+    pub(super) contract: Arc<dyn Contract>,
+    /// The version of the contract.
+    pub(super) version: &'static str,
+    /// What it exports beyond that version.
+    pub(super) left_alone: Vec<String>,
     pub(super) plugin: String,
     /// BLAKE3 of the file, in hexadecimal.
     pub(super) digest: String,
@@ -41,7 +46,7 @@ pub(super) struct Program {
 
 impl Program {
     /// A fresh guest that may write `log_bytes` of messages.
-    pub(super) fn start(&self, log_bytes: usize) -> Result<Instance, PluginErrorKind> {
+    pub(super) fn start(&self, log_bytes: usize) -> Result<Box<dyn Instance>, PluginErrorKind> {
         let guest = Guest::new(&self.plugin, &self.limits, log_bytes);
         self.contract.start(&self.machine, guest, self.limits)
     }
@@ -152,7 +157,7 @@ pub(super) struct WasmSession {
     bound: Arc<Bound>,
     as_of: Moment,
     /// None before the first call and after a fault.
-    instance: Option<Instance>,
+    instance: Option<Box<dyn Instance>>,
     log_left: usize,
 }
 
@@ -300,20 +305,20 @@ impl WasmSession {
 
     /// What the last call took, if it succeeded.
     pub(super) fn cost(&self) -> Option<Cost> {
-        self.instance.as_ref().map(Instance::cost)
+        self.instance.as_ref().map(|instance| instance.cost())
     }
 
     fn call<R>(
         &mut self,
         function: &'static str,
-        call: impl FnOnce(&mut Instance) -> Result<R, PluginErrorKind>,
+        call: impl FnOnce(&mut dyn Instance) -> Result<R, PluginErrorKind>,
     ) -> Result<R, PluginError> {
         let mut instance = match self.instance.take() {
             Some(instance) => instance,
             None => self.start()?,
         };
         instance.forget_cost();
-        let result = call(&mut instance);
+        let result = call(&mut *instance);
         self.log_left = instance.log_left();
         match result {
             Ok(result) => {
@@ -326,7 +331,7 @@ impl WasmSession {
         }
     }
 
-    fn start(&mut self) -> Result<Instance, PluginError> {
+    fn start(&mut self) -> Result<Box<dyn Instance>, PluginError> {
         let bound = Arc::clone(&self.bound);
         let started = bound.program.start(self.log_left);
         let mut instance = started.map_err(|kind| self.fault("instantiate", kind))?;

@@ -5,8 +5,9 @@
 //! limits, conversions and checks are those of production, because it is the same session.
 
 use super::Attached;
+use super::contract::{RawLocated, RawNote};
 use super::session::WasmSession;
-use super::v0_1::{RawLocated, RawNote};
+
 use crate::model::{Batch, Moment, Side};
 use crate::plugin::{
     Mapped, Output, PairViolation, Pairs, PluginError, Rows, Session as _, Tallied, Tally,

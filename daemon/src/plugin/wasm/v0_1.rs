@@ -4,18 +4,23 @@
 //! let a type of the contract out. Invariant: batches cross to a guest as borrowed slices and come
 //! back as moved vectors; what comes back is owned, never lazily lifted.
 
+use std::sync::Arc;
+
 use wasmtime::Store;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 
 use self::bindings::driftd::plugin::host::{self, Level};
 use self::bindings::driftd::plugin::types;
 use self::bindings::exports::driftd::plugin::{invariants, lifecycle, locating, mapping};
+use super::contract::{
+    self, Context, Info, RawLocated, RawMapped, RawNote, RawOutput, RawViolation, Version,
+};
 use super::machine::{Allowance, Guest, Machine, shortened};
 use super::planning::{Proposal, ProposedEntity, ProposedField, ProposedInvariant};
 use super::trial::Cost;
 use crate::model::{
-    Batch, Bitmap, Buffer, Column, ColumnDef, Moment, RelationPlan, RelationSchema, Role, Severity,
-    Side, SidePlan, Standing, VarBytes,
+    Batch, Bitmap, Buffer, Column, ColumnDef, RelationPlan, RelationSchema, Role, Severity, Side,
+    SidePlan, Standing, VarBytes,
 };
 use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind, Rows, Tally};
 
@@ -27,13 +32,21 @@ mod bindings {
     });
 }
 
-/// The package that this file speaks.
-pub(super) const VERSION: &str = "0.1.0";
+/// What this file speaks.
+pub(super) const VERSION: Version = Version {
+    number: "0.1.0",
+    imports: &["host", "types"],
+    required: &["lifecycle", "mapping"],
+    optional: &[INVARIANTS, LOCATING],
+    open: |machine, component| Ok(Arc::new(Contract::new(machine, component)?)),
+};
+const INVARIANTS: &str = "invariants";
+const LOCATING: &str = "locating";
 /// Bytes of a text that a guest says about a row, a pair or a fault.
 const MESSAGE_BYTES: usize = 1_000;
 
 /// A compiled guest, ready to be started any number of times.
-pub(super) struct Contract {
+struct Contract {
     pre: InstancePre<Guest>,
     lifecycle: lifecycle::GuestIndices,
     mapping: mapping::GuestIndices,
@@ -41,77 +54,18 @@ pub(super) struct Contract {
     locating: Option<locating::GuestIndices>,
 }
 
-/// What a plugin says of itself.
-pub(super) struct Info {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) summary: String,
-    /// JSON Schema of its own configuration, as a text.
-    pub(super) config_schema: String,
-}
-
-/// What a batch gave, before it is checked.
-pub(super) struct RawMapped {
-    pub(super) outputs: Vec<RawOutput>,
-    /// What the guest says of rows.
-    pub(super) notes: Vec<RawNote>,
-}
-
-/// A note as a guest returned it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct RawNote {
-    /// The input of the call, and the row of it, that it is about.
-    pub(super) input: usize,
-    pub(super) row: usize,
-    /// The group of that row.
-    pub(super) group: usize,
-    pub(super) kind: String,
-    pub(super) message: String,
-}
-
-/// Entities as a guest returned them.
-pub(super) struct RawOutput {
-    pub(super) entity: u32,
-    pub(super) items: Batch,
-    pub(super) from_group: Vec<u32>,
-    pub(super) standing: Vec<Standing>,
-}
-
-/// Store keys as a guest returned them.
-#[derive(Clone, Debug)]
-pub(super) struct RawLocated {
-    pub(super) relation: u32,
-    pub(super) access: String,
-    pub(super) keys: Batch,
-    pub(super) from_entity: Vec<u32>,
-}
-
-/// A violation as a guest returned it.
-pub(super) struct RawViolation {
-    pub(super) invariant: u32,
-    pub(super) pair: Option<u32>,
-    pub(super) message: String,
-}
-
-/// What a call is about.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Context<'a> {
-    pub(super) pairing: &'a str,
-    pub(super) as_of: Moment,
-}
-
 impl Contract {
-    /// Finds the contract's exports in a component.
-    pub(super) fn new(machine: &Machine, component: &Component) -> wasmtime::Result<Self> {
+    /// Finds the contract's exports in a component, by their exact names.
+    fn new(machine: &Machine, component: &Component) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(&machine.engine);
         host::add_to_linker::<Guest, HasSelf<Guest>>(&mut linker, |guest| guest)?;
         let pre = linker.instantiate_pre(component)?;
         let exported = |interface: &str| {
-            let name = format!("driftd:plugin/{interface}@{VERSION}");
+            let name = VERSION.full(interface);
             component.component_type().exports(&machine.engine).any(|(export, _)| export == name)
         };
-        let invariants = exported("invariants").then(|| invariants::GuestIndices::new(&pre));
-        let locating = exported("locating").then(|| locating::GuestIndices::new(&pre));
+        let invariants = exported(INVARIANTS).then(|| invariants::GuestIndices::new(&pre));
+        let locating = exported(LOCATING).then(|| locating::GuestIndices::new(&pre));
         Ok(Self {
             lifecycle: lifecycle::GuestIndices::new(&pre)?,
             mapping: mapping::GuestIndices::new(&pre)?,
@@ -119,21 +73,6 @@ impl Contract {
             locating: locating.transpose()?,
             pre,
         })
-    }
-
-    /// Starts a fresh guest.
-    pub(super) fn start(
-        &self,
-        machine: &Machine,
-        guest: Guest,
-        limits: Limits,
-    ) -> Result<Instance, PluginErrorKind> {
-        let mut store = machine.store(guest, &limits);
-        let allowance = Allowance::new(limits, 0);
-        allowance.grant(&mut store);
-        let started = self.load(&mut store);
-        let exports = started.map_err(|error| allowance.name(&error, store.data_mut()))?;
-        Ok(Instance { store, limits, exports, groups: Vec::new() })
     }
 
     fn load(&self, store: &mut Store<Guest>) -> wasmtime::Result<Exports> {
@@ -149,6 +88,22 @@ impl Contract {
     }
 }
 
+impl contract::Contract for Contract {
+    fn start(
+        &self,
+        machine: &Machine,
+        guest: Guest,
+        limits: Limits,
+    ) -> Result<Box<dyn contract::Instance>, PluginErrorKind> {
+        let mut store = machine.store(guest, &limits);
+        let allowance = Allowance::new(limits, 0);
+        allowance.grant(&mut store);
+        let started = self.load(&mut store);
+        let exports = started.map_err(|error| allowance.name(&error, store.data_mut()))?;
+        Ok(Box::new(Instance { store, limits, exports, groups: Vec::new() }))
+    }
+}
+
 /// What a guest exports.
 struct Exports {
     lifecycle: lifecycle::Guest,
@@ -157,9 +112,8 @@ struct Exports {
     locating: Option<locating::Guest>,
 }
 
-/// A guest that runs. After an error it must be dropped: a guest that trapped cannot be entered
-/// again.
-pub(super) struct Instance {
+/// A guest that runs.
+struct Instance {
     store: Store<Guest>,
     limits: Limits,
     exports: Exports,
@@ -167,23 +121,20 @@ pub(super) struct Instance {
     groups: Vec<u32>,
 }
 
-impl Instance {
-    /// Bytes of log messages that the guest may still write.
-    pub(super) fn log_left(&self) -> usize {
+impl contract::Instance for Instance {
+    fn log_left(&self) -> usize {
         self.store.data().words.left
     }
 
-    /// What the dearest call took since [`forget_cost`](Self::forget_cost).
-    pub(super) fn cost(&self) -> Cost {
+    fn cost(&self) -> Cost {
         self.store.data().cost()
     }
 
-    /// Counts anew what calls take.
-    pub(super) fn forget_cost(&mut self) {
+    fn forget_cost(&mut self) {
         self.store.data_mut().forget_cost();
     }
 
-    pub(super) fn describe(&mut self) -> Result<Info, PluginErrorKind> {
+    fn describe(&mut self) -> Result<Info, PluginErrorKind> {
         let Self { store, exports: Exports { lifecycle, .. }, limits, .. } = self;
         let info = call(store, Allowance::new(*limits, 0), |store| lifecycle.call_describe(store))?;
         let word = |text: &str| shortened(text, MESSAGE_BYTES).to_owned();
@@ -195,17 +146,14 @@ impl Instance {
         })
     }
 
-    pub(super) fn init(
-        &mut self,
-        config: &str,
-    ) -> Result<Result<(), Vec<PlanIssue>>, PluginErrorKind> {
+    fn init(&mut self, config: &str) -> Result<Result<(), Vec<PlanIssue>>, PluginErrorKind> {
         let Self { store, exports: Exports { lifecycle, .. }, limits, .. } = self;
         let allowance = Allowance::new(*limits, 0);
         let done = call(store, allowance, |store| lifecycle.call_init(store, config))?;
         Ok(done.map_err(issues))
     }
 
-    pub(super) fn plan(
+    fn plan(
         &mut self,
         pairing: &str,
         source: &[RelationSchema],
@@ -227,7 +175,7 @@ impl Instance {
         Ok(planned.map(proposal).map_err(issues))
     }
 
-    pub(super) fn declare(
+    fn declare(
         &mut self,
         pairing: &str,
     ) -> Result<Result<Vec<ProposedInvariant>, Vec<PlanIssue>>, PluginErrorKind> {
@@ -249,8 +197,7 @@ impl Instance {
         Ok(declared.map(|defs| defs.into_iter().map(definition).collect()).map_err(issues))
     }
 
-    /// Maps rows; `relations` are the positions of the plan's relations among the schemas.
-    pub(super) fn map_batch(
+    fn map_batch(
         &mut self,
         context: Context<'_>,
         side: Side,
@@ -273,18 +220,16 @@ impl Instance {
             });
         }
         let mapped = call(store, Allowance::new(*limits, rows.count()), |store| {
-            mapping.call_map_batch(store, context.on(side), &inputs)
+            mapping.call_map_batch(store, on(context, side), &inputs)
         })?;
         raised(mapped.map_err(own)?, rows)
     }
 
-    /// Whether the guest says where entities are, and whose rows lie at store keys.
-    pub(super) const fn locates(&self) -> bool {
+    fn locates(&self) -> bool {
         self.exports.locating.is_some()
     }
 
-    /// Where the store of `side` keeps these entities. None: the plugin leaves that to others.
-    pub(super) fn locate(
+    fn locate(
         &mut self,
         context: Context<'_>,
         side: Side,
@@ -296,7 +241,7 @@ impl Instance {
         let columns = lower(&entities.columns);
         let items = lowered(entities.rows, &columns)?;
         let located = call(store, Allowance::new(*limits, entities.rows), |store| {
-            locating.call_locate(store, context.on(side), entity, items)
+            locating.call_locate(store, on(context, side), entity, items)
         })?;
         let located = located.map_err(own)?.into_iter().map(|located| RawLocated {
             relation: located.relation,
@@ -307,8 +252,7 @@ impl Instance {
         Ok(Some(located.collect()))
     }
 
-    /// Whose rows lie at these keys of a relation, given by its position among the schemas.
-    pub(super) fn keys_of(
+    fn keys_of(
         &mut self,
         context: Context<'_>,
         side: Side,
@@ -320,12 +264,12 @@ impl Instance {
         let columns = lower(&keys.columns);
         let lowered = lowered(keys.rows, &columns)?;
         let known = call(store, Allowance::new(*limits, keys.rows), |store| {
-            locating.call_keys_of(store, context.on(side), relation, lowered)
+            locating.call_keys_of(store, on(context, side), relation, lowered)
         })?;
         Ok(known.map_err(own)?.into_iter().map(output).collect())
     }
 
-    pub(super) fn check_pairs(
+    fn check_pairs(
         &mut self,
         context: Context<'_>,
         pairs: &Pairs<'_>,
@@ -342,17 +286,14 @@ impl Instance {
             target_present: &present.1,
         };
         // Of both sides, for which the contract has it say "source".
-        let context = context.on(Side::Source);
+        let context = on(context, Side::Source);
         let violations = call(store, Allowance::new(*limits, pairs.source.rows), |store| {
             invariants.call_check_pairs(store, context, lowered)
         })?;
         Ok(violations.map_err(own)?.into_iter().map(violation).collect())
     }
-}
 
-impl Instance {
-    /// Feeds a fresh accumulator: its snapshot, and what it says at the end.
-    pub(super) fn tally(
+    fn tally(
         &mut self,
         context: Context<'_>,
         invariant: u32,
@@ -375,7 +316,7 @@ impl Instance {
                         target: lowered(pairs.target.rows, &columns.1)?,
                         target_present: &present.1,
                     };
-                    let context = context.on(Side::Source);
+                    let context = on(context, Side::Source);
                     let allowance = Allowance::new(*limits, pairs.source.rows);
                     call(store, allowance, |store| {
                         accumulators.call_push(store, fed, context, lowered)
@@ -405,14 +346,13 @@ fn violation(violation: invariants::Violation) -> RawViolation {
     }
 }
 
-impl<'a> Context<'a> {
-    fn on(self, side: Side) -> types::Context<'a> {
-        let side = match side {
-            Side::Source => types::Side::Source,
-            Side::Target => types::Side::Target,
-        };
-        types::Context { pairing: self.pairing, side, as_of: self.as_of.0 }
-    }
+/// What a call is about, and which side's rows it is handed.
+fn on(context: Context<'_>, side: Side) -> types::Context<'_> {
+    let side = match side {
+        Side::Source => types::Side::Source,
+        Side::Target => types::Side::Target,
+    };
+    types::Context { pairing: context.pairing, side, as_of: context.as_of.0 }
 }
 
 impl host::Host for Guest {

@@ -57,7 +57,10 @@ impl Relation {
 
     fn in_order_of(&self, cut: &str, range: &Range) -> BTreeMap<Spot, &Row> {
         let spot = |place: &Place, row: &Row| (integer(row, cut), place.clone());
-        let lies = |spot: &Spot| spot.0.map_or(range.from.is_none(), |value| range.contains(value));
+        let lies = |(value, _): &Spot| match value {
+            Some(value) => range.contains(*value),
+            None => range.from.is_none(),
+        };
         let rows = self.rows.iter().map(|(place, row)| (spot(place, row), row));
         rows.filter(|(spot, _)| lies(spot)).collect()
     }
@@ -160,10 +163,12 @@ fn matches(row: &Row, query: &Query, asked: &[Value]) -> bool {
             return KeyPart::of(found) == KeyPart::of(asked);
         }
         let Value::Bytes(start) = asked else { return false };
-        match found {
-            Value::Text(text) => text.as_bytes().starts_with(start),
-            Value::Bytes(bytes) => bytes.starts_with(start),
-            _ => false,
+        if let Value::Text(text) = found {
+            text.as_bytes().starts_with(start)
+        } else if let Value::Bytes(bytes) = found {
+            bytes.starts_with(start)
+        } else {
+            false
         }
     })
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use mysql_async::Row;
+use mysql_async::{Row, Value};
 
 use super::statement::no_key;
 use super::table::{ColumnKind, Table, TableColumn, number, quote, text};
@@ -67,7 +67,7 @@ pub(super) fn indexes(rows: &[Row], columns: &[TableColumn]) -> (Vec<usize>, Vec
 /// Whether the server uses this part of an index, and it holds whole values of a column.
 fn is_usable(row: &Row) -> bool {
     named_text(row, "INDEX_TYPE").as_deref() == Some("BTREE")
-        && named_text(row, "SUB_PART").is_none()
+        && at(row, "SUB_PART").and_then(|at| row.as_ref(at)) == Some(&Value::NULL)
         && named_text(row, "IS_VISIBLE").is_none_or(|visible| visible == "YES")
         && named_text(row, "IGNORED").is_none_or(|ignored| ignored == "NO")
 }

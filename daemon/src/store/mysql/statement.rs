@@ -122,6 +122,7 @@ impl<'a> Reader<'a> {
         let first = cut.quoted();
         // Rows without a value lie before all others.
         let nulls = cut.nullable && range.from.is_none();
+        let mut order = self.order.as_slice();
         let (mut conditions, mut params) = (Vec::new(), Vec::new());
         if after.is_empty() {
             match bound(range.from, cut.kind) {
@@ -140,7 +141,11 @@ impl<'a> Reader<'a> {
         }
         if range.until.is_some() {
             match bound(range.until, cut.kind) {
-                Bound::Below if nulls => conditions.push(format!("{first} IS NULL")),
+                Bound::Below if nulls => {
+                    conditions.push(format!("{first} IS NULL"));
+                    // MariaDB would sort by what is null everywhere.
+                    order = &order[1..];
+                }
                 Bound::Below => return None,
                 Bound::Beyond => {}
                 Bound::At(value) => {
@@ -155,7 +160,7 @@ impl<'a> Reader<'a> {
             true => String::new(),
             false => format!(" WHERE {}", conditions.join(" AND ")),
         };
-        let order: Vec<_> = self.order.iter().map(|column| column.quoted()).collect();
+        let order: Vec<_> = order.iter().map(|column| column.quoted()).collect();
         let order = order.join(", ");
         let sql = format!("{}{filter} ORDER BY {order} LIMIT ?", self.select);
         Some((sql, params))

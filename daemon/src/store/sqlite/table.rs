@@ -131,13 +131,14 @@ impl<'c> Table<'c> {
         limit: NonZeroU32,
     ) -> Result<Option<(Page, Vec<Value>)>, Kind> {
         let key = &cut.order[1..];
-        let mut filter = format!("WHERE {} IS NULL", cut.column);
+        let mut conditions = vec![format!("{} IS NULL", cut.column)];
         // What is gone on behind begins with the null.
         let after = after.get(1..).unwrap_or_default();
         if !after.is_empty() {
-            filter += &format!(" AND {}", behind(key));
+            conditions.push(behind(key));
         }
-        filter += &format!(" ORDER BY {} LIMIT {limit}", key.join(", "));
+        let (filter, order) = (conditions.join(" AND "), key.join(", "));
+        let filter = format!("WHERE {filter} ORDER BY {order} LIMIT {limit}");
         Ok(self.pages(read, &filter, after.to_vec(), Until::Page)?.pop())
     }
 
