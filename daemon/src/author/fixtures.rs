@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::AuthorError;
 use crate::model::{ColumnDef, Logical, Moment, RelationSchema, Side};
@@ -20,6 +20,8 @@ pub(super) enum Kind {
     Rows(Side),
     /// An entity of both sides.
     Pairs,
+    /// An entity or a store's key.
+    Places,
 }
 
 /// A directory with a `schema.json`.
@@ -34,10 +36,11 @@ pub(super) struct Directory {
 pub(super) struct Schema {
     pub(super) path: PathBuf,
     pub(super) pairing: String,
-    pub(super) config: Json,
+    /// The plugin's own configuration, if it is given.
+    pub(super) config: Option<Json>,
     pub(super) as_of: Moment,
-    pub(super) source: RelationSchema,
-    pub(super) target: RelationSchema,
+    pub(super) source: Vec<RelationSchema>,
+    pub(super) target: Vec<RelationSchema>,
 }
 
 /// A file of cases.
@@ -58,7 +61,8 @@ pub(super) struct Case {
 }
 
 impl Schema {
-    pub(super) const fn side(&self, side: Side) -> &RelationSchema {
+    /// The relations of a side; at least one.
+    pub(super) fn side(&self, side: Side) -> &[RelationSchema] {
         match side {
             Side::Source => &self.source,
             Side::Target => &self.target,
@@ -120,6 +124,7 @@ fn kind(name: &str) -> Option<Kind> {
         "source" => Some(Kind::Rows(Side::Source)),
         "target" => Some(Kind::Rows(Side::Target)),
         "pairs" => Some(Kind::Pairs),
+        "places" => Some(Kind::Places),
         _ => None,
     }
 }
@@ -170,23 +175,24 @@ fn schema(path: &Path) -> Result<Schema, AuthorError> {
     Ok(Schema {
         path: path.to_owned(),
         pairing: pairing.ok_or_else(|| wrong("`pairing` is missing".to_owned()))?.to_owned(),
-        config: json.get("config").cloned().unwrap_or_else(|| json!({})),
+        config: json.get("config").cloned(),
         as_of: Moment(as_of.as_microsecond()),
-        source: relation(&json, "source").map_err(wrong)?,
-        target: relation(&json, "target").map_err(wrong)?,
+        source: relations(&json, "source").map_err(wrong)?,
+        target: relations(&json, "target").map_err(wrong)?,
     })
 }
 
-/// The one relation of a side.
-fn relation(json: &Json, side: &str) -> Result<RelationSchema, String> {
-    let relations = json.get(side).and_then(Json::as_array);
-    match relations.ok_or_else(|| format!("`{side}` is no list of relations"))?.as_slice() {
-        [one] => table(one),
-        several => Err(format!(
-            "`{side}` has {} relations; this version of driftd reads one relation a side",
-            several.len()
-        )),
+/// The relations of a side.
+fn relations(json: &Json, side: &str) -> Result<Vec<RelationSchema>, String> {
+    let listed = json.get(side).and_then(Json::as_array).filter(|listed| !listed.is_empty());
+    let listed = listed.ok_or_else(|| format!("`{side}` is no list of one relation or more"))?;
+    let tables = listed.iter().map(table).collect::<Result<Vec<_>, _>>()?;
+    for (at, table) in tables.iter().enumerate() {
+        if tables[..at].iter().any(|other| other.relation == table.relation) {
+            return Err(format!("`{side}` has two relations `{}`", table.relation));
+        }
     }
+    Ok(tables)
 }
 
 fn table(json: &Json) -> Result<RelationSchema, String> {

@@ -2,17 +2,18 @@
 //!
 //! Owns what must hold of every plugin whatever its fixtures say: the same batch twice gives the same
 //! bytes; cutting groups into other batches changes nothing; compared fields do not depend on `as-of`;
-//! accumulators merge associatively and commutatively. Refuses to compare with golden files. Invariant: a law that does not hold is told with the case and
-//! the field in which it does not.
+//! accumulators merge associatively and commutatively. Refuses to compare with golden files. Invariant:
+//! a law that does not hold is told with the case and the field in which it does not.
 
 use super::AuthorError;
 use super::fixtures::Case;
 use super::report::{Problem, ProblemKind, lawless};
-use super::trial::{Given, Runner};
-use crate::model::{Batch, Moment, Scope, Side, Violation};
+use super::rows::Given;
+use super::trial::Runner;
+use crate::model::{Moment, Scope, Side, Violation};
 use crate::plugin::laws::{self, CUTTING, TWICE, Way};
 use crate::plugin::wasm::{Trial, Tried};
-use crate::plugin::{Tallied, Tally};
+use crate::plugin::{Rows, Tallied, Tally};
 
 const MERGING: &str = "accumulators merge associatively and commutatively";
 const AS_OF: &str = "compared fields do not depend on as-of";
@@ -32,7 +33,7 @@ pub(super) struct Whole<'a> {
     pub(super) runner: &'a Runner<'a>,
     pub(super) side: Side,
     pub(super) cases: &'a [&'a Case],
-    pub(super) rows: &'a Batch,
+    pub(super) rows: &'a Rows<'a>,
     pub(super) tried: &'a Tried,
     pub(super) given: &'a [Given],
 }
@@ -63,7 +64,7 @@ impl Whole<'_> {
         if is_same(self.tried, other) {
             return Vec::new();
         }
-        let given = self.runner.taken_apart(self.cases.len(), other);
+        let given = self.runner.taken_apart(self.side, self.rows, other);
         let problems =
             self.differences(TWICE, self.cases.iter().zip(&given).enumerate(), (this, that));
         if !problems.is_empty() {
@@ -86,8 +87,9 @@ impl Whole<'_> {
             let mut trial = self.runner.trial(self.runner.schema.as_of);
             let mut problems = Vec::new();
             for (part, that) in way.calls(count) {
-                let tried = self.runner.map(&mut trial, self.side, &self.rows.take(&part))?;
-                let given = self.runner.taken_apart(part.len(), &tried);
+                let rows = self.rows.take(&part);
+                let tried = self.runner.map(&mut trial, self.side, &rows)?;
+                let given = self.runner.taken_apart(self.side, &rows, &tried);
                 let cases = part.iter().map(|at| &self.cases[*at]);
                 let mut given: Vec<_> = part.iter().copied().zip(cases.zip(&given)).collect();
                 given.sort_by_key(|(at, _)| *at);
@@ -106,7 +108,7 @@ impl Whole<'_> {
         for (micros, when) in LATER {
             let mut trial = self.runner.trial(Moment(as_of.0.saturating_add(micros)));
             let tried = self.runner.map(&mut trial, self.side, self.rows)?;
-            let later = self.runner.taken_apart(self.cases.len(), &tried);
+            let later = self.runner.taken_apart(self.side, self.rows, &tried);
             let mut problems = Vec::new();
             for ((case, now), later) in self.cases.iter().zip(self.given).zip(&later) {
                 let (one, two) = (digested(now), digested(later));
@@ -185,6 +187,21 @@ pub(super) fn of_pairs(
     Ok(Vec::new())
 }
 
+/// Every law of locating that does not hold, for `lines` that the cases gave one after the other.
+pub(super) fn of_places(
+    runner: &Runner<'_>,
+    cases: &[&Case],
+    lines: &[String],
+) -> Result<Vec<Problem>, AuthorError> {
+    let mut trial = runner.trial(runner.schema.as_of);
+    let backwards = runner.place_lines(&mut trial, cases.iter().rev().copied())?;
+    let both = cases.iter().zip(lines.iter().zip(backwards.iter().rev()));
+    let that = "in reverse order on another fresh instance";
+    Ok(both
+        .flat_map(|(case, (one, two))| lawless(TWICE, case, (one, "first"), (two, that)))
+        .collect())
+}
+
 /// What rules over all cases say, and the laws of their accumulators that do not hold.
 pub(super) fn of_partition(
     runner: &Runner<'_>,
@@ -197,10 +214,10 @@ pub(super) fn of_partition(
     let mut trial = runner.trial(runner.schema.as_of);
     let declared = runner.attached.mapper.invariants().iter().enumerate();
     for (at, declared) in declared.filter(|(_, declared)| declared.scope == Scope::Partition) {
-        let pushed = runner.tally(&mut trial, at, &Tally::Pairs(&whole.pairs()))?;
+        let pushed = runner.push(&mut trial, at, &whole)?;
         let mut states = Vec::new();
         for one in &alone {
-            states.push(runner.tally(&mut trial, at, &Tally::Pairs(&one.pairs()))?.state);
+            states.push(runner.push(&mut trial, at, one)?.state);
         }
         for (how, merged) in merged(runner, &mut trial, at, &states)? {
             if merged.violations != pushed.violations {

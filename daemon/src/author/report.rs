@@ -94,14 +94,20 @@ fn place(path: &str) -> String {
             "entities" => "entity",
             "notes" => "note",
             "violations" => "violation",
+            "keys" => "place",
             other => other,
         };
         format!("{one} {at}")
     };
     match parts.as_slice() {
-        ["entities", at, "fields", field, rest @ ..] => {
+        ["entities", at, "fields" | "key", field, rest @ ..] => {
             let below = rest.iter().map(|part| format!("/{part}")).collect::<String>();
             format!("{}, field `{field}`{below}", nth("entities", at))
+        }
+        ["keys", at, "key", column] => format!("{}, column `{column}`", nth("keys", at)),
+        ["partition", at, rest @ ..] => {
+            let rest = rest.iter().map(|part| format!(", {part}")).collect::<String>();
+            format!("of all cases, {}{rest}", nth("violations", at))
         }
         [list, at, rest @ ..] => {
             let rest = rest.iter().map(|part| format!(", {part}")).collect::<String>();

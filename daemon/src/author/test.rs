@@ -8,8 +8,10 @@ use std::path::Path;
 use super::fixtures::{self, Case, CaseFile, Directory, Kind};
 use super::laws::{self, Whole};
 use super::report::{self, FileReport, Problem, ProblemKind, TestReport};
+use super::rows::Call;
 use super::trial::Runner;
 use super::{AuthorError, Project};
+use crate::model::Side;
 use crate::plugin::wasm::{AttachError, Attached, Host, Loaded};
 use crate::plugin::{Binding, Code, Limits, Place, Settings};
 
@@ -22,6 +24,10 @@ pub struct Asked<'a> {
     pub fixtures: Option<&'a Path>,
     /// Whether golden files are written.
     pub update: bool,
+    /// What the plugin may use.
+    pub limits: Limits,
+    /// The plugin's own configuration where `schema.json` gives none.
+    pub config: Option<&'a serde_json::Value>,
 }
 
 /// Runs every fixture of a plugin on the daemon's own host.
@@ -32,11 +38,11 @@ pub fn test(asked: Asked<'_>) -> Result<TestReport, AuthorError> {
     let Asked { project, update, .. } = asked;
     let wasm = project.built()?;
     let directories = directories(asked)?;
-    let loaded = load(project, wasm, Limits::default())?;
+    let loaded = load(project, wasm, asked.limits)?;
     let mut files = Vec::new();
     let mut plugin = project.name.clone();
     for directory in &directories {
-        let attached = bind(&loaded, directory)?;
+        let attached = bind(&loaded, directory, asked.config)?;
         plugin.clone_from(&attached.about.name);
         for file in &directory.files {
             files.push(tested(&attached, directory, file, update));
@@ -77,15 +83,21 @@ pub(super) fn load(project: &Project, wasm: &Path, limits: Limits) -> Result<Loa
     })
 }
 
-/// Binds a plugin to the relations of a directory.
-pub(super) fn bind(loaded: &Loaded, directory: &Directory) -> Result<Attached, AuthorError> {
+/// Binds a plugin to the relations of a directory; `config` is for one that gives none.
+pub(super) fn bind(
+    loaded: &Loaded,
+    directory: &Directory,
+    config: Option<&serde_json::Value>,
+) -> Result<Attached, AuthorError> {
     let schema = &directory.schema;
+    let config = schema.config.clone().or_else(|| config.cloned());
+    let config = config.unwrap_or_else(|| serde_json::json!({}));
     let binding = Binding {
         pairing: &schema.pairing,
-        source: Place { schemas: std::slice::from_ref(&schema.source), key: None },
-        target: Place { schemas: std::slice::from_ref(&schema.target), key: None },
+        source: Place { schemas: &schema.source, key: None },
+        target: Place { schemas: &schema.target, key: None },
     };
-    loaded.configured(&schema.config).bind(&binding).map_err(|error| {
+    loaded.configured(&config).bind(&binding).map_err(|error| {
         let remedy = match &error {
             AttachError::Plugin(error) => error.remedy(),
             AttachError::Refused { .. } => {
@@ -116,21 +128,43 @@ fn failed(words: String) -> Problem {
 fn run(runner: &Runner<'_>, file: &CaseFile) -> Result<(Vec<String>, Vec<Problem>), AuthorError> {
     let cases: Vec<&Case> = file.cases.iter().collect();
     let as_of = runner.schema.as_of;
-    let Kind::Rows(side) = file.kind else {
-        let pairs = runner.pairs(&cases)?;
-        let violations = runner.check(&mut runner.trial(as_of), &pairs)?;
-        let mut lines = runner.pair_lines(&cases, &violations);
-        let mut problems = laws::of_pairs(runner, &cases, &lines)?;
-        let (said, more) = laws::of_partition(runner, &cases)?;
-        problems.extend(more);
-        lines.extend(runner.partition_line(&said));
-        return Ok((lines, problems));
-    };
-    let rows = &runner.rows(side, &cases)?;
-    let tried = &runner.map(&mut runner.trial(as_of), side, rows)?;
-    let given = &runner.taken_apart(cases.len(), tried);
-    let problems = Whole { runner, side, cases: &cases, rows, tried, given }.laws()?;
-    let lines = cases.iter().zip(given).map(|(case, given)| given.line(case)).collect();
+    match file.kind {
+        Kind::Rows(side) => of_rows(runner, side, &cases),
+        Kind::Pairs => {
+            let pairs = runner.pairs(&cases)?;
+            let violations = runner.check(&mut runner.trial(as_of), &pairs)?;
+            let mut lines = runner.pair_lines(&cases, &violations);
+            let mut problems = laws::of_pairs(runner, &cases, &lines)?;
+            let (said, more) = laws::of_partition(runner, &cases)?;
+            problems.extend(more);
+            lines.extend(runner.partition_line(&said));
+            Ok((lines, problems))
+        }
+        Kind::Places => {
+            let lines = runner.place_lines(&mut runner.trial(as_of), cases.iter().copied())?;
+            let problems = laws::of_places(runner, &cases, &lines)?;
+            Ok((lines, problems))
+        }
+    }
+}
+
+fn of_rows(
+    runner: &Runner<'_>,
+    side: Side,
+    all: &[&Case],
+) -> Result<(Vec<String>, Vec<Problem>), AuthorError> {
+    let mut lines = vec![String::new(); all.len()];
+    let mut problems = Vec::new();
+    for Call { rows, cases: of } in runner.calls(side, all)? {
+        let cases: &Vec<&Case> = &of.iter().map(|at| all[*at]).collect();
+        let rows = &rows;
+        let tried = &runner.map(&mut runner.trial(runner.schema.as_of), side, rows)?;
+        let given = &runner.taken_apart(side, rows, tried);
+        problems.extend(Whole { runner, side, cases, rows, tried, given }.laws()?);
+        for ((at, case), given) in of.iter().zip(cases).zip(given) {
+            lines[*at] = given.line(case);
+        }
+    }
     Ok((lines, problems))
 }
 

@@ -52,7 +52,7 @@ impl Window<'_> {
         for chunk in pairs.chunks(PAIRS_MAX) {
             for (entity, pairs) in self.by_type(chunk) {
                 for paired in self.paired(entity, &pairs) {
-                    self.count(&Tally::Pairs(&paired.borrow()));
+                    self.count(&Tally::Pairs(&[paired.borrow()]));
                 }
             }
         }

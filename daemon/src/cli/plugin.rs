@@ -13,8 +13,10 @@ mod test;
 use std::path::{Path, PathBuf};
 
 use crate::author::{AuthorError, Project};
-use crate::cli::CliError;
 use crate::cli::output::Output;
+use crate::cli::{CliError, unknown};
+use crate::config::Loaded;
+use crate::plugin::Limits;
 
 /// What can be done with plugins.
 #[derive(Debug, clap::Subcommand)]
@@ -40,6 +42,36 @@ struct PluginPath {
     /// The plugin's directory, or a compiled plugin.
     #[arg(value_name = "DIR|FILE", default_value = ".")]
     path: PathBuf,
+}
+
+/// What the plugin may use, and how it is configured.
+#[derive(Clone, Debug, clap::Args)]
+struct Granted {
+    /// Take the limits of a plugin of this configuration file instead of the default ones, and its
+    /// `config` where schema.json has none.
+    #[arg(long, short, value_name = "FILE", requires = "plugin")]
+    config: Option<PathBuf>,
+    /// Which plugin of that file: NAME in [plugins.NAME].
+    #[arg(long, value_name = "NAME", requires = "config")]
+    plugin: Option<String>,
+}
+
+impl Granted {
+    /// The limits, and the plugin's own configuration if a file has it.
+    fn read(&self, output: &Output) -> Result<(Limits, Option<serde_json::Value>), CliError> {
+        let (Some(config), Some(name)) = (&self.config, &self.plugin) else {
+            return Ok((Limits::default(), None));
+        };
+        // Of stores and their secrets nothing is needed.
+        let Loaded { settings, warnings } = crate::config::load_for_journal(config)?;
+        if !warnings.is_empty() {
+            output.note(&warnings.render(output.display()));
+        }
+        let known: Vec<&str> = settings.plugins.iter().map(|one| one.name.as_str()).collect();
+        let found = settings.plugins.iter().find(|one| one.name == *name);
+        let found = found.ok_or_else(|| CliError::Usage(unknown("plugin", name, &known)))?;
+        Ok((found.limits, Some(found.config.clone())))
+    }
 }
 
 /// Does what is asked.

@@ -307,7 +307,7 @@ impl Session for GuardedSession {
         self.refused()?;
         let tallied = self.inner.tally(invariant, tally);
         let rows = match tally {
-            Tally::Pairs(pairs) => Some(pairs.source.rows),
+            Tally::Pairs(all) => Some(all.iter().map(|pairs| pairs.source.rows).sum()),
             Tally::States(_) => None,
         };
         self.ended("accumulator", tallied, Call { rows, ..Call::default() })

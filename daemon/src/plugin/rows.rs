@@ -172,8 +172,8 @@ pub struct Placed {
 /// What the accumulator of a rule over many pairs is fed with.
 #[derive(Debug)]
 pub enum Tally<'a> {
-    /// Pairs, in one call.
-    Pairs(&'a Pairs<'a>),
+    /// Pairs, in a call for each of these, one after the other.
+    Pairs(&'a [Pairs<'a>]),
     /// Snapshots of others, one after the other.
     States(&'a [Vec<u8>]),
 }

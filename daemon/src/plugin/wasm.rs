@@ -28,7 +28,7 @@ use wit_component::ComponentEncoder;
 use self::contract::{Names, VERSIONS};
 use self::machine::Machine;
 use self::session::{Bound, Program, WasmMapper};
-pub use self::trial::{Cost, Trial, Tried};
+pub use self::trial::{Cost, Noted, Sought, Trial, Tried};
 use super::identity::{Origin, identity};
 use super::{
     Binding, Code, Limits, Locators, Mapper, PlanIssue, PluginError, PluginErrorKind, Settings,

@@ -154,8 +154,8 @@ impl Fixtures<'_> {
                 given[*case].0.push(parsed(&line));
             }
         }
-        for (case, kind, message) in tried.notes {
-            given[case].1.push(json!({"kind": kind, "message": message}));
+        for note in tried.notes {
+            given[note.group].1.push(json!({"kind": note.kind, "message": note.message}));
         }
         let line = |(case, (entities, notes)): (&Json, (Vec<Json>, Vec<Json>))| {
             let mut line = json!({"case": case["case"], "entities": entities});
@@ -195,7 +195,8 @@ impl Fixtures<'_> {
             }
             for (at, state) in states.iter_mut().enumerate() {
                 if invariants[at].scope == Scope::Partition {
-                    state.push(trial.tally(at, &Tally::Pairs(&pairs)).unwrap().state);
+                    let pairs = Tally::Pairs(std::slice::from_ref(&pairs));
+                    state.push(trial.tally(at, &pairs).unwrap().state);
                 }
             }
         }

@@ -17,14 +17,16 @@ const ROWS: &str = r#"{"case": "one", "row": {"id": 1, "name": "first"}}
 #[tokio::test]
 async fn fixtures_of_the_sdk_give_in_the_daemon_what_they_give_natively() {
     let scenario = empty();
-    copied(&scenario, "users");
-    let said = scenario.run(&["plugin", "test", "users"]).await;
-    assert_eq!(said.code, Some(0), "{said:?}");
-    let told = scenario.json(&["plugin", "test", "users"]).await;
-    assert_eq!(told["good"], true);
-    let cases =
-        told["files"].as_array().unwrap().iter().map(|file| file["cases"].as_u64().unwrap());
-    assert!(cases.clone().count() >= 4 && cases.sum::<u64>() >= 20, "{told}");
+    for (plugin, files, cases) in [("users", 4, 20), ("archive", 2, 7), ("orders", 4, 37)] {
+        copied(&scenario, plugin);
+        let said = scenario.run(&["plugin", "test", plugin]).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let told = scenario.json(&["plugin", "test", plugin]).await;
+        assert_eq!(told["good"], true);
+        let here = told["files"].as_array().unwrap();
+        let all: u64 = here.iter().map(|file| file["cases"].as_u64().unwrap()).sum();
+        assert!(here.len() == files && all >= cases, "{told}");
+    }
 }
 
 #[tokio::test]
@@ -127,11 +129,13 @@ async fn fixtures_that_cannot_be_run_are_a_wrong_question() {
     std::fs::create_dir(scenario.path("hostile/fixtures")).unwrap();
     let schema = SCHEMA.replace("MODE", "good");
     let two =
-        schema.replace("\"source\": [", "\"source\": [{\"name\": \"more\", \"columns\": {}}, ");
+        schema.replace("\"source\": [", "\"source\": [{\"name\": \"things\", \"columns\": {}}, ");
+    let none = schema.replace("\"source\": [", "\"source\": [], \"other\": [");
     for (schema, rows, words) in [
         (schema.replace('}', ""), ROWS.to_owned(), ["schema.json", "to do: "]),
         (schema.replace("integer", "integre"), ROWS.to_owned(), ["integre", "known: boolean"]),
-        (two, ROWS.to_owned(), ["has 2 relations", "one relation a side"]),
+        (two, ROWS.to_owned(), ["`source` has two relations `things`", "FIXTURES.md"]),
+        (none, ROWS.to_owned(), ["`source` is no list of one relation or more", "FIXTURES.md"]),
         (schema.clone(), ROWS.replace("\"row\"", "row"), ["source.jsonl, line 1", "no JSON"]),
         (schema.clone(), ROWS.replace("\"case\": \"two\",", ""), ["line 2", "has no `case`"]),
     ] {

@@ -6,7 +6,7 @@ use super::{empty, parsed, plugins};
 
 /// An empty directory from which cargo can be run; it asks no registry.
 #[expect(clippy::disallowed_methods, reason = "cargo needs the surroundings that the tests have")]
-fn workshop() -> Scenario {
+pub(super) fn workshop() -> Scenario {
     let mut scenario = empty();
     let of = |name: &str| std::env::var(name).ok().map(|value| format!("{name}={value}"));
     let mut words = vec!["env".to_owned(), "CARGO_NET_OFFLINE=true".to_owned()];
@@ -24,7 +24,7 @@ fn workshop() -> Scenario {
     scenario
 }
 
-async fn ran(scenario: &Scenario, arguments: &[&str], code: i32) -> Said {
+pub(super) async fn ran(scenario: &Scenario, arguments: &[&str], code: i32) -> Said {
     let said = scenario.run(arguments).await;
     assert_eq!(said.code, Some(code), "{arguments:?}: {said:?}");
     said

@@ -360,12 +360,14 @@ impl Session for Shop {
     fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError> {
         let mut sums = [0i64; 4];
         match tally {
-            Tally::Pairs(pairs) => {
-                let sides =
-                    [(pairs.source, pairs.source_present), (pairs.target, pairs.target_present)];
-                for (side, (batch, present)) in sides.into_iter().enumerate() {
+            Tally::Pairs(all) => {
+                let sides = all.iter().flat_map(|pairs| {
+                    let at = if pairs.entity == ORDER { 0 } else { 2 };
+                    let target = (at + 1, pairs.target, pairs.target_present);
+                    [(at, pairs.source, pairs.source_present), target]
+                });
+                for (at, batch, present) in sides {
                     for row in (0..batch.rows).filter(|row| present[*row]) {
-                        let at = if pairs.entity == ORDER { side } else { side + 2 };
                         sums[at] += cell(&batch.columns[2], row).unwrap_or(0);
                     }
                 }

@@ -3,14 +3,14 @@
 //! Owns the words that follow a beginning and a build. Refuses to build itself. Invariant: after `new`
 //! the next commands are told as they must be typed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use serde_json::json;
 
-use super::{PluginPath, inspect, shown};
-use crate::author::{Begun, Language};
+use super::{inspect, shown};
+use crate::author::{Begun, Language, Project};
 use crate::cli::output::Output;
 use crate::cli::{CliError, SAME};
 
@@ -50,8 +50,9 @@ fn language(name: String) -> Language {
 package.json (`driftd.build`) or pyproject.toml (`tool.driftd.build`) names.\n\nExit codes: 0 built, \
 and driftd would load it; 1 not so; 2 nothing to build, or a tool is missing.")]
 pub(in crate::cli) struct Build {
-    #[command(flatten)]
-    plugin: PluginPath,
+    /// The plugin's directory.
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
     /// Print JSON: what `inspect` prints.
     #[arg(long)]
     json: bool,
@@ -86,6 +87,6 @@ README.md says what is what, and how the daemon is told of it.
 
 /// Builds a plugin, and says what it is.
 pub(super) fn build(options: &Build, output: &Output) -> Result<u8, CliError> {
-    let wasm = crate::author::build(&options.plugin.open()?)?;
+    let wasm = crate::author::build(&Project::open(&options.directory)?)?;
     inspect::describe(&wasm, options.json, output)
 }

@@ -21,7 +21,8 @@ use crate::run::{Sample, Sampled, Signals};
 #[command(
     after_help = "Prints keys and values of real rows: mind who looks. It reads as checks do, \
 within the stores' limits, and writes nothing; the rows are the first ones that the store gives. A \
-row can be put into a file of fixtures as it is printed.\n\nExit codes: 0 every row is mapped; 1 the \
+row can be put into a file of fixtures as it is printed, as `row`; rows of several relations, as \
+`rows` by relation.\n\nExit codes: 0 every row is mapped; 1 the \
 plugin failed, or rejects a row; 2 usage or configuration; 3 a store does not answer."
 )]
 pub(in crate::cli) struct Options {

@@ -7,16 +7,16 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{PluginPath, shown};
+use super::{Granted, PluginPath, shown};
 use crate::author::{Asked, FileReport, Problem, ProblemKind, TestReport};
 use crate::cli::output::Output;
 use crate::cli::{CliError, DRIFT, SAME};
 
 /// Options of `plugin test`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The fixtures are those that `cargo test` and the other SDKs run: \
+#[command(after_help = "The fixtures are the files that `cargo test` runs natively: \
 plugins/sdk/FIXTURES.md has their form. Here they run in WebAssembly, in the daemon's own host, with \
-the limits of production. The laws are tried on every case: the same batch twice gives the same bytes; \
+the default limits unless --config and --plugin name others. The laws are tried on every case: the same batch twice gives the same bytes; \
 cutting groups into other batches changes nothing; compared fields do not depend on as-of; \
 accumulators merge associatively and commutatively.\n\nExit \
 codes: 0 as the golden files have it, and every law holds; 1 not so; 2 no plugin, or fixtures that \
@@ -24,6 +24,8 @@ cannot be read.")]
 pub(in crate::cli) struct Options {
     #[command(flatten)]
     plugin: PluginPath,
+    #[command(flatten)]
+    granted: Granted,
     /// Where the fixtures are [default: `fixtures` in the plugin's directory].
     #[arg(long, value_name = "DIR")]
     fixtures: Option<PathBuf>,
@@ -41,8 +43,9 @@ const SHOWN: usize = 50;
 /// Tests a plugin.
 pub(super) fn test(options: &Options, output: &Output) -> Result<u8, CliError> {
     let project = options.plugin.open()?;
-    let Options { fixtures, update, .. } = options;
-    let asked = Asked { project: &project, fixtures: fixtures.as_deref(), update: *update };
+    let (limits, config) = options.granted.read(output)?;
+    let (fixtures, config) = (options.fixtures.as_deref(), config.as_ref());
+    let asked = Asked { project: &project, fixtures, update: options.update, limits, config };
     let report = crate::author::test(asked)?;
     for note in &report.notes {
         output.note(&format!("note: {note}"));

@@ -56,8 +56,11 @@ pub(super) trait Instance: Send {
     /// Bytes of log messages that the guest may still write.
     fn log_left(&self) -> usize;
 
-    /// What the last call took.
+    /// What the dearest call took since [`forget_cost`](Self::forget_cost).
     fn cost(&self) -> Cost;
+
+    /// Counts anew what calls take.
+    fn forget_cost(&mut self);
 
     /// What the plugin says of itself.
     fn describe(&mut self) -> Result<Info, PluginErrorKind>;
@@ -144,7 +147,10 @@ pub(super) struct RawMapped {
 /// A note as a guest returned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RawNote {
-    /// The group of the row that it is about.
+    /// The input of the call, and the row of it, that it is about.
+    pub(super) input: usize,
+    pub(super) row: usize,
+    /// The group of that row.
     pub(super) group: usize,
     pub(super) kind: String,
     pub(super) message: String,

@@ -226,7 +226,7 @@ fn accumulators_are_checked() {
             target_present: &there,
         };
         let mut trial = attached.trial(Moment(0));
-        let fed = trial.tally(invariant, &Tally::Pairs(&pairs));
+        let fed = trial.tally(invariant, &Tally::Pairs(&[pairs]));
         // Whatever became of it, the next one works.
         trial.map(Side::Source, &Rows::each(0, &things(1, "be good"))).unwrap();
         fed.map_err(|error| error.kind)

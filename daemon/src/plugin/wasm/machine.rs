@@ -92,7 +92,7 @@ fn config() -> Config {
 pub(super) struct Guest {
     bounds: Bounds,
     pub(super) words: Words,
-    /// Fuel that the last call used.
+    /// The most fuel that a call used since it was forgotten.
     fuel: u64,
 }
 
@@ -108,9 +108,15 @@ impl Guest {
         Self { bounds, words, fuel: 0 }
     }
 
-    /// What the last call took; memory never shrinks, so it is the most so far.
+    /// What the dearest call took since it was forgotten; memory never shrinks, so it is the most so
+    /// far.
     pub(super) fn cost(&self) -> Cost {
         Cost { fuel: self.fuel, memory: self.bounds.memory_used as u64 }
+    }
+
+    /// Counts anew what calls take.
+    pub(super) const fn forget_cost(&mut self) {
+        self.fuel = 0;
     }
 }
 
@@ -236,7 +242,8 @@ impl Allowance {
     /// Writes down what the call used.
     pub(super) fn charge(self, store: &mut Store<Guest>) {
         let left = store.get_fuel().expect("the engine counts fuel");
-        store.data_mut().fuel = self.fuel.saturating_sub(left);
+        let guest = store.data_mut();
+        guest.fuel = guest.fuel.max(self.fuel.saturating_sub(left));
     }
 
     /// What stopped a guest.

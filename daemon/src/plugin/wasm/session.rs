@@ -6,7 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::contract::{Context, Contract, Instance, RawMapped, RawNote, RawOutput, RawViolation};
+use super::contract::{
+    Context, Contract, Instance, RawLocated, RawMapped, RawNote, RawOutput, RawViolation,
+};
 use super::lift;
 use super::locating;
 use super::machine::{Guest, Machine};
@@ -170,7 +172,7 @@ impl Session for WasmSession {
         entity: usize,
         entities: &Batch,
     ) -> Result<Vec<Located>, PluginError> {
-        let bound = Arc::clone(&self.bound);
+        let bound = &self.bound;
         if bound.locators.of(side).is_some() || !bound.located.of(side) {
             let located = bound.locators.locate(side, entities);
             return located.map_err(|kind| bound.program.error("locate", kind));
@@ -179,16 +181,8 @@ impl Session for WasmSession {
             // There may not even be columns.
             return Ok(Vec::new());
         }
-        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
-        let relations = locating::Relations {
-            schemas: bound.schemas(side),
-            plans: &bound.side_plan(side).relations,
-        };
-        // As many as there are types, which is checked to be few.
-        let number = u32::try_from(entity).unwrap_or(u32::MAX);
-        self.call("locate", |instance| {
-            let raw = instance.locate(context, side, number, entities)?.unwrap_or_default();
-            relations.located(raw, entities.rows).map_err(PluginErrorKind::Malformed)
+        self.locate_telling(side, entity, entities, |relations, raw| {
+            relations.located(raw, entities.rows)
         })
     }
 
@@ -275,6 +269,40 @@ impl WasmSession {
         })
     }
 
+    /// Asks the plugin where the store of `side` keeps entities, and has `read` check what it tells.
+    fn locate_telling<R>(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+        read: impl FnOnce(locating::Relations<'_>, Vec<RawLocated>) -> Result<R, String>,
+    ) -> Result<R, PluginError> {
+        let bound = Arc::clone(&self.bound);
+        let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        let relations = locating::Relations {
+            schemas: bound.schemas(side),
+            plans: &bound.side_plan(side).relations,
+        };
+        // As many as there are types, which is checked to be few.
+        let number = u32::try_from(entity).unwrap_or(u32::MAX);
+        self.call("locate", |instance| {
+            let raw = instance.locate(context, side, number, entities)?.unwrap_or_default();
+            read(relations, raw).map_err(PluginErrorKind::Malformed)
+        })
+    }
+
+    /// Where the plugin itself looks for entities, key by key as it told them.
+    pub(super) fn locate_as_told(
+        &mut self,
+        side: Side,
+        entity: usize,
+        entities: &Batch,
+    ) -> Result<Vec<RawLocated>, PluginError> {
+        self.locate_telling(side, entity, entities, |relations, raw| {
+            relations.located(raw.clone(), entities.rows).map(|_sound| raw)
+        })
+    }
+
     /// What the last call took, if it succeeded.
     pub(super) fn cost(&self) -> Option<Cost> {
         self.instance.as_ref().map(|instance| instance.cost())
@@ -289,6 +317,7 @@ impl WasmSession {
             Some(instance) => instance,
             None => self.start()?,
         };
+        instance.forget_cost();
         let result = call(&mut *instance);
         self.log_left = instance.log_left();
         match result {

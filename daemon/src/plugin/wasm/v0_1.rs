@@ -130,6 +130,10 @@ impl contract::Instance for Instance {
         self.store.data().cost()
     }
 
+    fn forget_cost(&mut self) {
+        self.store.data_mut().forget_cost();
+    }
+
     fn describe(&mut self) -> Result<Info, PluginErrorKind> {
         let Self { store, exports: Exports { lifecycle, .. }, limits, .. } = self;
         let info = call(store, Allowance::new(*limits, 0), |store| lifecycle.call_describe(store))?;
@@ -301,22 +305,24 @@ impl contract::Instance for Instance {
         let allowance = Allowance::new(*limits, 0);
         let fed = call(store, allowance, |store| accumulators.call_constructor(store, invariant))?;
         match tally {
-            Tally::Pairs(pairs) => {
-                let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
-                let present = (bits(pairs.source_present), bits(pairs.target_present));
-                let lowered = invariants::Pairs {
-                    entity: number(pairs.entity)?,
-                    source: lowered(pairs.source.rows, &columns.0)?,
-                    source_present: &present.0,
-                    target: lowered(pairs.target.rows, &columns.1)?,
-                    target_present: &present.1,
-                };
-                let context = on(context, Side::Source);
-                let allowance = Allowance::new(*limits, pairs.source.rows);
-                call(store, allowance, |store| {
-                    accumulators.call_push(store, fed, context, lowered)
-                })?
-                .map_err(own)?;
+            Tally::Pairs(all) => {
+                for pairs in *all {
+                    let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
+                    let present = (bits(pairs.source_present), bits(pairs.target_present));
+                    let lowered = invariants::Pairs {
+                        entity: number(pairs.entity)?,
+                        source: lowered(pairs.source.rows, &columns.0)?,
+                        source_present: &present.0,
+                        target: lowered(pairs.target.rows, &columns.1)?,
+                        target_present: &present.1,
+                    };
+                    let context = on(context, Side::Source);
+                    let allowance = Allowance::new(*limits, pairs.source.rows);
+                    call(store, allowance, |store| {
+                        accumulators.call_push(store, fed, context, lowered)
+                    })?
+                    .map_err(own)?;
+                }
             }
             Tally::States(states) => {
                 for state in *states {
@@ -495,6 +501,8 @@ fn raised(mapped: mapping::Mapped, rows: &Rows<'_>) -> Result<RawMapped, PluginE
             )));
         };
         notes.push(RawNote {
+            input: note.input as usize,
+            row,
             group: input.group.as_ref().map_or(row, |group| group[row] as usize),
             kind: shortened(&note.kind, MESSAGE_BYTES).to_owned(),
             message: shortened(&note.message, MESSAGE_BYTES).to_owned(),
