@@ -4,7 +4,8 @@
 //! contract on it. Refuses to check what comes back. Invariant: what crosses, and how (borrowed on the way
 //! in, moved on the way out), is what the daemon does; only the guards are missing.
 
-use driftd::model::{Batch, Buffer, Column, RelationSchema, Side, VarBytes};
+use driftd::model::{Batch, Bitmap, Buffer, Column, RelationSchema, Side, Standing, VarBytes};
+use driftd::plugin::Output;
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Engine, Store};
 use wit_component::ComponentEncoder;
@@ -46,6 +47,32 @@ fn lowered(column: &Column) -> types::ColumnParam<'_> {
         }
     };
     types::ColumnParam { validity: &column.validity.0, values }
+}
+
+fn raised(output: mapping::Output) -> Output {
+    let column = |column: types::ColumnResult| Column {
+        validity: Bitmap(column.validity),
+        values: match column.values {
+            types::BufferResult::Int64(values) => Buffer::Int64(values),
+            types::BufferResult::Uint64(values) => Buffer::UInt64(values),
+            types::BufferResult::Float64(values) => Buffer::Float64(values),
+            types::BufferResult::Bytes(types::VarBytesResult { offsets, data }) => {
+                Buffer::Bytes(VarBytes { offsets, data })
+            }
+        },
+    };
+    let standing = |standing| match standing {
+        mapping::Standing::Present => Standing::Present,
+        mapping::Standing::Absent => Standing::Absent,
+        mapping::Standing::Excluded => Standing::Excluded,
+    };
+    let (rows, columns) = (output.items.rows as usize, output.items.columns);
+    Output {
+        entity: output.entity as usize,
+        entities: Batch { rows, columns: columns.into_iter().map(column).collect() },
+        from_group: output.from_group.into_iter().map(|group| group as usize).collect(),
+        standing: output.standing.into_iter().map(standing).collect(),
+    }
 }
 
 /// The schema of a side, as a guest takes it.
@@ -120,8 +147,8 @@ impl Bare {
         Ok(Self { store, mapping, groups: Vec::new() })
     }
 
-    /// Maps rows of which each is a group; says how many entities came of them.
-    pub(super) fn map(&mut self, side: Side, rows: &Batch) -> usize {
+    /// Maps rows of which each is a group.
+    pub(super) fn map(&mut self, side: Side, rows: &Batch) -> Vec<Output> {
         let side = match side {
             Side::Source => types::Side::Source,
             Side::Target => types::Side::Target,
@@ -138,6 +165,6 @@ impl Bare {
         let context = types::Context { pairing: "users", side, as_of: 0 };
         let mapped = self.mapping.call_map_batch(&mut self.store, context, &[input]);
         let mapped = mapped.expect("it does not trap").expect("it does not fail");
-        mapped.outputs.iter().map(|output| output.items.rows as usize).sum()
+        mapped.outputs.into_iter().map(raised).collect()
     }
 }

@@ -433,7 +433,7 @@ fn checked_output(
             items.rows
         ));
     }
-    if let Some(at) = from_group.windows(2).position(|pair| pair[0] > pair[1]) {
+    if let Some(at) = lift::falls(&from_group) {
         return Err(format!("from-group falls at entity {}", at + 1));
     }
     if from_group.last().is_some_and(|last| *last as usize >= groups) {
