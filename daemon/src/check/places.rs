@@ -13,15 +13,7 @@ use crate::model::{
 use crate::plugin::{Access, Located};
 use crate::store::Query;
 
-/// The head of tag 55046: `[relation, primary key]`, a row of a relation other than the first.
-const OF_RELATION: [u8; 3] = [0xd9, 0xd7, 0x06];
-/// The head of tag 55047: the values of a group.
-const OF_GROUP: [u8; 3] = [0xd9, 0xd7, 0x07];
-/// The head of tag 55048: `[relation, whether the last is a prefix, first columns of a key]`.
-const UNDER: [u8; 3] = [0xd9, 0xd7, 0x08];
-
-/// Where something lies in a store. A row of the first relation, which most sides have alone, is the
-/// plain array of its primary key.
+/// Where something lies in a store: what a [`StoreKey`] means.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Place {
     /// A row.
@@ -51,12 +43,12 @@ impl Place {
         let (head, value): (&[u8], _) = match self {
             Self::Row { relation: 0, key } => (&[], Value::List(key)),
             Self::Row { relation, key } => {
-                (&OF_RELATION, Value::List(vec![number(relation), Value::List(key)]))
+                (&StoreKey::OF_RELATION, Value::List(vec![number(relation), Value::List(key)]))
             }
-            Self::Group(values) => (&OF_GROUP, Value::List(values)),
+            Self::Group(values) => (&StoreKey::OF_GROUP, Value::List(values)),
             Self::Under { relation, prefix, first } => {
                 let parts = vec![number(relation), Value::Bool(prefix), Value::List(first)];
-                (&UNDER, Value::List(parts))
+                (&StoreKey::UNDER, Value::List(parts))
             }
         };
         let mut bytes = head.to_vec();
@@ -74,15 +66,15 @@ impl Place {
             let Value::Number(number) = value else { return None };
             usize::try_from(number.to_integer()?).ok()
         };
-        if let Some(bytes) = at.0.strip_prefix(&OF_GROUP) {
+        if let Some(bytes) = at.0.strip_prefix(&StoreKey::OF_GROUP) {
             return Some(Self::Group(list(bytes)?));
         }
-        if let Some(bytes) = at.0.strip_prefix(&OF_RELATION) {
+        if let Some(bytes) = at.0.strip_prefix(&StoreKey::OF_RELATION) {
             let parts = list(bytes)?;
             let [relation, Value::List(key)] = parts.as_slice() else { return None };
             return Some(Self::Row { relation: number(relation)?, key: key.clone() });
         }
-        if let Some(bytes) = at.0.strip_prefix(&UNDER) {
+        if let Some(bytes) = at.0.strip_prefix(&StoreKey::UNDER) {
             let parts = list(bytes)?;
             let [relation, Value::Bool(prefix), Value::List(first)] = parts.as_slice() else {
                 return None;
@@ -116,7 +108,7 @@ pub(super) fn covers(place: &StoreKey, at: &StoreKey) -> bool {
     if place == at {
         return true;
     }
-    if !place.0.starts_with(&UNDER) {
+    if !place.0.starts_with(&StoreKey::UNDER) {
         return false;
     }
     match (Place::decode(place), Place::decode(at)) {

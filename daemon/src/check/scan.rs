@@ -18,7 +18,7 @@ use futures::stream::BoxStream;
 
 use crate::check::SideContext;
 use crate::check::portion::{Groups, Portion};
-use crate::model::{Extent, Fault, Range, Side, Value};
+use crate::model::{Cost, Extent, Fault, Range, Side, Value};
 use crate::store::{Page, QUERY_ROWS_MAX, StoreError, StoreErrorKind};
 
 /// Cuts a side into extents of at most about `rows` rows of each of its relations, which cover every
@@ -222,7 +222,9 @@ impl<'a> Scan<'a> {
         let loose: Vec<usize> = (0..groups.len()).filter(|row| groups[*row].is_none()).collect();
         if !loose.is_empty() {
             let (keys, rows) = (page.keys.take(&loose), page.rows.take(&loose));
-            let page = Page { keys, rows, ..Page::default() };
+            // What the page cost is told once, with the rows that are in groups where there are some.
+            let cost = if loose.len() == groups.len() { page.cost } else { Cost::default() };
+            let page = Page { keys, rows, unmapped: Vec::new(), cost };
             self.ready.push_back(Portion::of_page(lane.relation, page));
         }
         let huge = self.huge.as_ref();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
-use crate::check::places::located;
+use crate::check::places::{covers, located};
 use crate::check::plugin_fault;
 use crate::check::window::{Tells, Window};
 use crate::compare::{Comparison, EntitySet, Standpoint};
@@ -292,7 +292,8 @@ impl Window<'_> {
             for (side, places) in SIDES.into_iter().zip([&sighting.source_at, &sighting.target_at])
             {
                 if matches!(sighting.state(side), State::Unmappable(_)) {
-                    self.rejected.of_mut(side).retain(|at, _| !places.contains(at));
+                    let told = |at: &StoreKey| places.iter().any(|place| covers(place, at));
+                    self.rejected.of_mut(side).retain(|at, _| !told(at));
                 }
             }
         }

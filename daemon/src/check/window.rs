@@ -179,6 +179,9 @@ impl<'a> Window<'a> {
         reading.unmapped.extend(portion.unmapped.iter().cloned());
         let began = (self.context.clock)();
         let count = portion.rows();
+        if count == 0 {
+            return Ok(Vec::new());
+        }
         let (rows, lies) = portion.into_rows();
         let Mapped { outputs, rejected } = self.mapped(side, rows)?;
         self.span(SpanKind::Map(side), began, count);

@@ -271,10 +271,14 @@ pub fn named_key(entity: Option<&str>, key: &Key) -> String {
     }
 }
 
-/// The same for a key of a store.
+/// The same for a place in a store: `[42,"de"]`, `group [42]` for rows that belong together, and
+/// `under ["SHOP","ORDER#"]` for whatever lies there.
 #[must_use]
 pub fn readable_store_key(key: &StoreKey) -> String {
-    readable(&key.0)
+    match key.shown() {
+        ("", array) => readable(array),
+        (word, array) => format!("{word} {}", readable(array)),
+    }
 }
 
 fn readable(bytes: &[u8]) -> String {

@@ -13,8 +13,11 @@ use crate::model::{Checksum, Digest, Extent, Moment, Number, Side};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub Box<[u8]>);
 
-/// A row's primary key in its store: the deterministic CBOR array of its key columns' values, in key
-/// order. It is how a suspect is found again.
+/// Where something lies in a store; it is how a suspect is found again. A row of a side's first
+/// relation, which most sides have alone, is the deterministic CBOR array of its primary key's values,
+/// in key order. Tags stand for the rest: 55046 on `[relation, primary key]` for a row of another
+/// relation, 55047 on the values of a group of rows, and 55048 on `[relation, whether the last is a
+/// prefix, first values of a primary key]` for whatever lies under these.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StoreKey(pub Box<[u8]>);
 
@@ -22,6 +25,37 @@ pub struct StoreKey(pub Box<[u8]>);
 const OF_ROW: [u8; 3] = [0xd9, 0xd7, 0x04];
 /// The head of tag 55045, which marks the key of an entity of one of several types.
 const OF_TYPE: [u8; 3] = [0xd9, 0xd7, 0x05];
+
+impl StoreKey {
+    /// The head of tag 55046, which marks a row of a relation other than the first.
+    pub const OF_RELATION: [u8; 3] = [0xd9, 0xd7, 0x06];
+    /// The head of tag 55047, which marks a group.
+    pub const OF_GROUP: [u8; 3] = [0xd9, 0xd7, 0x07];
+    /// The head of tag 55048, which marks what lies under the first values of a key.
+    pub const UNDER: [u8; 3] = [0xd9, 0xd7, 0x08];
+
+    /// What lies there, in a word for people, and the array of the values that say where; no word for
+    /// a row of the first relation.
+    #[must_use]
+    pub fn shown(&self) -> (&'static str, &[u8]) {
+        shown(&self.0)
+    }
+}
+
+/// A place's word and its array of values. Relations are few, so that their number is one byte.
+fn shown(place: &[u8]) -> (&'static str, &[u8]) {
+    if let Some(array) = place.strip_prefix(&StoreKey::OF_GROUP) {
+        return ("group", array);
+    }
+    let of_relation = place.strip_prefix(&StoreKey::OF_RELATION);
+    if let Some([0x82, 0..=0x17, array @ ..]) = of_relation {
+        return ("", array);
+    }
+    match place.strip_prefix(&StoreKey::UNDER) {
+        Some([0x83, 0..=0x17, 0xf4 | 0xf5, array @ ..]) => ("under", array),
+        Some(_) | None => ("", place),
+    }
+}
 
 impl Key {
     /// The key that stands for a row of `side` which the mapping rejects, so that no entity's key is
@@ -65,11 +99,11 @@ impl Key {
         self.typed().is_some()
     }
 
-    /// The array within: an entity's key fields, or the store key of a row.
+    /// The array within: an entity's key fields, or the values that say where a row lies.
     #[must_use]
     pub fn array(&self) -> &[u8] {
         if self.is_of_row() {
-            return self.0.get(OF_ROW.len() + 2..).unwrap_or_default();
+            return shown(self.0.get(OF_ROW.len() + 2..).unwrap_or_default()).1;
         }
         self.typed().map_or(&self.0, |(_, array)| array)
     }
@@ -521,6 +555,24 @@ mod tests {
             assert_eq!((key.entity_type(), key.array()), (0, &array(17)[..]));
             assert_eq!((key.is_typed(), key.is_of_row()), (false, of_row));
         }
+    }
+
+    #[test]
+    fn places_of_every_kind_show_their_values() {
+        let plain = array(17);
+        let of = |head: [u8; 3], inner: &[u8]| [&head[..], inner, &plain].concat();
+        for (bytes, word) in [
+            (plain.clone(), ""),
+            (of(StoreKey::OF_RELATION, &[0x82, 3]), ""),
+            (of(StoreKey::OF_GROUP, &[]), "group"),
+            (of(StoreKey::UNDER, &[0x83, 0, 0xf5]), "under"),
+        ] {
+            let at = StoreKey(bytes.into());
+            assert_eq!(at.shown(), (word, &plain[..]));
+            assert_eq!(Key::of_row(Side::Source, &at).array(), plain);
+        }
+        let odd = StoreKey(of(StoreKey::UNDER, &[0x81]).into());
+        assert_eq!(odd.shown(), ("", &*odd.0), "what is no place is shown as it is");
     }
 
     #[test]
