@@ -167,6 +167,7 @@ fn unstarted(extent: &Extent, error: &PluginError) -> Outcome {
     outcome.unread.push(crate::model::Unread {
         scope: extent.to_string(),
         rows: None,
+        key: None,
         fault: plugin_fault(None, error),
     });
     outcome

@@ -34,8 +34,8 @@ pub use mapping::{
 pub use moment::Moment;
 pub use name::{Leads, Side};
 pub use outcome::{
-    Asked, Cost, DriftKind, Facets, Fault, Key, Look, Member, Outcome, Reading, Ruled, Sighting,
-    Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
+    Asked, Cost, DriftKind, Facets, FailedRows, Fault, Key, Look, Member, Outcome, Reading, Ruled,
+    Sighting, Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
 };
 pub use partition::{Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};

@@ -25,8 +25,8 @@ pub use fault::{Call, PluginError, PluginErrorKind};
 pub use issue::PlanIssue;
 pub use quarantine::guarded;
 pub use rows::{
-    Access, Checked, Input, Located, Mapped, Output, PairViolation, Pairs, Placed, Rows, Tallied,
-    Tally,
+    Access, Checked, Failed, Input, Located, Mapped, Output, PairViolation, Pairs, Placed, Rows,
+    Tallied, Tally,
 };
 use template::{KeyTemplate, Locator};
 

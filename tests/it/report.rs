@@ -440,7 +440,12 @@ async fn no_secret_is_in_what_a_receiver_gets() {
         report.note(&Note::Checked(CheckNote { suspects: 1, ..unread(5) }));
         report.note(&Note::Confirmed(vec![finding(1, 5)]));
         let scope = format!("keys {SECRET}, {BOUND}");
-        report.note(&Note::Unread { pairing: "users".to_owned(), scope, fault: fault() });
+        report.note(&Note::Unread {
+            pairing: "users".to_owned(),
+            scope,
+            key: None,
+            fault: fault(),
+        });
         report.observe(&[status()], extras(), Moment(200 * SECOND));
     };
     let has = |bytes: &[u8], needle: &str| {
@@ -591,7 +596,7 @@ async fn metrics_say_the_same_to_prometheus_and_to_a_receiver() {
         let kept = exported(protocol, settings(), |report| {
             report.note(&Note::Checked(check(1)));
             let (pairing, scope) = ("users".to_owned(), String::new());
-            report.note(&Note::Unread { pairing, scope, fault: fault() });
+            report.note(&Note::Unread { pairing, scope, key: None, fault: fault() });
             report.observe(&[status()], extras(), Moment(200 * SECOND));
             page = report.metrics().render().unwrap();
         })

@@ -141,7 +141,7 @@ fn unmapped(rows: &Rows<'_>) -> Mapped {
         standing: vec![Standing::Present; rows.rows],
     };
     let outputs = rows.inputs.iter().map(|input| output(&input.rows)).collect();
-    Mapped { outputs, rejected: Vec::new() }
+    Mapped { outputs, ..Mapped::default() }
 }
 
 async fn extents(here: &SideContext, rows: NonZeroU32) -> Result<Vec<Extent>, StoreError> {

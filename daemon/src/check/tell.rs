@@ -13,7 +13,7 @@ use crate::check::window::{Tells, Window};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
     Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Facets, FieldDef, Key, Logical,
-    Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Violation,
+    Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
 };
 use crate::plugin::{Checked, PairViolation, Pairs, PluginError};
 
@@ -524,7 +524,7 @@ impl Window<'_> {
                     for (pair, violation) in violated {
                         violations.entry(pair).or_insert_with(Vec::new).push(violation);
                     }
-                    let Some((_, error)) = failed.first() else { continue };
+                    let Some(((source, target), error)) = failed.first() else { continue };
                     let fault = plugin_fault(None, error);
                     let from = number * PAIRS_MAX;
                     let alike: BTreeSet<_> =
@@ -532,7 +532,12 @@ impl Window<'_> {
                     let unchecked = failed.iter().filter(|(pair, _)| alike.contains(pair));
                     self.outcome.same -= unchecked.count() as u64;
                     let scope = format!("invariants of {} pairs", failed.len());
-                    self.unread(scope, Some(failed.len() as u64), fault);
+                    let key = match *source {
+                        usize::MAX => self.sets.of(Side::Target).key(*target),
+                        source => self.sets.of(Side::Source).key(source),
+                    };
+                    let (rows, key) = (Some(failed.len() as u64), Some(Key(key.into())));
+                    self.outcome.unread.push(Unread { scope, rows, key, fault });
                 }
                 Err(error) => {
                     let fault = plugin_fault(None, &error);

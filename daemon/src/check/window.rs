@@ -12,10 +12,10 @@ use crate::check::rules::Accumulated;
 use crate::check::{Context, plugin_fault};
 use crate::compare::{EntitySet, Standpoint, Stands, compare};
 use crate::model::{
-    Batch, Cost, Fault, Key, Member, Moment, Outcome, Range, Reading, Side, Span, SpanKind,
-    Standing, StoreKey, Unread,
+    Batch, Cost, FailedRows, Fault, Key, Member, Moment, Outcome, Range, Reading, Side, Span,
+    SpanKind, Standing, StoreKey, Unread,
 };
-use crate::plugin::{Access, Mapped, Output, Placed, PluginError, Rows, Session};
+use crate::plugin::{Access, Failed, Mapped, Output, Placed, PluginError, Rows, Session};
 
 /// Bytes of one side beyond which the window is full: rows may be of any size.
 const BYTES_MAX: u64 = 32 << 20;
@@ -46,6 +46,8 @@ pub(super) struct Window<'a> {
     pub(super) identified: Sides<BTreeMap<StoreKey, Key>>,
     /// Where entities lie of which the mapping cannot say where they would be, and why.
     pub(super) lost: Sides<BTreeMap<StoreKey, Fault>>,
+    /// Rows that the plugin fails on by themselves, and where the first of them lies.
+    failed: Option<(Side, StoreKey, FailedRows)>,
     /// Ranges of which one side's rows could not be mapped.
     holes: Vec<Range>,
     /// Bytes of a row of the last page.
@@ -109,6 +111,7 @@ impl<'a> Window<'a> {
             rejected: Sides::default(),
             identified: Sides::default(),
             lost: Sides::default(),
+            failed: None,
             holes: Vec::new(),
             row_bytes: Sides::default(),
             dropped: Sides::default(),
@@ -148,7 +151,7 @@ impl<'a> Window<'a> {
 
     /// Notes what could not be compared.
     pub(super) fn unread(&mut self, scope: String, rows: Option<u64>, fault: Fault) {
-        self.outcome.unread.push(Unread { scope, rows, fault });
+        self.outcome.unread.push(Unread { scope, rows, key: None, fault });
     }
 
     /// Notes that `kind` went on from `began` until now; one span is kept of each kind.
@@ -183,10 +186,18 @@ impl<'a> Window<'a> {
             return Ok(Vec::new());
         }
         let (rows, lies) = portion.into_rows();
-        let Mapped { outputs, rejected } = self.mapped(side, rows)?;
+        let Mapped { outputs, rejected, failed } = self.mapped(side, rows)?;
         self.span(SpanKind::Map(side), began, count);
         for (group, reason) in rejected {
             self.reject(side, &lies, group, reason);
+        }
+        if let Some(Failed { group, count, error }) = failed {
+            let at = lies.at(self.context.side(side), group);
+            let (.., all) = self.failed.get_or_insert_with(|| {
+                let (key, fault) = (Key::of_row(side, &at), plugin_fault(Some(side), &error));
+                (side, at, FailedRows { key, rows: 0, fault })
+            });
+            all.rows += count as u64;
         }
         let mut pages = Vec::with_capacity(outputs.len());
         let last = outputs.len().saturating_sub(1);
@@ -219,7 +230,8 @@ impl<'a> Window<'a> {
             standing: vec![Standing::Present; input.rows.rows],
             entities: input.rows.into_owned(),
         };
-        Ok(Mapped { outputs: rows.inputs.into_iter().map(output).collect(), rejected: Vec::new() })
+        let outputs = rows.inputs.into_iter().map(output).collect();
+        Ok(Mapped { outputs, ..Mapped::default() })
     }
 
     /// Adds entities of one type to a side's set. Returns the number of their page.
@@ -245,10 +257,13 @@ impl<'a> Window<'a> {
 
     /// Takes entities of a page out of the comparison because it is not known where they lie.
     fn lose(&mut self, side: Side, page: usize, failed: &[(usize, PluginError)]) {
-        let Some((_, error)) = failed.first() else { return };
+        let Some((first, error)) = failed.first() else { return };
         let count = failed.len() as u64;
         let scope = format!("{count} entities of the {side}, which could not be located");
-        self.unread(scope, Some(count), plugin_fault(Some(side), error));
+        let set = self.sets.of(side);
+        let key = self.context.canons[set.page_type(page)].key(set.page(page), *first).ok();
+        let (rows, fault) = (Some(count), plugin_fault(Some(side), error));
+        self.outcome.unread.push(Unread { scope, rows, key, fault });
         let rows: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
         self.drop_rows(side, page, &rows);
         for (row, error) in failed {
@@ -531,6 +546,10 @@ impl<'a> Window<'a> {
     pub(super) fn finish(mut self) -> Outcome {
         self.compare();
         self.rule();
+        self.outcome.failed = self.failed.take().map(|(side, at, failed)| {
+            // Whose it is may have become known since.
+            FailedRows { key: self.rejected_key(side, &at), ..failed }
+        });
         self.outcome
     }
 }

@@ -66,7 +66,11 @@ impl Untold {
                 let about = (pairing.clone(), rule.clone(), why.clone());
                 *self.unsettled.entry(about).or_insert(0) += 1;
             }
-            Note::Checked(_) | Note::Decided { .. } | Note::Confirmed(_) | Note::Happened(_) => {}
+            Note::Checked(_)
+            | Note::Decided { .. }
+            | Note::Confirmed(_)
+            | Note::Happened(_)
+            | Note::Failed { .. } => {}
         }
     }
 

@@ -220,6 +220,7 @@ impl Pairing {
         step.decision.notes.push(Note::Unread {
             pairing: self.spec.name.clone(),
             scope,
+            key: None,
             fault: fault.clone(),
         });
         self.failed(step);
@@ -303,7 +304,15 @@ impl Pairing {
             step.decision.notes.push(Note::Unread {
                 pairing: self.spec.name.clone(),
                 scope: unread.scope.clone(),
+                key: unread.key.clone(),
                 fault: unread.fault.clone(),
+            });
+        }
+        if let Some(failed) = &outcome.failed {
+            step.decision.notes.push(Note::Failed {
+                pairing: self.spec.name.clone(),
+                partition,
+                failed: failed.clone(),
             });
         }
         step.decision.notes.push(Note::Checked(CheckNote {

@@ -182,10 +182,11 @@ impl Pairing {
             self.answered(step);
         }
         self.status.unread += result.unread.len() as u64;
-        if let Some((_, fault)) = result.unread.first() {
+        if let Some((key, fault)) = result.unread.first() {
             step.decision.notes.push(Note::Unread {
                 pairing: self.spec.name.clone(),
                 scope: format!("{} keys looked at again", result.unread.len()),
+                key: Some(key.clone()),
                 fault: fault.clone(),
             });
         }

@@ -4,7 +4,9 @@
 //! [`CriterionState`], [`HookJob`]. Refuses wire formats: `report` has them. Invariant: an occurrence
 //! has its number before it is committed, so that its event has one id for ever.
 
-use crate::model::{Checksum, Cost, DriftKind, Fault, Finding, Moment, Partition, Side, Span};
+use crate::model::{
+    Checksum, Cost, DriftKind, FailedRows, Fault, Finding, Key, Moment, Partition, Side, Span,
+};
 
 /// Something that alerting systems must learn, in the order of its number.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,8 +198,19 @@ pub enum Note {
         pairing: String,
         /// Where.
         scope: String,
+        /// One key of what was unread, if that is where it failed.
+        key: Option<Key>,
         /// Why.
         fault: Fault,
+    },
+    /// The plugin fails on some rows of a check by themselves, which become suspects.
+    Failed {
+        /// The pairing.
+        pairing: String,
+        /// The partition.
+        partition: Partition,
+        /// Which rows.
+        failed: FailedRows,
     },
 }
 

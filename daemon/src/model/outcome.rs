@@ -350,7 +350,20 @@ pub struct Unread {
     pub scope: String,
     /// How many rows, as far as is known.
     pub rows: Option<u64>,
+    /// One of them, where it is that one which the plugin fails on by itself.
+    pub key: Option<Key>,
     /// Why.
+    pub fault: Fault,
+}
+
+/// Rows on each of which the plugin fails by itself: they count as unmappable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedRows {
+    /// The key under which the first of them is told.
+    pub key: Key,
+    /// How many there are.
+    pub rows: u64,
+    /// How the plugin fails on the first.
     pub fault: Fault,
 }
 
@@ -476,6 +489,8 @@ pub struct Outcome {
     pub told_elsewhere: u64,
     /// What could not be compared, and why.
     pub unread: Vec<Unread>,
+    /// Set if the plugin fails on some rows by themselves; they are among the suspects, too.
+    pub failed: Option<FailedRows>,
     /// What the source gave.
     pub source: Reading,
     /// What the target gave.

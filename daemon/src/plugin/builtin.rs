@@ -194,7 +194,8 @@ impl Bound {
             (kept, entities)
         };
         let standing = vec![Standing::Present; entities.rows];
-        Mapped { outputs: vec![Output { entity: 0, entities, from_group, standing }], rejected }
+        let outputs = vec![Output { entity: 0, entities, from_group, standing }];
+        Mapped { outputs, rejected, failed: None }
     }
 }
 

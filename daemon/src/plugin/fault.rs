@@ -14,7 +14,7 @@ use crate::model::{Moment, Side};
 pub(super) const LAST_WORDS: &str = "; the plugin's last words: ";
 
 /// A mapping failed as a whole; trouble with one row is in [`Mapped::rejected`](super::Mapped).
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct PluginError {
     /// The plugin's name in the configuration; `built-in` for the built-in mapping.
     pub plugin: String,

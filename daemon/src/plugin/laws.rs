@@ -195,6 +195,7 @@ mod tests {
         Mapped {
             outputs: vec![output(0, from_group, values)],
             rejected: rejected.iter().map(|row| (*row, format!("row {row}"))).collect(),
+            failed: None,
         }
     }
 

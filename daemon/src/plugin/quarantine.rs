@@ -16,9 +16,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use self::search::{Divisible, Found, OfEntities, OfPairs, OfRows, Search, Words, may_be_an_items};
+use self::search::{Divisible, Found, OfEntities, OfPairs, OfRows, Search, may_be_an_items};
 use super::breaker::{Breaker, Change, Pause, Went};
 use super::fault::Call;
 use super::{
@@ -40,8 +39,6 @@ const DEADLINES_MAX: u32 = 12;
 const DEADLINES_UNPROVEN: u32 = 3;
 /// Failed calls of one check after which the plugin is not called again in it.
 const FAULTS_MAX: u32 = 3;
-/// How often it is said that something was found guilty.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Tells the time; `run` gives it.
 pub(super) type Clock = Arc<dyn Fn() -> Moment + Send + Sync>;
@@ -80,8 +77,6 @@ struct State {
     failed: Option<PluginError>,
     /// Functions, and the sides whose items they succeeded on since the breaker was opened.
     proven: BTreeSet<(&'static str, Side)>,
-    /// When it was last said that something was found guilty.
-    told: Option<Moment>,
 }
 
 impl Shared {
@@ -129,23 +124,6 @@ impl Shared {
                 now.since(pause.since).as_secs()
             ),
         }
-    }
-
-    /// Says, but not often, that items of a call were found guilty.
-    fn tell(&self, count: usize, words: &Words, error: &PluginError) {
-        let now = (self.clock)();
-        let mut state = self.state();
-        if state.told.is_some_and(|told| now.since(told) < TELL_EVERY) {
-            return;
-        }
-        state.told = Some(now);
-        drop(state);
-        let Words { many, fate, seen, .. } = words;
-        tracing::warn!(
-            target: "driftd", pairing = self.pairing, rows = count, code = error.kind.code(),
-            "{many} fail by themselves and count as {fate}, the rest is compared; one of them: \
-             {}; {}{seen}", error.blame(), error.remedy()
-        );
     }
 }
 

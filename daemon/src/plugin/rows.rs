@@ -85,6 +85,19 @@ pub struct Mapped {
     pub outputs: Vec<Output>,
     /// Groups that cannot be mapped, ascending, and why (counts as a value). They yield no entity.
     pub rejected: Vec<(usize, String)>,
+    /// Set if some of the rejected groups are those that the plugin itself fails on.
+    pub failed: Option<Failed>,
+}
+
+/// Groups of a call on each of which the plugin fails by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failed {
+    /// The first of them.
+    pub group: usize,
+    /// How many there are.
+    pub count: usize,
+    /// How it fails on the first.
+    pub error: PluginError,
 }
 
 /// Entities of one type.

@@ -13,7 +13,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::model::{
-    CriterionState, DriftKind, Fault, Finding, Happening, HookJob, Moment, Partition, Subject,
+    CriterionState, DriftKind, FailedRows, Fault, Finding, Happening, HookJob, Key, Moment,
+    Partition, Subject,
 };
 use crate::report::events;
 use crate::report::form::partition_name;
@@ -185,11 +186,30 @@ fn passed(event: &str, pairing: &str, pass: u64, (compared, unread): (u64, u64))
     }
 }
 
-/// Says that something was unread. `before` is how often that was not said since the last line.
-pub fn unread(pairing: &str, fault: &Fault, before: u64) {
+/// Says that something was unread. `key` is of one that the fault is about, if it is about single ones;
+/// `before` is how often that was not said since the last line.
+pub fn unread(pairing: &str, key: Option<&Key>, fault: &Fault, before: u64, identity: &Identity) {
     warn!(
         target: "driftd", pairing, code = fault.code, unsaid = before,
+        key_hmac = key.map(|key| identity.key_hmac(pairing, key)),
         "unread, to be tried again: {}; {}", fault.what, fault.remedy
+    );
+}
+
+/// Says that the plugin fails on some rows of a check by themselves. `before` is as for [`unread`].
+pub fn failed(
+    pairing: &str,
+    partition: &Partition,
+    failed: &FailedRows,
+    before: u64,
+    identity: &Identity,
+) {
+    let FailedRows { key, rows, fault } = failed;
+    warn!(
+        target: "driftd", pairing, code = fault.code, partition = partition_name(partition), rows,
+        key_hmac = identity.key_hmac(pairing, key), unsaid = before,
+        "rows fail by themselves and count as unmappable, the rest is compared; the first: {}; {}; \
+         `driftd drift` lists them once they are confirmed", fault.what, fault.remedy
     );
 }
 
@@ -251,6 +271,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::model::Value;
     use crate::report::tests::{BOUND, SECRET, happenings, identity, open_settings};
 
     #[derive(Clone, Default)]
@@ -268,6 +289,11 @@ mod tests {
     }
 
     fn said(what: &Happening) -> serde_json::Value {
+        written(|identity| happening(what, identity))
+    }
+
+    /// What is written, which is one line.
+    fn written(write: impl FnOnce(&Identity)) -> serde_json::Value {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -276,14 +302,37 @@ mod tests {
             .flatten_event(true)
             .finish();
         let identity = identity(&open_settings());
-        tracing::subscriber::with_default(subscriber, || happening(what, &identity));
+        tracing::subscriber::with_default(subscriber, || write(&identity));
         let bytes = lines.0.lock().unwrap().clone();
         let text = String::from_utf8(bytes).unwrap();
-        assert_eq!(text.lines().count(), 1, "{what:?} is one line: {text}");
+        assert_eq!(text.lines().count(), 1, "it is one line: {text}");
         for secret in [SECRET, &BOUND.to_string()] {
             assert!(!text.contains(secret), "{secret} is in {text}");
         }
         serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_fault_of_single_rows_tells_them_by_their_hmacs() {
+        let key = Key(Value::List(vec![Value::Text(SECRET.to_owned())]).to_cbor().into());
+        let hmac = identity(&open_settings()).key_hmac("users", &key);
+        let what = "plugin `users` (0123), map-batch, batch 3: trapped".to_owned();
+        let fault = Fault { side: None, what, remedy: "mend it".to_owned(), code: "plugin-trap" };
+        let line = written(|identity| unread("users", Some(&key), &fault, 2, identity));
+        assert_eq!(
+            (&line["key_hmac"], &line["unsaid"]),
+            (&hmac.clone().into(), &2.into()),
+            "{line}"
+        );
+        let whole = written(|identity| unread("users", None, &fault, 0, identity));
+        assert_eq!(whole.get("key_hmac"), None, "{whole}");
+        let rows = FailedRows { key, rows: 3, fault };
+        let partition = crate::report::tests::partition();
+        let line = written(|identity| failed("users", &partition, &rows, 0, identity));
+        assert_eq!((&line["key_hmac"], &line["rows"]), (&hmac.into(), &3.into()), "{line}");
+        assert_eq!(line["partition"], partition_name(&partition), "{line}");
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("batch 3: trapped; mend it"), "{message}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 
-use crate::model::{Fault, Moment, Note, PairingStatus};
+use crate::model::{Fault, Key, Moment, Note, PairingStatus};
 use crate::report::export::{Dropped, Signal, Ticket, Trouble, Watched};
 use crate::report::log::{self, Repeats};
 use crate::report::metrics::{Extras, Metrics};
@@ -74,6 +74,7 @@ pub struct Report {
     meters: SdkMeterProvider,
     trouble: Trouble,
     unread: Repeats,
+    failed: Repeats,
     now: Moment,
 }
 
@@ -124,8 +125,9 @@ impl Report {
         }
         .build();
         let metrics = Metrics::new(&meters.meter(SCOPE), registry, dropped);
-        let (unread, now) = (Repeats::default(), Moment::default());
-        Ok(Self { identity, metrics, traces, tracers, meters, trouble, unread, now })
+        let (unread, failed) = (Repeats::default(), Repeats::default());
+        let now = Moment::default();
+        Ok(Self { identity, metrics, traces, tracers, meters, trouble, unread, failed, now })
     }
 
     /// The metrics, for whoever serves them.
@@ -156,7 +158,14 @@ impl Report {
             }
             Note::Happened(what) => log::happening(what, &self.identity),
             // Where it was is not told: the words may hold bounds of ranges, which are keys.
-            Note::Unread { pairing, scope: _, fault } => self.unread(pairing, fault),
+            Note::Unread { pairing, scope: _, key, fault } => {
+                self.unread(pairing, key.as_ref(), fault);
+            }
+            Note::Failed { pairing, partition, failed } => {
+                if let Some(before) = self.failed.tell(pairing, failed.fault.code, self.now) {
+                    log::failed(pairing, partition, failed, before, &self.identity);
+                }
+            }
             // Nor is why: that is in words which may hold them, too.
             Note::Unsettled { pairing, partition, rule, why: _ } => {
                 if let Some(before) = self.unread.tell(pairing, "rule-unsettled", self.now) {
@@ -177,10 +186,10 @@ impl Report {
         self.trouble.tell(self.now);
     }
 
-    fn unread(&mut self, pairing: &str, fault: &Fault) {
+    fn unread(&mut self, pairing: &str, key: Option<&Key>, fault: &Fault) {
         self.metrics.unread(pairing, fault);
         if let Some(before) = self.unread.tell(pairing, fault.code, self.now) {
-            log::unread(pairing, fault, before);
+            log::unread(pairing, key, fault, before, &self.identity);
         }
     }
 

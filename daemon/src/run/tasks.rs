@@ -190,7 +190,8 @@ fn failed(obligation: Obligation, error: &JoinError) -> Event {
         }
         Obligation::Check { check, began } => {
             let mut outcome = Outcome::default();
-            outcome.unread.push(Unread { scope: "the partition".to_owned(), rows: None, fault });
+            let scope = "the partition".to_owned();
+            outcome.unread.push(Unread { scope, rows: None, key: None, fault });
             Event::Checked { check, began, outcome }
         }
         Obligation::Look { look, keys } => {

@@ -4,7 +4,7 @@
 //! Refuses to say how long it goes on: a test counts passes, a benchmark minutes. Invariant: what is
 //! planted in the stores is the same for all pairings, so what one guest hides, another must find.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -223,6 +223,18 @@ target = {{ store = \"new\", relation = \"copies\", key = {{ id = \"{{id}}\" }} 
         let log = self.daemon.log();
         assert!(!log.contains("driftd itself failed"), "{log}");
         assert!(log.contains("is not called since"), "no breaker has opened: {log}");
+        for (name, mode, _) in GUESTS.into_iter().filter(|it| matches!(it.2, Cost::Rows)) {
+            let of_it = format!("pairing=\"{name}\"");
+            let hmacs = |words: &str| -> BTreeSet<&str> {
+                let lines =
+                    log.lines().filter(|line| line.contains(words) && line.contains(&of_it));
+                lines
+                    .filter_map(|line| line.split_once("key_hmac=\"")?.1.split('"').next())
+                    .collect()
+            };
+            let (failed, confirmed) = (hmacs("rows fail by themselves"), hmacs("drift confirmed"));
+            assert!(!failed.is_disjoint(&confirmed), "{mode}: {failed:?} {confirmed:?}");
+        }
     }
 
     /// Names of open findings by pairing.

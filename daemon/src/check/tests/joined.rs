@@ -258,7 +258,7 @@ impl Session for Shop {
         made.orders.retain(|order| !rejected.iter().any(|(group, _)| *group == order.3));
         rejected.sort();
         rejected.dedup_by_key(|(group, _)| *group);
-        Ok(Mapped { outputs: made.outputs(), rejected })
+        Ok(Mapped { outputs: made.outputs(), rejected, failed: None })
     }
 
     fn locate(

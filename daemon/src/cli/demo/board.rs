@@ -72,7 +72,7 @@ impl Board {
                 // The same findings come as happenings.
                 Note::Confirmed(_) => {}
                 // The demo's mapping has no rules over partitions.
-                Note::Unsettled { .. } => {}
+                Note::Unsettled { .. } | Note::Failed { .. } => {}
             }
         }
     }

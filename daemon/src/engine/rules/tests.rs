@@ -60,7 +60,7 @@ fn unread() -> Vec<Unread> {
     let text = || "gone".to_owned();
     let fault =
         crate::model::Fault { side: None, what: text(), remedy: text(), code: "store-gone" };
-    vec![Unread { scope: text(), rows: None, fault }]
+    vec![Unread { scope: text(), rows: None, key: None, fault }]
 }
 
 /// A run, and what came of it.

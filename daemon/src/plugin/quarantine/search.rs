@@ -12,7 +12,7 @@ use super::{CALLS_MAX, DEADLINES_MAX, DEADLINES_UNPROVEN, GuardedSession};
 use crate::model::{Batch, Side};
 use crate::plugin::fault::Call;
 use crate::plugin::{
-    Access, Checked, Located, Mapped, Output, PairViolation, Pairs, Placed, PluginError,
+    Access, Checked, Failed, Located, Mapped, Output, PairViolation, Pairs, Placed, PluginError,
     PluginErrorKind, Rows, Session,
 };
 
@@ -52,8 +52,6 @@ pub(super) struct Words {
     pub(super) done: &'static str,
     /// What is said of those that fail by themselves.
     pub(super) fate: &'static str,
-    /// Where they are seen.
-    pub(super) seen: &'static str,
 }
 
 /// Rows of a side; what belongs together is one item.
@@ -66,13 +64,7 @@ impl Divisible for OfRows<'_> {
     type Given = Mapped;
 
     const FUNCTION: &'static str = "map-batch";
-    const WORDS: Words = Words {
-        one: "row",
-        many: "rows",
-        done: "mapped",
-        fate: "unmappable",
-        seen: "; `driftd drift` lists them once they are confirmed",
-    };
+    const WORDS: Words = Words { one: "row", many: "rows", done: "mapped", fate: "unmappable" };
 
     fn side(&self) -> Side {
         self.side
@@ -102,8 +94,7 @@ impl Divisible for OfPairs<'_> {
     type Given = Vec<PairViolation>;
 
     const FUNCTION: &'static str = "check-pairs";
-    const WORDS: Words =
-        Words { one: "pair", many: "pairs", done: "checked", fate: "unread", seen: "" };
+    const WORDS: Words = Words { one: "pair", many: "pairs", done: "checked", fate: "unread" };
 
     fn side(&self) -> Side {
         Side::Source
@@ -147,8 +138,7 @@ impl Divisible for OfEntities<'_> {
     type Given = Vec<Located>;
 
     const FUNCTION: &'static str = "locate";
-    const WORDS: Words =
-        Words { one: "entity", many: "entities", done: "located", fate: "unread", seen: "" };
+    const WORDS: Words = Words { one: "entity", many: "entities", done: "located", fate: "unread" };
 
     fn side(&self) -> Side {
         self.side
@@ -244,9 +234,6 @@ impl<'a, D: Divisible> Search<'a, D> {
             return Err(Some(why));
         }
         self.session.guilt::<D>().left -= guilty;
-        if let Some((_, error)) = self.found.guilty.first() {
-            self.session.shared.tell(guilty, &D::WORDS, error);
-        }
         Ok(self.found)
     }
 
@@ -350,6 +337,8 @@ pub(super) fn mapped(found: Found<Mapped>) -> Mapped {
     };
     let mut rejected: Vec<(usize, String)> =
         guilty.iter().map(|(group, error)| (*group, reason(error))).collect();
+    let count = guilty.len();
+    let failed = guilty.into_iter().next().map(|(group, error)| Failed { group, count, error });
     let mut types: BTreeMap<usize, Vec<(usize, Output)>> = BTreeMap::new();
     for (start, part) in parts {
         for output in part.outputs {
@@ -358,7 +347,7 @@ pub(super) fn mapped(found: Found<Mapped>) -> Mapped {
         rejected.extend(part.rejected.into_iter().map(|(group, why)| (start + group, why)));
     }
     rejected.sort_by_key(|(group, _)| *group);
-    Mapped { outputs: types.into_values().map(together).collect(), rejected }
+    Mapped { outputs: types.into_values().map(together).collect(), rejected, failed }
 }
 
 /// Parts of one entity type, each with the first group of its part, in one piece.

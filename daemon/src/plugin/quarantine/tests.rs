@@ -111,7 +111,7 @@ impl Session for FakeSession {
             standing: vec![Standing::Present; kept.len()],
             from_group: kept,
         };
-        Ok(Mapped { outputs: vec![output], rejected: reasons.collect() })
+        Ok(Mapped { outputs: vec![output], rejected: reasons.collect(), failed: None })
     }
 
     /// Those that can be divided by four lie in two places, and all others in one.
@@ -247,6 +247,9 @@ proptest! {
         };
         prop_assert_eq!(from, wanted(all.difference(&refused).copied().collect()));
         prop_assert_eq!(out, wanted(all.intersection(&refused).copied().collect()));
+        let mut fails = manner.guilty.iter().filter(|id| all.contains(id));
+        let first = fails.next().map(|id| (usize::try_from(*id).unwrap(), 1 + fails.count()));
+        prop_assert_eq!(mapped.failed.as_ref().map(|it| (it.group, it.count)), first);
         for (row, why) in &mapped.rejected {
             let guilty = manner.guilty.contains(&i64::try_from(*row).unwrap());
             prop_assert_eq!(why.starts_with("plugin `fake`, map-batch: trapped"), guilty, "{}", why);

@@ -448,7 +448,7 @@ fn checked_output(
 /// `mapped` without the groups of which an entity holds what no canonical value can; they are
 /// rejected.
 fn without(mapped: Mapped, mut unmappable: Vec<(usize, String)>) -> Mapped {
-    let Mapped { outputs, mut rejected } = mapped;
+    let Mapped { outputs, mut rejected, failed } = mapped;
     unmappable.sort_by_key(|(group, _)| *group);
     unmappable.dedup_by_key(|(group, _)| *group);
     let out = |group: &usize| unmappable.binary_search_by_key(group, |(group, _)| *group).is_ok();
@@ -459,7 +459,7 @@ fn without(mapped: Mapped, mut unmappable: Vec<(usize, String)>) -> Mapped {
     let outputs = outputs.collect();
     rejected.extend(unmappable);
     rejected.sort_by_key(|(group, _)| *group);
-    Mapped { outputs, rejected }
+    Mapped { outputs, rejected, failed }
 }
 
 /// Some entities of an output.
