@@ -179,6 +179,7 @@ static ROOT: Table = Table {
         service::SHUTDOWN_KEY,
         stores::KEY,
         plugins::KEY,
+        plugins::SANDBOX_KEY,
         pairings::KEY,
         passes::KEY,
         settle::KEY,
@@ -201,6 +202,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     let (plan, settle) = (plan.unwrap_or_default(), settle.unwrap_or_default());
     let stores = stores::read(root);
     let plugins = plugins::read(root);
+    let plugin_memory = plugins::memory(root);
     let pairings = pairings::read(root, &plan, &settle);
     let abort = root.take(abort::KEY.name).and_then(|node| node.section());
     let abort = abort.map(|section| abort::read(&section));
@@ -216,6 +218,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     Some(Settings {
         stores,
         plugins,
+        plugin_memory: plugin_memory?,
         pairings,
         abort: abort
             .unwrap_or(criteria::Settings { mode: criteria::Mode::DryRun, criteria: Vec::new() }),
@@ -306,6 +309,8 @@ pub struct Settings {
     pub stores: Vec<store::Settings>,
     /// The plugins, by name.
     pub plugins: Vec<plugin::Settings>,
+    /// Linear memory of all instances of all plugins, in bytes.
+    pub plugin_memory: u64,
     /// What is compared with what.
     pub pairings: Vec<PairingSettings>,
     /// When the migration must stop.

@@ -104,6 +104,7 @@ fn parts(settings: &Settings) -> Vec<Part> {
         Part::new("telemetry", &["telemetry", "events"], &exported),
         Part::new("journal", &["journal"], &settings.journal),
         Part::new("http", &["http"], &settings.listen),
+        Part::new("sandbox", &["sandbox"], &settings.plugin_memory),
         Part::new("shutdown", &["shutdown"], &settings.grace),
     ]);
     parts
@@ -173,8 +174,11 @@ settle = "5s"
             ("[settle]", before("[abort]\nmode = \"armed\""), vec!["abort.mode"]),
             (
                 "[settle]",
-                before("[events]\nkeys = \"plain\"\n[shutdown]\ngrace = \"1s\""),
-                vec!["events.keys", "shutdown.grace"],
+                before(
+                    "[events]\nkeys = \"plain\"\n[shutdown]\ngrace = \"1s\"\n\
+                     [sandbox]\nmemory = \"1GiB\"",
+                ),
+                vec!["events.keys", "sandbox.memory", "shutdown.grace"],
             ),
             // Another spelling of the same.
             (r#""60s""#, r#""1m""#.to_owned(), vec![]),

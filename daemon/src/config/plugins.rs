@@ -1,6 +1,7 @@
-//! `[plugins.*]`: mappings in WebAssembly, their own configuration, and what they may use.
+//! `[plugins.*]`: mappings in WebAssembly, their own configuration, and what they may use; `[sandbox]`:
+//! what all of them together may use.
 //!
-//! Owns the keys of a plugin. Refuses to look into a plugin's own configuration: the plugin does.
+//! Owns the keys of a plugin and of the sandbox. Refuses to look into a plugin's own configuration: the plugin does.
 //! Invariant: that configuration reaches the plugin as the JSON that its TOML says, or not at all.
 
 use serde_json::Value as Json;
@@ -19,6 +20,23 @@ pub(super) const KEY: Key = Key::optional(
     Shape::Map { of: &PLUGINS, name: "plugin", own: true },
     "mappings in WebAssembly, by name",
 );
+
+/// The key of what they share.
+pub(super) const SANDBOX_KEY: Key = Key::defaulted(
+    "sandbox",
+    Shape::Table(&SANDBOX),
+    "what all instances of all plugins together may use",
+);
+
+static SANDBOX: Table = Table {
+    what: "[sandbox]",
+    keys: &[Key::defaulted(
+        "memory",
+        Shape::Size { min: 1 << 20 },
+        "linear memory of all instances at once: one with more than 8 MiB counts with its plugin's whole limit, and waits for its turn",
+    )],
+    elsewhere: &[],
+};
 
 static PLUGINS: Shape = Shape::Table(&PLUGIN);
 
@@ -63,6 +81,12 @@ static LIMITS: Table = Table {
 
 /// Beyond, the fuel of a large call would overflow.
 const FUEL_MAX: u64 = 1_000_000_000_000;
+
+/// Reads what all plugins share.
+pub(super) fn memory(root: &Section<'_>) -> Option<u64> {
+    let section = root.take(SANDBOX_KEY.name).and_then(|node| node.section())?;
+    section.take("memory").and_then(|node| node.size())
+}
 
 /// Reads every plugin.
 pub(super) fn read(root: &Section<'_>) -> Vec<Settings> {

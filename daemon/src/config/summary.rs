@@ -193,6 +193,7 @@ fn in_force(settings: &Settings) -> Vec<(String, String)> {
         ("traces and metrics", otlp),
         ("drift events", format!("{events}, {keys}, {fields}")),
         ("health and metrics", listen),
+        ("memory of plugins", format!("{} for all instances", show_size(settings.plugin_memory))),
         ("shutdown", format!("within {}", show_duration(settings.grace))),
     ]
     .map(|(name, text)| (name.to_owned(), text))

@@ -113,6 +113,7 @@ fn the_embedded_default_shows_the_defaults_of_every_stage() {
     let Kind::Mysql(mysql) = &settings.stores[0].kind else { panic!("the first is MySQL") };
     assert_eq!((mysql.port, &mysql.tls), (super::stores::MYSQL_PORT, &Tls::default()));
     assert_eq!(settings.plugins[0].limits, plugin::Limits::default());
+    assert_eq!(settings.plugin_memory, plugin::wasm::MEMORY);
     let hook::Settings { timeout, deadline, backoff, .. } = settings.hooks[0];
     let expected = (super::hooks::TIMEOUT, super::hooks::DEADLINE, super::hooks::BACKOFF);
     assert_eq!((timeout, deadline, backoff), expected);

@@ -11,6 +11,7 @@ mod lift;
 mod locating;
 mod machine;
 mod planning;
+mod pool;
 mod selftest;
 mod session;
 mod trial;
@@ -37,6 +38,8 @@ use crate::model::Side;
 
 /// A larger file is refused: guests of the largest languages have about 20 MB.
 const FILE_BYTES: usize = 128 << 20;
+/// What all instances of all plugins have together if nothing is said, in bytes.
+pub const MEMORY: u64 = 256 << 20;
 /// Issues of a plan that are told; a plan may be wrong thousands of times.
 const ISSUES_TOLD: usize = 50;
 
@@ -205,10 +208,19 @@ impl Default for Host {
 }
 
 impl Host {
-    /// Starts the engine and its ticker, which end when the last user of them is dropped.
+    /// Starts the engine and its ticker, which end when the last user of them is dropped. All
+    /// instances of all its plugins together have [`MEMORY`] bytes.
     #[must_use]
     pub fn new() -> Self {
-        Self { machine: Machine::new() }
+        Self::with_memory(MEMORY)
+    }
+
+    /// The same, with `bytes` of memory for all instances of all plugins together. An instance with
+    /// more than 8 MiB counts with its whole limit, and waits for its turn; what it waits for is not
+    /// counted to its deadline. One whose limit is above `bytes` runs with no other large one.
+    #[must_use]
+    pub fn with_memory(bytes: u64) -> Self {
+        Self { machine: Machine::new(bytes) }
     }
 
     /// Reads, checks and compiles a plugin. Compiling takes from a tenth of a second to many
@@ -340,6 +352,12 @@ impl Loaded {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.program.digest
+    }
+
+    /// The host that runs it.
+    #[must_use]
+    pub fn host(&self) -> Host {
+        Host { machine: Arc::clone(&self.program.machine) }
     }
 
     /// The same plugin with another configuration.

@@ -70,7 +70,8 @@ pub(super) fn load_again(
     known: &BTreeMap<String, Loaded>,
     refused: &mut Vec<StartError>,
 ) -> BTreeMap<String, Loaded> {
-    let mut host = None;
+    // What is loaded now and what was before share memory.
+    let mut host = known.values().next().map(Loaded::host);
     let mut loaded = BTreeMap::new();
     for plugin in &settings.plugins {
         let again = match known.get(&plugin.name).map(|known| known.again(plugin)).transpose() {
@@ -84,7 +85,8 @@ pub(super) fn load_again(
             loaded.insert(plugin.name.clone(), code);
             continue;
         }
-        let code = match host.get_or_insert_with(Host::new).load(plugin) {
+        let host = host.get_or_insert_with(|| Host::with_memory(settings.plugin_memory));
+        let code = match host.load(plugin) {
             Ok(code) => code,
             Err(error) => {
                 refused.push(unloaded(settings, error));

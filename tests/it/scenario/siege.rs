@@ -17,6 +17,6 @@ async fn all_hostile_guests_at_once_cost_their_own_rows_and_memory_stays_flat() 
     }
     let (early, late) = memory.split_at(TURNS / 3);
     let highest = |memory: &[u64]| memory.iter().max().copied().unwrap_or_default();
-    assert!(highest(late) <= memory_max(highest(early)), "KiB after each pass: {memory:?}");
+    assert!(highest(late) <= memory_max(highest(early)), "KiB at most in each pass: {memory:?}");
     siege.judge().await;
 }

@@ -68,8 +68,8 @@ const BAD: [i64; 3] = [17, 1_400, 1_401];
 const DIFFERS: i64 = 5;
 const LOST: i64 = 2_900;
 
-/// What resident memory may come to later, in KiB, if it was at most `early` in the first third: a
-/// quarter more, and what an allocator keeps.
+/// What peaks of resident memory may come to later, in KiB, if they were at most `early` in the first
+/// third: a quarter more, and what an allocator keeps.
 #[must_use]
 pub const fn memory_max(early: u64) -> u64 {
     early / 4 * 5 + (24 << 10)
@@ -150,8 +150,8 @@ target = {{ store = \"new\", relation = \"copies\", key = {{ id = \"{{id}}\" }} 
         Self { scenario, daemon, turn: 0 }
     }
 
-    /// Changes some rows on both sides, and waits for a pass of the healthy pairing. Returns the
-    /// daemon's resident memory, in KiB.
+    /// Changes some rows on both sides, and waits for a pass of the healthy pairing. Returns the most
+    /// memory that was resident of the daemon in that time, in KiB.
     ///
     /// # Panics
     /// If the daemon is not alive.
@@ -165,12 +165,15 @@ target = {{ store = \"new\", relation = \"copies\", key = {{ id = \"{{id}}\" }} 
             );
             Connection::open(self.scenario.path(file)).unwrap().execute_batch(&sql).unwrap();
         }
+        let of_daemon = format!("/proc/{}", self.daemon.pid());
+        // The peak begins anew: proc(5).
+        std::fs::write(format!("{of_daemon}/clear_refs"), "5").expect("the daemon is ours");
         self.scenario.passes("healthy", 1).await;
         let page = self.daemon.page("/livez").await;
         assert_eq!(page.map(|page| page.code), Some(200), "{}", self.daemon.log());
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.pid()));
+        let status = std::fs::read_to_string(format!("{of_daemon}/status"));
         let status = status.expect("the daemon runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
     }
 

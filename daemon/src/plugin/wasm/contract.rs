@@ -59,6 +59,9 @@ pub(super) trait Instance: Send {
     /// What the dearest call took since [`forget_cost`](Self::forget_cost).
     fn cost(&self) -> Cost;
 
+    /// Whether it has so much memory that others may wait for it.
+    fn is_large(&self) -> bool;
+
     /// Counts anew what calls take.
     fn forget_cost(&mut self);
 

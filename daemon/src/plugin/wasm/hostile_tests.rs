@@ -40,10 +40,14 @@ fn schema() -> RelationSchema {
 }
 
 fn bind(mode: &str, limits: Limits) -> Result<Attached, AttachError> {
+    bind_on(&Host::new(), mode, limits)
+}
+
+fn bind_on(host: &Host, mode: &str, limits: Limits) -> Result<Attached, AttachError> {
     let schema = schema();
     let place = Place { schemas: std::slice::from_ref(&schema), key: None };
     let binding = Binding { pairing: "things", source: place, target: place };
-    Host::new().load(&settings(HOSTILE, mode, limits)).unwrap().bind(&binding)
+    host.load(&settings(HOSTILE, mode, limits)).unwrap().bind(&binding)
 }
 
 fn attach(mode: &str, limits: Limits) -> Arc<dyn Mapper> {
@@ -108,6 +112,62 @@ fn memory_is_bounded() {
     let PluginErrorKind::Memory { allowed, detail } = &kind else { panic!("{kind:?}") };
     assert_eq!(*allowed, 16 << 20);
     assert!(detail.contains("bytes of linear memory"), "{detail}");
+}
+
+#[test]
+fn large_guests_take_turns_and_waiting_costs_no_deadline() {
+    let limits = Limits {
+        fuel_per_call: u64::MAX / 2,
+        deadline: Duration::from_millis(300),
+        memory: 32 << 20,
+        output: 64 << 20,
+        ..limits()
+    };
+    let host = Host::with_memory(32 << 20);
+    let on_host = |mode| bind_on(&host, mode, limits).unwrap().mapper;
+    // The first of them says ten megabytes, and then maps its rows.
+    let (large, bomb, spin) = (on_host("long-log"), on_host("memory"), on_host("spin"));
+    let rows = things(3, "any");
+    let map = |mapper: &Arc<dyn Mapper>| {
+        let mut session = mapper.begin(Moment(0)).unwrap();
+        session.map(Side::Source, &Rows::each(0, &rows))
+    };
+
+    // What lies idle between two calls is nobody's hindrance, though there is room for one only.
+    let mut sessions = [(); 3].map(|()| large.begin(Moment(0)).unwrap());
+    for _ in 0..3 {
+        for session in &mut sessions {
+            let mapped = session.map(Side::Source, &Rows::each(0, &rows)).unwrap();
+            assert_eq!(mapped.outputs[0].entities, rows);
+        }
+    }
+
+    let (busy, _) = host.machine.pool.enter(1);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| map(&large));
+        while !host.machine.pool.is_waited_for() {
+            std::thread::yield_now();
+        }
+        // Whoever needs little goes on, and takes longer than the deadline.
+        for _ in 0..2 {
+            let error = map(&spin).unwrap_err();
+            assert_eq!(error.kind, PluginErrorKind::Deadline { millis: 300 });
+        }
+        assert!(!waiting.is_finished());
+        drop(busy);
+        assert_eq!(waiting.join().unwrap().unwrap().outputs[0].entities, rows);
+    });
+
+    std::thread::scope(|scope| {
+        let bombs = [(); 4].map(|()| scope.spawn(|| map(&bomb).unwrap_err().kind));
+        for _ in 0..4 {
+            map(&large).unwrap();
+        }
+        for bomb in bombs {
+            let kind = bomb.join().unwrap();
+            assert!(matches!(kind, PluginErrorKind::Memory { .. }), "{kind:?}");
+        }
+    });
 }
 
 #[test]

@@ -9,8 +9,12 @@ use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use wasmtime::{Config, Engine, ResourceLimiter, Store, Trap, WasmBacktrace, WasmBacktraceDetails};
+use wasmtime::{
+    Config, Engine, ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace,
+    WasmBacktraceDetails,
+};
 
+use super::pool::{Place, Pool, SMALL};
 use super::trial::Cost;
 use crate::plugin::{LAST_WORDS, Limits, PluginErrorKind};
 
@@ -31,13 +35,16 @@ const WORDS_BYTES: usize = 512;
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) engine: Engine,
+    /// The memory of all its guests.
+    pub(super) pool: Arc<Pool>,
     /// Dropped first: that stops the ticker.
     stop: Option<SyncSender<()>>,
     ticker: Option<JoinHandle<()>>,
 }
 
 impl Machine {
-    pub(super) fn new() -> Arc<Self> {
+    /// An engine of which all guests together have `memory` bytes.
+    pub(super) fn new(memory: u64) -> Arc<Self> {
         let engine = Engine::new(&config()).expect("the configuration is a constant, and tested");
         let (stop, stopped) = mpsc::sync_channel::<()>(0);
         let ticking = engine.clone();
@@ -49,13 +56,20 @@ impl Machine {
                 }
             })
             .expect("a process that cannot start one thread cannot run guests within a deadline");
-        Arc::new(Self { engine, stop: Some(stop), ticker: Some(ticker) })
+        let pool = Pool::new(memory);
+        Arc::new(Self { engine, pool, stop: Some(stop), ticker: Some(ticker) })
     }
 
     /// An empty store for a guest, within `limits`.
     pub(super) fn store(&self, guest: Guest, limits: &Limits) -> Store<Guest> {
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.bounds);
+        let ticks = ticks(limits.deadline);
+        store.epoch_deadline_callback(move |mut store| {
+            // Others took the time until there was memory, so it begins anew.
+            let waited = std::mem::take(&mut store.data_mut().bounds.waited);
+            if waited { Ok(UpdateDeadline::Continue(ticks)) } else { Err(Trap::Interrupt.into()) }
+        });
         store.set_hostcall_fuel(usize::try_from(limits.output).unwrap_or(usize::MAX));
         store
     }
@@ -97,9 +111,13 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    pub(super) fn new(plugin: &str, limits: &Limits, log_bytes: usize) -> Self {
+    /// A guest of `pool` that may write `log_bytes` of messages.
+    pub(super) fn new(plugin: &str, limits: &Limits, pool: &Arc<Pool>, log_bytes: usize) -> Self {
         let bounds = Bounds {
             memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
+            pool: Arc::clone(pool),
+            place: None,
+            waited: false,
             memory_used: 0,
             table_used: 0,
             refused: None,
@@ -114,6 +132,11 @@ impl Guest {
         Cost { fuel: self.fuel, memory: self.bounds.memory_used as u64 }
     }
 
+    /// Whether it has a place among the large ones.
+    pub(super) const fn is_large(&self) -> bool {
+        self.bounds.place.is_some()
+    }
+
     /// Counts anew what calls take.
     pub(super) const fn forget_cost(&mut self) {
         self.fuel = 0;
@@ -125,6 +148,11 @@ impl Guest {
 #[derive(Debug)]
 struct Bounds {
     memory: usize,
+    pool: Arc<Pool>,
+    /// Held since it became large, until its memory is gone.
+    place: Option<Place>,
+    /// Whether it had to wait for that in the call under way.
+    waited: bool,
     memory_used: usize,
     table_used: usize,
     /// Set when something was refused, which traps.
@@ -141,6 +169,10 @@ impl ResourceLimiter for Bounds {
         let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
         if wanted > self.memory {
             return Err(self.refuse(format!("it wanted {wanted} bytes of linear memory")));
+        }
+        if wanted as u64 > SMALL && self.place.is_none() {
+            let (place, waited) = self.pool.enter(self.memory as u64);
+            (self.place, self.waited) = (Some(place), waited);
         }
         self.memory_used = wanted;
         Ok(true)
@@ -233,10 +265,10 @@ impl Allowance {
     /// Readies `store` for a call.
     pub(super) fn grant(self, store: &mut Store<Guest>) {
         store.set_fuel(self.fuel).expect("the engine counts fuel");
-        // The tick under way counts as none.
-        let ticks = self.limits.deadline.as_millis().div_ceil(TICK.as_millis()) + 1;
-        store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 2));
-        store.data_mut().words.last = None;
+        store.set_epoch_deadline(ticks(self.limits.deadline));
+        let guest = store.data_mut();
+        guest.words.last = None;
+        guest.bounds.waited = false;
     }
 
     /// Writes down what the call used.
@@ -277,6 +309,12 @@ impl Allowance {
         }
         PluginErrorKind::Trap(what)
     }
+}
+
+/// As many ticks as take at least `deadline`: the one under way counts as none.
+fn ticks(deadline: Duration) -> u64 {
+    let ticks = deadline.as_millis().div_ceil(TICK.as_millis()) + 1;
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2)
 }
 
 /// The innermost functions of a backtrace.

@@ -13,6 +13,7 @@ use super::lift;
 use super::locating;
 use super::machine::{Guest, Machine};
 use super::planning::Proposal;
+use super::pool::Slot;
 use super::selftest;
 use super::trial::Cost;
 use crate::model::{
@@ -47,7 +48,7 @@ pub(super) struct Program {
 impl Program {
     /// A fresh guest that may write `log_bytes` of messages.
     pub(super) fn start(&self, log_bytes: usize) -> Result<Box<dyn Instance>, PluginErrorKind> {
-        let guest = Guest::new(&self.plugin, &self.limits, log_bytes);
+        let guest = Guest::new(&self.plugin, &self.limits, &self.machine.pool, log_bytes);
         self.contract.start(&self.machine, guest, self.limits)
     }
 
@@ -147,7 +148,8 @@ impl WasmMapper {
         WasmSession {
             bound: Arc::clone(&self.0),
             as_of,
-            instance: None,
+            idle: Slot::new(),
+            cost: None,
             log_left: self.0.program.limits.log,
         }
     }
@@ -156,8 +158,11 @@ impl WasmMapper {
 pub(super) struct WasmSession {
     bound: Arc<Bound>,
     as_of: Moment,
-    /// None before the first call and after a fault.
-    instance: Option<Box<dyn Instance>>,
+    /// Where the guest is between two calls: none before the first, after a fault, and when others
+    /// needed its memory.
+    idle: Arc<Slot<Box<dyn Instance>>>,
+    /// What the last call took, if it succeeded.
+    cost: Option<Cost>,
     log_left: usize,
 }
 
@@ -304,8 +309,8 @@ impl WasmSession {
     }
 
     /// What the last call took, if it succeeded.
-    pub(super) fn cost(&self) -> Option<Cost> {
-        self.instance.as_ref().map(|instance| instance.cost())
+    pub(super) const fn cost(&self) -> Option<Cost> {
+        self.cost
     }
 
     fn call<R>(
@@ -313,7 +318,8 @@ impl WasmSession {
         function: &'static str,
         call: impl FnOnce(&mut dyn Instance) -> Result<R, PluginErrorKind>,
     ) -> Result<R, PluginError> {
-        let mut instance = match self.instance.take() {
+        self.cost = None;
+        let mut instance = match self.idle.take() {
             Some(instance) => instance,
             None => self.start()?,
         };
@@ -322,7 +328,9 @@ impl WasmSession {
         self.log_left = instance.log_left();
         match result {
             Ok(result) => {
-                self.instance = Some(instance);
+                self.cost = Some(instance.cost());
+                let pool = instance.is_large().then_some(&*self.bound.program.machine.pool);
+                self.idle.lay(instance, pool);
                 Ok(result)
             }
             // The instance is dropped: after a trap it could not be entered again, and what is left

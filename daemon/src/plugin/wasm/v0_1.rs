@@ -130,6 +130,10 @@ impl contract::Instance for Instance {
         self.store.data().cost()
     }
 
+    fn is_large(&self) -> bool {
+        self.store.data().is_large()
+    }
+
     fn forget_cost(&mut self) {
         self.store.data_mut().forget_cost();
     }
