@@ -489,6 +489,4 @@ impl Loaded {
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
-mod sabotage_tests;
-#[cfg(test)]
 mod users_tests;

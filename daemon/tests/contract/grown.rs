@@ -13,6 +13,7 @@ use wasmtime::{Engine, Store};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use super::module::{Reader, number};
 use super::{corpus, repository, settings};
 
 /// The bindings of a host that is newer than the plugin.
@@ -25,46 +26,6 @@ const WATCHING: &str = "driftd:plugin/watching@0.1.0";
 /// The `users` plugin of the first release, as it was built.
 fn released() -> Vec<u8> {
     fs::read(repository("tests/corpus/0.1.0/users/users.wasm")).unwrap()
-}
-
-/// What reads a core module.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn number(&mut self) -> usize {
-        let (mut value, mut shift) = (0, 0);
-        loop {
-            let byte = self.take(1)[0];
-            value |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte < 0x80 {
-                return value;
-            }
-        }
-    }
-
-    fn take(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(length);
-        self.0 = rest;
-        taken
-    }
-
-    fn counted(&mut self) -> &'a [u8] {
-        let length = self.number();
-        self.take(length)
-    }
-}
-
-fn number(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap();
-        value >>= 7;
-        bytes.push(if value == 0 { low } else { low | 0x80 });
-        if value == 0 {
-            return bytes;
-        }
-    }
 }
 
 /// The section of exports with more of them: functions that are exported already, under other names.

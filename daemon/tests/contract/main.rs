@@ -1,14 +1,16 @@
-//! The contract with plugins lasts.
+//! The contract with plugins lasts, and binds.
 //!
-//! Owns three promises: what was released does not change (`frozen`), a plugin that was built against a
-//! release is loaded and maps as it did (`corpus`), and neither side minds that the contract grows by an
-//! interface (`grown`). Refuses to test how a mapping is carried out. Invariant: what it compares with
+//! Owns four promises: what was released does not change (`frozen`), a plugin that was built against a
+//! release is loaded and maps as it did (`corpus`), neither side minds that the contract grows by an
+//! interface (`grown`), and whatever function of a guest does not return is bounded (`sabotage`). Refuses to test how a mapping is carried out. Invariant: what it compares with
 //! lies in `wit/released/` and `tests/corpus/`, which are added to and never changed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod corpus;
 mod frozen;
 mod grown;
+mod module;
+mod sabotage;
 
 use std::path::{Path, PathBuf};
 

@@ -2,11 +2,13 @@
 //! canonical ABI calls besides them, and the start function of the core module. What is replaced is
 //! code, so that no configuration is needed to reach it.
 
-use super::*;
-use crate::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
-use crate::plugin::{Limits, Pairs, Place, Rows};
+use driftd::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
+use driftd::plugin::wasm::{AttachError, Host};
+use driftd::plugin::{Binding, Code, Limits, Pairs, Place, PluginError, Rows, Settings};
 
-const HOSTILE: &[u8] = include_bytes!("../../../../plugins/hostile/hostile.wasm");
+use super::module::{Reader, number};
+
+const HOSTILE: &[u8] = include_bytes!("../../../plugins/hostile/hostile.wasm");
 /// No locals; `loop br 0 end unreachable end`.
 const SPIN: &[u8] = &[0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x00, 0x0b];
 /// No locals; `unreachable end`.
@@ -18,46 +20,6 @@ const FUNCTIONS: u8 = 3;
 const EXPORTS: u8 = 7;
 const START: u8 = 8;
 const CODE: u8 = 10;
-
-/// What reads a module.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn number(&mut self) -> usize {
-        let (mut value, mut shift) = (0, 0);
-        loop {
-            let byte = self.take(1)[0];
-            value |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte < 0x80 {
-                return value;
-            }
-        }
-    }
-
-    fn take(&mut self, length: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at(length);
-        self.0 = rest;
-        taken
-    }
-
-    fn counted(&mut self) -> &'a [u8] {
-        let length = self.number();
-        self.take(length)
-    }
-}
-
-fn number(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap();
-        value >>= 7;
-        bytes.push(if value == 0 { low } else { low | 0x80 });
-        if value == 0 {
-            return bytes;
-        }
-    }
-}
 
 /// A core module as sections.
 struct Module(Vec<(u8, Vec<u8>)>);
@@ -163,10 +125,9 @@ impl Module {
 
 fn settings(code: &'static [u8]) -> Settings {
     Settings {
-        name: "bad".to_owned(),
-        code: Code::Embedded(code),
         config: serde_json::json!({ "mode": "" }),
         limits: Limits { memory: 16 << 20, ..Limits::default() },
+        ..super::settings("bad", Code::Embedded(code))
     }
 }
 
@@ -231,7 +192,7 @@ fn an_endless_loop_or_a_trap_in_any_export_ends_and_names_it() {
         ("invariants", "declare"),
         ("invariants", "check-pairs"),
     ] {
-        let export = format!("{}#{function}", VERSIONS[0].full(interface));
+        let export = format!("driftd:plugin/{interface}@0.1.0#{function}");
         // What is called when the host has taken the results, to free them.
         for export in [export.clone(), format!("cabi_post_{export}")] {
             for (body, cause) in
