@@ -280,20 +280,13 @@ impl contract::Instance for Instance {
     ) -> Result<Vec<RawViolation>, PluginErrorKind> {
         let Self { store, exports, limits, .. } = self;
         let Some(invariants) = &exports.invariants else { return Ok(Vec::new()) };
-        let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
-        let present = (bits(pairs.source_present), bits(pairs.target_present));
-        let lowered = invariants::Pairs {
-            entity: number(pairs.entity)?,
-            source: lowered(pairs.source.rows, &columns.0)?,
-            source_present: &present.0,
-            target: lowered(pairs.target.rows, &columns.1)?,
-            target_present: &present.1,
-        };
+        let lowered = LoweredPairs::new(pairs);
+        let params = lowered.params()?;
         // Of both sides, for which the contract has it say "source".
         let context = on(context, Side::Source);
-        let violations = call(store, Allowance::new(*limits, pairs.source.rows), |store| {
-            invariants.call_check_pairs(store, context, lowered)
-        })?;
+        let allowance = Allowance::new(*limits, pairs.source.rows);
+        let violations =
+            call(store, allowance, |store| invariants.call_check_pairs(store, context, params))?;
         Ok(violations.map_err(own)?.into_iter().map(violation).collect())
     }
 
@@ -311,19 +304,12 @@ impl contract::Instance for Instance {
         match tally {
             Tally::Pairs(all) => {
                 for pairs in *all {
-                    let columns = (lower(&pairs.source.columns), lower(&pairs.target.columns));
-                    let present = (bits(pairs.source_present), bits(pairs.target_present));
-                    let lowered = invariants::Pairs {
-                        entity: number(pairs.entity)?,
-                        source: lowered(pairs.source.rows, &columns.0)?,
-                        source_present: &present.0,
-                        target: lowered(pairs.target.rows, &columns.1)?,
-                        target_present: &present.1,
-                    };
+                    let lowered = LoweredPairs::new(pairs);
+                    let params = lowered.params()?;
                     let context = on(context, Side::Source);
                     let allowance = Allowance::new(*limits, pairs.source.rows);
                     call(store, allowance, |store| {
-                        accumulators.call_push(store, fed, context, lowered)
+                        accumulators.call_push(store, fed, context, params)
                     })?
                     .map_err(own)?;
                 }
@@ -457,6 +443,37 @@ impl<'a> Schemas<'a> {
             types::TableSchema { name: &schema.relation, columns, key }
         };
         parts.map(table).collect()
+    }
+}
+
+/// Pairs, on the way to a guest.
+struct LoweredPairs<'a> {
+    pairs: &'a Pairs<'a>,
+    source: Vec<types::ColumnParam<'a>>,
+    target: Vec<types::ColumnParam<'a>>,
+    source_present: Vec<u8>,
+    target_present: Vec<u8>,
+}
+
+impl<'a> LoweredPairs<'a> {
+    fn new(pairs: &'a Pairs<'a>) -> Self {
+        Self {
+            pairs,
+            source: lower(&pairs.source.columns),
+            target: lower(&pairs.target.columns),
+            source_present: bits(pairs.source_present),
+            target_present: bits(pairs.target_present),
+        }
+    }
+
+    fn params(&self) -> Result<invariants::Pairs<'_>, PluginErrorKind> {
+        Ok(invariants::Pairs {
+            entity: number(self.pairs.entity)?,
+            source: lowered(self.pairs.source.rows, &self.source)?,
+            source_present: &self.source_present,
+            target: lowered(self.pairs.target.rows, &self.target)?,
+            target_present: &self.target_present,
+        })
     }
 }
 
