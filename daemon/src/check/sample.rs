@@ -105,12 +105,8 @@ pub async fn first_rows(
 }
 
 fn is_cut_by_integers(relation: &RelationContext) -> bool {
-    let schema = &relation.read.schema;
-    let column = match relation.group.first() {
-        Some(at) => schema.column(&relation.read.columns[*at]),
-        None => schema.key_columns().next().cloned(),
-    };
-    column.is_some_and(|column| column.logical == Logical::Integer)
+    let group = relation.group.first().map(|at| relation.read.columns[*at].as_str());
+    relation.read.schema.cut_by(group).is_some_and(|column| column.logical == Logical::Integer)
 }
 
 /// The first groups of a portion, of `most` rows or a few more, and the keys of rows that stand by

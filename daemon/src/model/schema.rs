@@ -146,4 +146,14 @@ impl RelationSchema {
     pub fn key_columns(&self) -> impl Iterator<Item = &ColumnDef> {
         self.key.iter().map(|&index| &self.columns[index])
     }
+
+    /// The column whose values order the relation's ranges: `group`, the first of those by which its
+    /// rows are taken together, or else the primary key's first. It is cut only if they are integers.
+    #[must_use]
+    pub fn cut_by(&self, group: Option<&str>) -> Option<ColumnDef> {
+        match group {
+            Some(name) => self.column(name),
+            None => self.key_columns().next().cloned(),
+        }
+    }
 }

@@ -59,12 +59,10 @@ pub(super) fn unscannable(
 /// The relation's name, and why it cannot be cut into ranges, if it cannot.
 fn uncut(described: &Described<'_>, plan: &RelationPlan) -> Option<(String, String)> {
     let schema = &described.schemas[plan.relation];
-    let (what, column) = match plan.group_by.first() {
-        Some(at) => ("its group", schema.column(&plan.columns[*at])),
-        None => ("its primary key", schema.key_columns().next().cloned()),
-    };
+    let group = plan.group_by.first().map(|at| plan.columns[*at].as_str());
+    let what = if group.is_some() { "its group" } else { "its primary key" };
     let name = schema.relation.clone();
-    match column {
+    match schema.cut_by(group) {
         Some(column) if column.logical == Logical::Integer => None,
         Some(column) => {
             Some((name, format!("{what} begins with `{}`, a {}", column.name, column.logical)))
