@@ -170,38 +170,48 @@ fn check_cells(
 }
 
 /// Whether all cells are numbers such as `-12.50`, short enough and of one scale, which is all that a
-/// column of money holds. Bytes are counted over the whole arena, which is several times as fast as cell by
-/// cell; of a cell only three places are looked at. What is not found to be plain may be numbers still.
+/// column of money holds. Bytes are counted over the whole arena, and nothing ends a loop early: that is
+/// several times as fast as cell by cell. What is not found to be plain may be numbers still.
 fn are_plain(values: &VarBytes) -> bool {
     /// Digits of any number that a canonical value holds.
-    const DIGITS: usize = 38;
-    let digits = count(&values.data, |byte| byte.is_ascii_digit());
-    let signs = count(&values.data, |byte| byte == b'-');
-    let points = count(&values.data, |byte| byte == b'.');
-    if digits + signs + points != values.data.len() {
+    const DIGITS: u32 = 38;
+    let VarBytes { offsets, data } = values;
+    let rows = values.len();
+    let digits = count(data, |byte| byte.is_ascii_digit());
+    let points = count(data, |byte| byte == b'.');
+    let signs = data.len() - digits - points;
+    if points != 0 && points != rows {
         return false;
     }
-    // Digits behind the point, as in the first cell. Where that has none, no cell may have one.
-    let first = if values.is_empty() { &[] } else { values.get(0) };
-    let scale = first.iter().rev().position(|byte| *byte == b'.').unwrap_or(DIGITS);
-    let (mut signed, mut pointed) = (0, 0);
-    for row in 0..values.len() {
-        let cell = values.get(row);
-        let sign = usize::from(cell.first() == Some(&b'-'));
-        signed += sign;
-        if cell.len() <= sign || cell.len() > DIGITS {
+    // What ends every cell: a point that is as far from its end as the first cell's, and the digits
+    // behind it.
+    let mut end = 0;
+    if points != 0 {
+        let first = values.get(0).iter().rev().position(|byte| *byte == b'.');
+        let Some(scale) = first.filter(|scale| *scale != 0) else { return false };
+        end = scale + 1;
+        let is_point = |till: u32| data.get((till as usize).wrapping_sub(end)) == Some(&b'.');
+        if !offsets[1..].iter().fold(true, |all, till| all & is_point(*till)) {
             return false;
         }
-        let at = cell.len().wrapping_sub(scale + 1);
-        if cell.get(at) == Some(&b'.') {
-            if scale == 0 || at == sign {
-                return false;
-            }
-            pointed += 1;
+    }
+    // A digit at least stands before that. A length that is too small wraps, and is too large.
+    let (Ok(least), true) = (u32::try_from(end + 1), end < DIGITS as usize) else { return false };
+    let fits = |length: u32| length.wrapping_sub(least) <= DIGITS - least;
+    let cells = offsets.windows(2).map(|cell| (cell[0], cell[1]));
+    if signs == 0 {
+        return cells.fold(true, |all, (from, till)| all & fits(till - from));
+    }
+    // What is neither digit nor point is a sign, if there is one at the begin of so many cells.
+    let mut signed = 0;
+    for (from, till) in cells {
+        let sign = u32::from(data.get(from as usize) == Some(&b'-'));
+        signed += sign as usize;
+        if till - from > DIGITS || !fits((till - from).wrapping_sub(sign)) {
+            return false;
         }
     }
-    // Every sign begins a cell, and every point is the one that its cell may have.
-    signed == signs && pointed == points
+    signed == signs
 }
 
 /// How many bytes are such; counted in bytes as far as these reach, which many are at once.
@@ -239,7 +249,9 @@ mod tests {
         }
 
         #[test]
-        fn a_fall_is_found_where_it_is(numbers in prop::collection::vec(0u32..9, 0..9)) {
+        fn a_fall_is_found_where_it_is(
+            numbers in prop::collection::vec(prop_oneof![4 => 0u32..9, 1 => any::<u32>()], 0..9),
+        ) {
             let slow = (1..numbers.len()).find(|at| numbers[at - 1] > numbers[*at]);
             prop_assert_eq!(falls(&numbers), slow.map(|at| at - 1));
         }
@@ -254,9 +266,7 @@ mod tests {
     #[test]
     fn ordinary_numbers_are_plain_and_others_are_not() {
         let (most, more) = ("9".repeat(38), "9".repeat(39));
-        for plain in
-            [&["0"][..], &["-1", "2", &most], &["12.50", "-0.00", "3.25"], &["12.50", "7"], &[]]
-        {
+        for plain in [&["0"][..], &["-1", "2", &most], &["12.50", "-0.00", "3.25"], &[]] {
             assert!(are_plain(&arena(plain)), "{plain:?}");
         }
         for other in [
