@@ -8,7 +8,7 @@ use crate::kind::{Boolean, Kind, Pass};
 use crate::plan::{EntityPlan, Standing};
 use crate::read::{IntoCell, Passing, Read};
 use crate::row::{Call, Col, Reject, Result, Row, Rows};
-use crate::wire::{self, Batch, Column, Mapped, Note, Output, Side};
+use crate::wire::{self, Batch, Buffer, Column, Mapped, Note, Output, Side};
 
 /// The rows that cannot be mapped, and why.
 #[derive(Debug, Default)]
@@ -117,6 +117,9 @@ pub(crate) struct Condition<R> {
 
 impl<R: Read<Kind = Boolean>> Stand for Condition<R> {
     fn stand(&self, call: &Call<'_>, rows: &Rows, rejects: &mut Rejects) -> Vec<Standing> {
+        if let Some(column) = self.column(rows) {
+            return self.standing(column, rows.count);
+        }
         let mut holds = Ints::new(rows.count);
         for row in 0..rows.count {
             if let Err(why) = self.condition.push(Row { call, rows, row }, &mut holds) {
@@ -124,12 +127,28 @@ impl<R: Read<Kind = Boolean>> Stand for Condition<R> {
                 rejects.push(row, why);
             }
         }
-        let holds = holds.finish();
-        let standing = |row| match holds.int(row) {
-            Some(1) => Standing::Present,
-            _ => self.otherwise,
-        };
-        (0..rows.count).map(standing).collect()
+        self.standing(&holds.finish(), rows.count)
+    }
+}
+
+impl<R: Read<Kind = Boolean>> Condition<R> {
+    /// The column of integers that the condition is, if it is one: that is read where it lies.
+    fn column<'a>(&self, rows: &'a Rows) -> Option<&'a Column> {
+        let passing = self.condition.passing()?;
+        let of_these = passing.relation == rows.relation;
+        let column = of_these.then(|| &rows.columns[passing.index as usize])?;
+        matches!(column.values, Buffer::Int64(_)).then_some(column)
+    }
+
+    /// Any integer but zero is true.
+    fn standing(&self, holds: &Column, count: usize) -> Vec<Standing> {
+        let standing = |holds: bool| if holds { Standing::Present } else { self.otherwise };
+        match &holds.values {
+            Buffer::Int64(values) if holds.validity.is_empty() => {
+                values.iter().map(|value| standing(*value != 0)).collect()
+            }
+            _ => (0..count).map(|row| standing(holds.int(row).is_some_and(|it| it != 0))).collect(),
+        }
     }
 }
 
@@ -269,12 +288,10 @@ pub(crate) fn map(entities: &[EntityPlan], call: Call<'_>) -> Mapped {
     for made in made.iter_mut().filter(|made| made.out.is_none()) {
         let (rows, rejects) = (&call.rows[made.input], &mut rejects[made.input]);
         let is_other = |standing: &Standing| *standing == Standing::Other;
-        let live = Live(
-            made.standing
-                .iter()
-                .any(is_other)
-                .then(|| made.standing.iter().map(|standing| !is_other(standing)).collect()),
-        );
+        // Of all rows: a search that may end anywhere is several times as slow.
+        let any = made.standing.iter().fold(false, |any, standing| any | is_other(standing));
+        let live =
+            Live(any.then(|| made.standing.iter().map(|standing| !is_other(standing)).collect()));
         let fields = entities[made.entity].sides[side].fields.iter();
         made.columns = fields.map(|field| field.fill(&call, rows, &live, rejects)).collect();
     }
@@ -384,13 +401,17 @@ fn finish(mut call: Call<'_>, mut made: Vec<Made>, mut rejects: Vec<Rejects>) ->
     let lost = sorted(lost.collect(), |group| u64::from(*group));
     pass(&mut call, &mut made);
     let mut mapped = Mapped { outputs: Vec::with_capacity(made.len()), notes: Vec::new() };
-    for made in made {
-        let rows = &call.rows[made.input];
+    let mut left = made.into_iter();
+    while let Some(made) = left.next() {
+        let rows = &mut call.rows[made.input];
         let entity = made.entity as u32;
         if made.out.is_none() && lost.is_empty() && made.gone.is_empty() && rows.ascend() {
-            mapped.outputs.push(made.whole(rows));
+            let again = left.as_slice().iter().any(|later| later.input == made.input);
+            let groups = rows.groups(again);
+            mapped.outputs.push(made.whole(rows.count, groups));
             continue;
         }
+        let rows = &*rows;
         let (columns, from, standing) = made.parts(rows);
         mapped.outputs.push(output(entity, columns, (from, standing), rows, &lost));
     }
@@ -422,7 +443,7 @@ fn pass(call: &mut Call<'_>, made: &mut [Made]) {
         let column = if again {
             column.clone()
         } else {
-            let nothing = Column { validity: Vec::new(), values: wire::Buffer::Int64(Vec::new()) };
+            let nothing = Column { validity: Vec::new(), values: Buffer::Int64(Vec::new()) };
             std::mem::replace(column, nothing)
         };
         made[*at].columns[*field] = Filled::Column(column);
@@ -430,8 +451,8 @@ fn pass(call: &mut Call<'_>, made: &mut [Made]) {
 }
 
 impl Made {
-    /// The entities where each row is one: nothing is left out.
-    fn whole(self, rows: &Rows) -> Output {
+    /// The entities where each of `count` rows is one: nothing is left out.
+    fn whole(self, count: usize, from_group: Vec<u32>) -> Output {
         let standing = |standing: Standing| match standing {
             Standing::Present => wire::Standing::Present,
             Standing::Absent => wire::Standing::Absent,
@@ -443,8 +464,8 @@ impl Made {
         });
         Output {
             entity: self.entity as u32,
-            items: Batch { rows: rows.count as u32, columns: columns.collect() },
-            from_group: (0..rows.count).map(|row| rows.group(row)).collect(),
+            items: Batch { rows: count as u32, columns: columns.collect() },
+            from_group,
             standing: self.standing.into_iter().map(standing).collect(),
         }
     }

@@ -251,7 +251,7 @@ async fn tables_that_are_not_joined_are_mapped_in_calls_of_their_own() {
     let mapping = [("lib.rs", code("sdk/tests/tables/mapping.rs"))];
     built(&scenario, "tables", &mapping, "sdk/tests/tables/fixtures").await;
     let said = ran(&scenario, &["plugin", "test", "tables"], 0).await;
-    assert!(said.out.contains("6 cases, 2 files: all good"), "{said:?}");
+    assert!(said.out.contains("9 cases, 2 files: all good"), "{said:?}");
     let told = parsed(&ran(&scenario, &["plugin", "bench", "tables", "--json"], 0).await.out);
     let measured = told["measured"].as_array().unwrap();
     let functions: Vec<_> = measured.iter().map(|one| one["function"].as_str().unwrap()).collect();

@@ -27,6 +27,7 @@ impl Mapping for Customers {
         firm.compared("name", firms.text("name"), item.text("name"));
         let number = firms.text("number").parse_integer().or_reject("number is none");
         firm.compared("number", number, item.integer("number"));
+        firm.on(Side::Source).present_if(firms.boolean("trades"));
         firm.on(Side::Target).only_if(pk.starts_with("FIRM#"));
     }
 }
