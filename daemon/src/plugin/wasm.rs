@@ -27,7 +27,7 @@ use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
 use self::contract::{Names, VERSIONS};
-use self::machine::Machine;
+use self::machine::{Machine, shortened};
 use self::session::{Bound, Program, WasmMapper};
 pub use self::trial::{Cost, Noted, Sought, Trial, Tried};
 use super::identity::{Origin, identity};
@@ -42,6 +42,10 @@ const FILE_BYTES: usize = 128 << 20;
 pub const MEMORY: u64 = 256 << 20;
 /// Issues of a plan that are told; a plan may be wrong thousands of times.
 const ISSUES_TOLD: usize = 50;
+/// Bytes of what an error of the engine says that are told.
+const WHY_BYTES: usize = 2_000;
+/// Names of interfaces that are told; a file may have a hundred thousand.
+const NAMES_TOLD: usize = 20;
 
 /// What runs plugins. One is enough for a process; what was loaded keeps it running.
 #[derive(Clone, Debug)]
@@ -139,10 +143,10 @@ pub enum LoadErrorKind {
     #[error("the code cannot be compiled: {0}")]
     Code(String),
     /// It imports what a plugin may not.
-    #[error("it imports {}; a plugin may import nothing but driftd:plugin/host", .0.join(", "))]
+    #[error("it imports {}; a plugin may import nothing but driftd:plugin/host", told(.0))]
     Imports(Vec<String>),
     /// It was made for a version of the contract that is not spoken here.
-    #[error("it speaks {}; this driftd speaks driftd:plugin in version {}: build it against wit/ of this release", found.join(", "), supported.join(" or "))]
+    #[error("it speaks {}; this driftd speaks driftd:plugin in version {}: build it against wit/ of this release", told(found), supported.join(" or "))]
     Version {
         /// The interfaces of the contract that it imports and exports.
         found: Vec<String>,
@@ -150,7 +154,7 @@ pub enum LoadErrorKind {
         supported: Vec<&'static str>,
     },
     /// It lacks exports.
-    #[error("it does not export {}; a plugin exports driftd:plugin/lifecycle and driftd:plugin/mapping", .0.join(", "))]
+    #[error("it does not export {}; a plugin exports driftd:plugin/lifecycle and driftd:plugin/mapping", told(.0))]
     Exports(Vec<String>),
     /// Its imports or exports have other types than the contract's.
     #[error("it does not fit the contract driftd:plugin@{version}: {what}")]
@@ -199,6 +203,14 @@ fn list(issues: &[PlanIssue]) -> String {
         told.push(format!("and {more} more"));
     }
     told.join("\n  ")
+}
+
+fn told(names: &[String]) -> String {
+    let mut all = names[..names.len().min(NAMES_TOLD)].join(", ");
+    if let Some(more) = names.len().checked_sub(NAMES_TOLD).filter(|more| *more > 0) {
+        all = format!("{all} and {more} more");
+    }
+    all
 }
 
 impl Default for Host {
@@ -258,7 +270,7 @@ impl Host {
             Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
                 // What makes a component of it takes it for whole.
                 Module::validate(&self.machine.engine, bytes)
-                    .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
+                    .map_err(|error| LoadErrorKind::Code(why(&error)))?;
                 encoded = encode(bytes)?;
                 is_module = true;
                 &encoded
@@ -267,7 +279,7 @@ impl Host {
             _ => return Err(LoadErrorKind::NotWasm),
         };
         let component = Component::from_binary(&self.machine.engine, component)
-            .map_err(|error| LoadErrorKind::Code(format!("{error:#}")))?;
+            .map_err(|error| LoadErrorKind::Code(why(&error)))?;
         let digest = digest_of(bytes);
         Ok(Opened { component, bytes: bytes.len(), is_module, digest })
     }
@@ -278,8 +290,8 @@ impl Host {
         let names = Names::of(&self.machine, &component);
         let version = names.choose(&VERSIONS)?;
         let misfit = |what: String| LoadErrorKind::Misfit { version: version.number, what };
-        let contract = (version.open)(&self.machine, &component)
-            .map_err(|error| misfit(format!("{error:#}")))?;
+        let contract =
+            (version.open)(&self.machine, &component).map_err(|error| misfit(why(&error)))?;
         let program = Program {
             machine: Arc::clone(&self.machine),
             contract,
@@ -326,6 +338,11 @@ fn digest_of(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
+/// What an error says with its causes, shortened: names of a file may be in it.
+fn why(error: &impl fmt::Display) -> String {
+    shortened(&format!("{error:#}"), WHY_BYTES).to_owned()
+}
+
 /// Says of which plugin it is.
 fn at(settings: &Settings) -> impl FnOnce(LoadErrorKind) -> LoadError {
     move |kind| LoadError {
@@ -344,7 +361,7 @@ fn encode(module: &[u8]) -> Result<Vec<u8>, LoadErrorKind> {
         .validate(true)
         .module(module)
         .and_then(|mut encoder| encoder.encode());
-    encoded.map_err(|error| LoadErrorKind::Module(format!("{error:#}")))
+    encoded.map_err(|error| LoadErrorKind::Module(why(&error)))
 }
 
 impl Loaded {
@@ -478,8 +495,12 @@ impl Loaded {
                  `{side}.key`, which is used"
             )
         };
-        let left_alone = self.program.left_alone.iter().map(|interface| {
-            format!("plugin `{plugin}` exports {interface}, which this driftd does not know and leaves alone")
+        let left_alone = &self.program.left_alone;
+        let left_alone = (!left_alone.is_empty()).then(|| {
+            format!(
+                "plugin `{plugin}` exports {}, which this driftd does not know and leaves alone",
+                told(left_alone)
+            )
         });
         let twice = [Side::Source, Side::Target].into_iter().filter(both).map(note);
         twice.chain(left_alone).collect()

@@ -10,13 +10,15 @@ use std::sync::Arc;
 
 use wasmtime::component::Component;
 
-use super::machine::{Guest, Machine};
+use super::machine::{Guest, Machine, shortened};
 use super::planning::{Proposal, ProposedInvariant};
 use super::trial::Cost;
 use super::{LoadErrorKind, v0_1};
 use crate::model::{Batch, Moment, RelationSchema, Side, Standing};
 use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind, Rows, Tally};
 
+/// Bytes of a name of an interface that are kept.
+const NAME_BYTES: usize = 200;
 /// The package of every version.
 const PACKAGE: &str = "driftd:plugin/";
 
@@ -190,7 +192,7 @@ pub(super) struct Context<'a> {
     pub(super) as_of: Moment,
 }
 
-/// The names that a component imports and exports.
+/// The names that a component imports and exports, each shortened: what is longer is none of ours.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) imports: Vec<String>,
@@ -200,8 +202,9 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn of(machine: &Machine, component: &Component) -> Self {
         let (component, engine) = (component.component_type(), &machine.engine);
-        let imports = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
-        let exports = component.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        let name = |name: &str| shortened(name, NAME_BYTES).to_owned();
+        let imports = component.imports(engine).map(|(of, _)| name(of)).collect();
+        let exports = component.exports(engine).map(|(of, _)| name(of)).collect();
         Self { imports, exports }
     }
 

@@ -565,16 +565,48 @@ fn refused(name: &str) {
     assert!(error.contains(name), "{error}");
 }
 
+#[test]
+fn many_long_names_are_told_in_a_few_words() {
+    let long = |number: usize| format!("driftd:plugin/{}{number}@0.1.0", "n".repeat(90_000));
+    let names: Vec<_> = (0..50).map(long).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let load = |component: Vec<u8>| {
+        let code: &'static [u8] = Vec::leak(component);
+        Host::new().load(&settings(code, "", limits())).map(drop).unwrap_err().to_string()
+    };
+    let told = load(importing_all(&names));
+    assert!(told.contains("nnn") && told.contains(" and 30 more"), "{told}");
+    assert!(told.len() < 10_000, "{} bytes", told.len());
+    // Twice the same name is no component.
+    let told = load(importing_all(&[names[0], names[0]]));
+    assert!(told.contains("cannot be compiled") && told.len() < 10_000, "{} bytes", told.len());
+}
+
 /// A component that imports an empty instance called `name`.
 fn importing(name: &str) -> Vec<u8> {
-    let length = u8::try_from(name.len()).unwrap();
+    importing_all(&[name])
+}
+
+fn importing_all(names: &[&str]) -> Vec<u8> {
+    let number = |number: usize| {
+        let low = |shift: usize| u8::try_from(number >> shift & 0x7f).unwrap();
+        // Always of four bytes, which is as good.
+        [low(0) | 0x80, low(7) | 0x80, low(14) | 0x80, low(21)]
+    };
     let mut component = b"\0asm\x0d\0\x01\0".to_vec();
     // A type section: one instance type without declarations.
     component.extend_from_slice(&[7, 3, 1, 0x42, 0]);
-    // An import section: the name, and an instance of type 0.
-    component.extend_from_slice(&[10, length + 5, 1, 0, length]);
-    component.extend_from_slice(name.as_bytes());
-    component.extend_from_slice(&[5, 0]);
+    // An import section: the names, each of an instance of type 0.
+    let mut imports = number(names.len()).to_vec();
+    for name in names {
+        imports.push(0);
+        imports.extend_from_slice(&number(name.len()));
+        imports.extend_from_slice(name.as_bytes());
+        imports.extend_from_slice(&[5, 0]);
+    }
+    component.push(10);
+    component.extend_from_slice(&number(imports.len()));
+    component.extend_from_slice(&imports);
     component
 }
 
