@@ -16,22 +16,25 @@ use crate::plugin::{Code, Limits, Settings};
 pub struct Inspection {
     /// What the file holds, and whether it can be loaded.
     pub inspected: Inspected,
-    /// What it would be granted, unless the configuration says otherwise.
+    /// What it would be granted.
     pub limits: Limits,
     /// How long reading, checking and compiling it took.
     pub compiled: Duration,
 }
 
-/// Looks at a file; `now` is the time.
+/// Looks at a file that would be granted `limits`; `now` is the time.
 ///
 /// # Errors
 /// If it is not there, or if it is no WebAssembly that can be compiled.
-pub fn inspect(file: &Path, now: &dyn Fn() -> Moment) -> Result<Inspection, AuthorError> {
+pub fn inspect(
+    file: &Path,
+    limits: Limits,
+    now: &dyn Fn() -> Moment,
+) -> Result<Inspection, AuthorError> {
     if !file.is_file() {
         let remedy = "name a compiled plugin; `driftd plugin build` makes one";
         return Err(AuthorError::usage("there is no such file", file.display(), remedy));
     }
-    let limits = Limits::default();
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let code = Code::File(file.to_owned());
     let settings = Settings { name, code, config: serde_json::json!({}), limits };

@@ -45,7 +45,7 @@ struct PluginPath {
 }
 
 /// What the plugin may use, and how it is configured.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 struct Granted {
     /// Take the limits of a plugin of this configuration file instead of the default ones, and its
     /// `config` where schema.json has none.

@@ -215,6 +215,9 @@ async fn a_plugin_is_granted_what_a_configuration_grants_it() {
     let told = &parsed(&said.out)["measured"][0];
     assert_eq!((&told["deadline_ms"], &told["rows"]), (&9_000.into(), &1_024.into()), "{said:?}");
     assert_eq!(told["fuel"]["allowed"], 50_000_000 + 7 * 1_024, "{said:?}");
+    let said = ran(&scenario, &granted("inspect", "wide"), 0).await;
+    let told = "granted to a call, by [plugins.wide] of some.toml";
+    assert!(said.out.contains(told) && said.out.contains("deadline  9,000 ms"), "{said:?}");
     let said = ran(&scenario, &granted("test", "panics"), 1).await;
     assert!(said.out.contains("panics on purpose"), "{said:?}");
     let said = ran(&scenario, &granted("test", "narrow"), 1).await;

@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use serde_json::json;
 
-use super::{inspect, shown};
+use super::{Granted, inspect, shown};
 use crate::author::{Begun, Language, Project};
 use crate::cli::output::Output;
 use crate::cli::{CliError, SAME};
@@ -88,5 +88,5 @@ README.md says what is what, and how the daemon is told of it.
 /// Builds a plugin, and says what it is.
 pub(super) fn build(options: &Build, output: &Output) -> Result<u8, CliError> {
     let wasm = crate::author::build(&Project::open(&options.directory)?)?;
-    inspect::describe(&wasm, options.json, output)
+    inspect::describe(&wasm, &Granted::default(), options.json, output)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{PluginPath, bytes, grouped, shown};
+use super::{Granted, PluginPath, bytes, grouped, shown};
 use crate::author::{AuthorError, Inspection};
 use crate::cli::output::Output;
 use crate::cli::{CliError, DRIFT, SAME};
@@ -21,6 +21,8 @@ use crate::run::Clock;
 pub(in crate::cli) struct Options {
     #[command(flatten)]
     plugin: PluginPath,
+    #[command(flatten)]
+    granted: Granted,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -29,16 +31,22 @@ pub(in crate::cli) struct Options {
 /// Describes a compiled plugin.
 pub(super) fn inspect(options: &Options, output: &Output) -> Result<u8, CliError> {
     let project = options.plugin.open()?;
-    describe(project.built()?, options.json, output)
+    describe(project.built()?, &options.granted, options.json, output)
 }
 
 /// Describes the compiled plugin in `file`.
-pub(super) fn describe(file: &Path, as_json: bool, output: &Output) -> Result<u8, CliError> {
+pub(super) fn describe(
+    file: &Path,
+    granted: &Granted,
+    as_json: bool,
+    output: &Output,
+) -> Result<u8, CliError> {
     let clock = Clock::new();
-    let inspection = crate::author::inspect(file, &|| clock.now())?;
+    let (limits, _config) = granted.read(output)?;
+    let inspection = crate::author::inspect(file, limits, &|| clock.now())?;
     output.result(&match as_json {
         true => format!("{:#}", self::json(file, &inspection)),
-        false => text(file, &inspection),
+        false => text(file, granted, &inspection),
     })?;
     let Err(refused) = &inspection.inspected.admitted else { return Ok(SAME) };
     if !as_json {
@@ -89,8 +97,12 @@ fn json(file: &Path, inspection: &Inspection) -> serde_json::Value {
     })
 }
 
-fn text(file: &Path, inspection: &Inspection) -> String {
+fn text(file: &Path, granted: &Granted, inspection: &Inspection) -> String {
     let Inspection { inspected, limits, compiled } = inspection;
+    let by = match (&granted.config, &granted.plugin) {
+        (Some(config), Some(name)) => format!("by [plugins.{name}] of {}", shown(config)),
+        _ => "unless [plugins.<name>.limits] says otherwise".to_owned(),
+    };
     let list = |names: &[String]| match names {
         [] => "nothing".to_owned(),
         names => names.join("\n            "),
@@ -121,7 +133,7 @@ fn text(file: &Path, inspection: &Inspection) -> String {
   imports   {imports}
   exports   {exports}
   compiled  in {compiled} ms
-granted to a call, unless [plugins.<name>.limits] says otherwise
+granted to a call, {by}
   fuel      {per_call}, and {per_row} for each row
   deadline  {deadline} ms
   memory    {memory}
