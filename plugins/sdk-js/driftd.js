@@ -5,7 +5,7 @@
 // a column that is a field as it stands is handed on without being read.
 
 import * as columns from "./columns.js";
-import { Column, Reader, Rows, attempt, fill, mapBatch, sift } from "./rows.js";
+import { Column, Made, Reader, Rows, attempt, fill, mapBatch, sift } from "./rows.js";
 import { Decimal, Moment, Reject, decode, encode, isInt64, reject } from "./values.js";
 
 export { Decimal, Moment, reject };
@@ -62,6 +62,7 @@ export function plugin(host, about) {
       plan: guarded((pairing, source, target) => {
         const plan = new Plan(pairing, source, target);
         about.plan(plan, config);
+        plan.refuseUnread();
         if (plan.issues.length > 0) throw plan.issues;
         planned = plan;
         rules = locators = undefined;
@@ -171,6 +172,21 @@ class Plan {
     this.issues.push(issue(why, help));
   }
 
+  /** Refuses fields that come from nowhere. */
+  refuseUnread() {
+    for (const { name, fields, sides } of this.entities) {
+      for (const side of ["source", "target"]) {
+        const unread = fields.find(({ readers }) => readers[side] === null);
+        if (sides[side].make === null && unread !== undefined) {
+          this.refuse(
+            `field \`${unread.name}\` of \`${name}\` is read of nothing in the ${side}`,
+            `give it a reader, or make the entities of that side with \`each\``,
+          );
+        }
+      }
+    }
+  }
+
   made() {
     const side = (relations) => ({
       relations: relations
@@ -266,13 +282,16 @@ class Entity {
     return this.sides.target;
   }
 
+  /** A reader may be null on a side whose entities are made by `each`. */
   field(role, name, source, target) {
-    if (source.kind.logical !== target.kind.logical) {
+    const { kind } = source ?? target;
+    if (source !== null && target !== null && source.kind.logical !== target.kind.logical) {
       throw new TypeError(
         `field \`${name}\` is ${source.kind.logical} in the source and ${target.kind.logical} in the target`,
       );
     }
-    const field = { name, logical: source.kind.logical, role, rules: [], readers: { source, target } };
+    const { logical } = kind;
+    const field = { name, logical, kind, role, rules: [], readers: { source, target } };
     this.fields.push(field);
     return {
       /** A declared equivalence, such as `absent=null`. */
@@ -292,7 +311,7 @@ for (const role of ["key", "compared", "version", "label", "carried"]) {
 
 class EntitySide {
   constructor(relation) {
-    Object.assign(this, { relation, condition: null, otherwise: "present", decide: null });
+    Object.assign(this, { relation, condition: null, otherwise: "present", decide: null, make: null });
   }
 
   /** Rows for which the condition does not hold are out of scope, known by their key. */
@@ -309,6 +328,25 @@ class EntitySide {
   standing(decide) {
     this.decide = decide;
   }
+
+  /**
+   * Entities of this side are made by hand: `make` gives none, one or several of a row, each an object of
+   * fields by name; what it leaves out is null. `absent(fields)` and `excluded(fields)` give one that is
+   * not simply present. The fields' own readers of this side may be null, and its standing is not asked.
+   */
+  each(make) {
+    this.make = make;
+  }
+}
+
+/** An entity that is made by hand, and counts as not there: expired, a tombstone. */
+export function absent(fields) {
+  return new Made("absent", fields);
+}
+
+/** An entity that is made by hand, and is out of scope. */
+export function excluded(fields) {
+  return new Made("excluded", fields);
 }
 
 for (const type of [

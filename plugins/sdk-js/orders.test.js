@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
 import * as columns from "./columns.js";
-import { plugin, reject } from "./driftd.js";
+import { excluded, plugin, reject } from "./driftd.js";
 import { Decimal, encode, timestampOf } from "./values.js";
 
 const isOrder = (sk) => sk.startsWith("ORDER#") && !sk.includes("#LINE#");
@@ -187,12 +187,12 @@ function shown(logical, cells, row) {
   return one;
 }
 
-function started() {
+function started(mapping = about) {
   const tables = (side) => schema[side].map(({ name, key, columns: known }) => {
     const defs = Object.entries(known).map(([name, logical]) => ({ name, logical, nullable: !key.includes(name) }));
     return { name, columns: defs, key: key.map((one) => defs.findIndex((def) => def.name === one)) };
   });
-  const made = plugin({ log: (level, message) => assert.fail(`${level}: ${message}`) }, about);
+  const made = plugin({ log: (level, message) => assert.fail(`${level}: ${message}`) }, mapping);
   made.lifecycle.init("{}");
   const relations = { source: tables("source"), target: tables("target") };
   const plan = made.mapping.plan("orders", relations.source, relations.target);
@@ -338,4 +338,95 @@ test("rules hold on pairs and over a partition of several entity types", () => {
     return whole.finish().map(({ message }) => ({ invariant: declared[invariant].id, message }));
   });
   assert.deepEqual([...golden, { partition }], lines("pairs.golden.jsonl"));
+});
+
+/** Lines of which each gives as many pieces as its quantity says, by hand; the first is out of scope. */
+function pieces({ areMade }) {
+  return {
+    name: "pieces",
+    plan(plan) {
+      const item = plan.target;
+      const lines = plan.relation("source", "order_lines");
+      const [sk, quantity, sku] = [item.text("sk"), item.integer("quantity"), item.text("sku")];
+      const order = plan.entity("order", plan.relation("source", "orders"), item);
+      order.key("id", plan.source.integer("id"), sk.map("integer", orderId));
+      order.target.onlyIf(sk.map("boolean", isOrder));
+      const piece = plan.entity("piece", lines, item);
+      piece.key("number", lines.integer("line_no"), null);
+      piece.label("sku", lines.text("sku"), null);
+      if (!areMade) return;
+      piece.target.each(function* (row) {
+        if (!isLine(row.need(sk))) return;
+        for (let number = 0n; number < row.need(quantity); number += 1n) {
+          const made = { number, sku: number === 1n ? null : row.get(sku) };
+          yield number === 0n ? excluded(made) : made;
+          if (number === 3n) reject("there are too many");
+        }
+      });
+    },
+  };
+}
+
+test("entities are made by hand: none, one or several of a row", () => {
+  const made = started(pieces({ areMade: true }));
+  const items = [
+    { sk: "ORDER#7#LINE#1", quantity: 3, sku: "tea" },
+    { sk: "PROFILE" },
+    { sk: "ORDER#7" },
+    { sk: "ORDER#8#LINE#1", quantity: 4, sku: "pot" },
+    { sk: "ORDER#9#LINE#1", quantity: 1, sku: "cup" },
+  ];
+  const given = inputs(made, "target", items.map((row) => ({ row })));
+  const context = { pairing: "orders", side: "target", asOf: AS_OF };
+  const mapped = (given) => {
+    const { outputs, notes } = made.mapping.mapBatch(context, given);
+    const entities = outputs.flatMap(({ entity, items, fromGroup, standing }) =>
+      Array.from(fromGroup, (group, row) => [
+        group, made.plan.entities[entity].name, standing[row],
+        ...made.plan.entities[entity].fields.map(({ logical }, at) => shown(logical, items.columns[at], row)),
+      ]));
+    return { entities, notes: notes.map(({ row, message }) => [row, message]) };
+  };
+  const expected = {
+    entities: [
+      // What no entity was made of is out of scope in the first type that is not made by hand.
+      [1, "order", "excluded", null], [2, "order", "present", 7],
+      [0, "piece", "excluded", 0, "tea"], [0, "piece", "present", 1, null], [0, "piece", "present", 2, "tea"],
+      [4, "piece", "excluded", 0, "cup"],
+    ],
+    // What it gave before it was refused is gone.
+    notes: [[3, "there are too many"]],
+  };
+  assert.deepEqual(mapped(given), expected);
+  // In whatever order groups come.
+  given[0].group = Uint32Array.of(9, 8, 7, 6, 5);
+  const groups = mapped(given).entities.map(([group, name]) => [group, name]);
+  assert.deepEqual(groups, [[7, "order"], [8, "order"], [5, "piece"], [9, "piece"], [9, "piece"], [9, "piece"]]);
+});
+
+test("a field that is read of nothing is refused, and so is one that is not there", () => {
+  const refused = (call) => {
+    try {
+      call();
+    } catch (issues) {
+      return issues;
+    }
+    return assert.fail("it is taken");
+  };
+  const [why] = refused(() => started(pieces({ areMade: false })));
+  assert.equal(why.message, "field `number` of `piece` is read of nothing in the target");
+  const odd = { ...pieces({ areMade: true }), plan: (plan) => {
+    const order = plan.entity("order", plan.source, plan.target);
+    order.key("id", plan.source.integer("id"), plan.target.integer("id"));
+    order.target.each(() => [{ ident: 1n }]);
+  } };
+  const said = [];
+  const made = plugin({ log: (level, message) => said.push(message) }, odd);
+  made.lifecycle.init("{}");
+  const table = (name) => [{ name, columns: [{ name: "id", logical: "integer", nullable: false }], key: [0] }];
+  made.mapping.plan("orders", table("orders"), table("shop"));
+  const id = { relation: 0, origin: "", rows: batch([{ name: "id", logical: "integer" }], [{ id: 1 }]), group: Uint32Array.of(0) };
+  const context = { pairing: "orders", side: "target", asOf: AS_OF };
+  assert.throws(() => made.mapping.mapBatch(context, [id]), /entity type order has no field ident/);
+  assert.match(said[0], /has no field ident/);
 });

@@ -231,13 +231,15 @@ export function mapBatch(plan, context, inputs) {
   plan.entities.forEach(({ sides }, entity) => {
     const rows = call.get(sides[side].relation);
     if (rows === undefined) return;
-    made.push({ entity, rows, standings: standingsOf(sides[side], rows, rows.rejected) });
+    const { make } = sides[side];
+    const what = make === null
+      ? { from: null, standings: standingsOf(sides[side], rows, rows.rejected) }
+      : byHand(make, plan.entities[entity], rows);
+    made.push({ entity, rows, ...what });
   });
-  for (const rows of given) {
-    claim(made.filter((one) => one.rows === rows).map(({ standings }) => standings), rows);
-  }
+  for (const rows of given) claim(made.filter((one) => one.rows === rows), rows);
   refuseOrphans(given, made);
-  for (const one of made) {
+  for (const one of made.filter(({ from }) => from === null)) {
     const live = one.standings.map((standing) => standing !== "other" && standing !== null);
     const alive = one.rows.only(live);
     const { fields } = plan.entities[one.entity];
@@ -287,12 +289,46 @@ function standingsOf({ condition, otherwise, decide }, rows, rejected) {
   return holds.map((holds) => (holds === true ? "present" : otherwise));
 }
 
+/** An entity that is made by hand, and is not simply present. */
+export class Made {
+  constructor(standing, fields) {
+    Object.assign(this, { standing, fields });
+  }
+}
+
+/** The entities that a function makes of each row: none, one or several. */
+function byHand(make, { name, fields }, rows) {
+  const from = [];
+  const standings = [];
+  const cells = fields.map(() => []);
+  for (const row of rows.all) {
+    // A row that is refused half-way gives nothing, whatever it gave before.
+    const all = attempt((row) => Array.from(make(row)), row);
+    if (all instanceof Reject) {
+      if (!rows.rejected.has(row.index)) rows.rejected.set(row.index, all.message);
+      continue;
+    }
+    for (const one of all) {
+      const { standing, fields: given } = one instanceof Made ? one : new Made("present", one);
+      const odd = Object.keys(given).find((key) => !fields.some((field) => field.name === key));
+      if (odd !== undefined) throw new TypeError(`entity type ${name} has no field ${odd}`);
+      from.push(row.index);
+      standings.push(standing);
+      fields.forEach((field, at) => cells[at].push(given[field.name]));
+    }
+  }
+  return { from, standings, columns: fields.map(({ kind }, at) => kind.write(cells[at])) };
+}
+
 /** A row that is no entity of any type is excluded in the first; elsewhere it is left out. */
-function claim(standings, { count, rejected }) {
-  if (standings.length < 2) return;
+function claim(made, { count, rejected }) {
+  if (made.length < 2) return;
+  const whole = made.filter(({ from }) => from === null).map(({ standings }) => standings);
+  const byHand = new Set(made.flatMap(({ from }) => from ?? []));
   for (let row = 0; row < count; row += 1) {
-    const claimed = rejected.has(row) || standings.some((standing) => standing[row] !== "other");
-    standings.forEach((standing, which) => {
+    const claimed = rejected.has(row) || byHand.has(row)
+      || whole.some((standing) => standing[row] !== "other");
+    whole.forEach((standing, which) => {
       if (standing[row] === "other" && (claimed || which > 0)) standing[row] = null;
     });
   }
@@ -310,26 +346,27 @@ export function fill(reader, rows, rejected) {
 }
 
 /** The entities of a type without those of lost groups, by ascending group. */
-function output({ entity, rows: { count, group }, standings, columns: made }, lost) {
+function output({ entity, rows, from, standings, columns: made }, lost) {
   const standing = (one) => (one === "other" ? "excluded" : one);
-  const ascends = group.every((one, row) => row === 0 || group[row - 1] <= one);
+  const group = from === null ? rows.group : Uint32Array.from(from, (row) => rows.group[row]);
+  const ascends = group.every((one, at) => at === 0 || group[at - 1] <= one);
   if (lost.size === 0 && ascends && !standings.includes(null)) {
     return {
       entity,
-      items: { rows: count, columns: made },
+      items: { rows: group.length, columns: made },
       fromGroup: group,
       standing: standings.map(standing),
     };
   }
   const kept = [];
-  for (let row = 0; row < count; row += 1) {
-    if (standings[row] !== null && !lost.has(group[row])) kept.push(row);
+  for (let at = 0; at < group.length; at += 1) {
+    if (standings[at] !== null && !lost.has(group[at])) kept.push(at);
   }
   if (!ascends) kept.sort((one, two) => group[one] - group[two] || one - two);
   return {
     entity,
     items: { rows: kept.length, columns: made.map((column) => columns.take(column, kept)) },
-    fromGroup: Uint32Array.from(kept, (row) => group[row]),
-    standing: kept.map((row) => standing(standings[row])),
+    fromGroup: Uint32Array.from(kept, (at) => group[at]),
+    standing: kept.map((at) => standing(standings[at])),
   };
 }

@@ -89,7 +89,7 @@ mapping, invariants = (sys.modules[f"wit_world.exports.{name}"] for name in ("ma
 
 sys.path.insert(0, str(HERE))
 
-from driftd import Plugin, columns, reject, values  # noqa: E402
+from driftd import Plugin, columns, excluded, reject, values  # noqa: E402
 
 
 def is_order(sk):
@@ -278,10 +278,56 @@ def shown(logical, cells, row):
     return cell
 
 
+class Pieces(Plugin):
+    """Lines of which each gives as many pieces as its quantity says, by hand; the first is excluded."""
+
+    name = "pieces"
+    are_made = True
+
+    def plan(self, plan):
+        orders, lines = plan.relation("source", "orders"), plan.relation("source", "order_lines")
+        item = plan.target
+        sk, quantity, sku = item.text("sk"), item.integer("quantity"), item.text("sku")
+        order = plan.entity("order", orders, item)
+        order.key("id", orders.integer("id"), sk.map("integer", order_id))
+        order.target.only_if(sk.map("boolean", is_order))
+        piece = plan.entity("piece", lines, item)
+        piece.key("number", lines.integer("line_no"), None)
+        piece.label("sku", lines.text("sku"), None)
+
+        def pieces(row):
+            for number in range(row.need(quantity) if is_line(row.need(sk)) else 0):
+                made = {"number": number}
+                if number != 1:
+                    made["sku"] = row.get(sku)
+                yield excluded(made) if number == 0 else made
+                if number == 3:
+                    reject("there are too many")
+
+        if self.are_made:
+            piece.target.each(pieces)
+
+
+class Unmade(Pieces):
+    are_made = False
+
+
+class Odd(Plugin):
+    name = "odd"
+
+    def plan(self, plan):
+        order = plan.entity("order", plan.source, plan.target)
+        order.key("id", plan.source.integer("id"), plan.target.text("sk").map("integer", order_id))
+        order.target.each(lambda row: [{"ident": 1}])
+
+
 class OrdersOfTheShop(unittest.TestCase):
     maxDiff = None
 
     def setUp(self):
+        self.start(Orders)
+
+    def start(self, plugin):
         def table(given):
             defs = [
                 wit.ColumnDef(name, logical, name not in given["key"])
@@ -291,7 +337,7 @@ class OrdersOfTheShop(unittest.TestCase):
             return wit.TableSchema(given["name"], defs, [names.index(key) for key in given["key"]])
 
         self.tables = {side: [table(one) for one in SCHEMA[side]] for side in ("source", "target")}
-        made = Orders.complete()
+        made = plugin.complete()
         lifecycle, self.mapping, self.invariants, self.locating = (one() for one in made)
         self.accumulator = sys.modules["invariants"].Accumulator
         lifecycle.init("{}")
@@ -357,6 +403,54 @@ class OrdersOfTheShop(unittest.TestCase):
         self.assertEqual([output.from_group for output in mapped.outputs], [[0, 2], [0, 0, 2]])
         ids = mapped.outputs[0].items.columns[0]
         self.assertEqual([shown("integer", ids, row) for row in (0, 1)], [3, 1])
+
+    def test_entities_are_made_by_hand(self):
+        self.start(Pieces)
+        items = [
+            {"sk": "ORDER#7#LINE#1", "quantity": 3, "sku": "tea"},
+            {"sk": "PROFILE"},
+            {"sk": "ORDER#7"},
+            {"sk": "ORDER#8#LINE#1", "quantity": 4, "sku": "pot"},
+            {"sk": "ORDER#9#LINE#1", "quantity": 1, "sku": "cup"},
+        ]
+        (given,) = self.inputs("target", [{"row": row} for row in items])
+
+        def mapped(given):
+            mapped = self.mapping.map_batch(self.context("target"), [given])
+            entities = []
+            for output in mapped.outputs:
+                entity = self.plan.entities[output.entity]
+                for row, group in enumerate(output.from_group):
+                    cells = [
+                        shown(field.logical, cells, row)
+                        for field, cells in zip(entity.fields, output.items.columns)
+                    ]
+                    standing = output.standing[row].name.lower()
+                    entities.append((group, entity.name, standing, *cells))
+            return entities, [(note.row, note.message) for note in mapped.notes]
+
+        self.assertEqual(mapped(given), ([
+            # What no entity was made of is out of scope in the first type that is not made by hand.
+            (1, "order", "excluded", None), (2, "order", "present", 7),
+            (0, "piece", "excluded", 0, "tea"), (0, "piece", "present", 1, None),
+            (0, "piece", "present", 2, "tea"), (4, "piece", "excluded", 0, "cup"),
+            # What it gave before it was refused is gone.
+        ], [(3, "there are too many")]))
+        # In whatever order groups come.
+        entities, _ = mapped(given._replace(group=[9, 8, 7, 6, 5]))
+        self.assertEqual([one[:2] for one in entities], [
+            (7, "order"), (8, "order"), (5, "piece"), (9, "piece"), (9, "piece"), (9, "piece"),
+        ])
+
+    def test_what_is_read_of_nothing_is_refused_and_so_is_what_is_not_there(self):
+        with self.assertRaises(_Err) as refused:
+            self.start(Unmade)
+        why = "field `number` of `piece` is read of nothing in the target"
+        self.assertEqual(refused.exception.value[0].message, why)
+        self.start(Odd)
+        given = self.inputs("target", [{"row": {"sk": "ORDER#7"}}])
+        with self.assertRaisesRegex(AssertionError, "entity type order has no field ident"):
+            self.mapping.map_batch(self.context("target"), given)
 
     def test_entities_are_located_and_store_keys_identified(self):
         golden = []

@@ -21,11 +21,12 @@ from . import columns, values
 from .columns import ABSENT
 from .fields import Fields, add_types, issue
 from .locating import Locators
-from .rows import Column, Reader, Rows, attempt, map_batch
+from .rows import Column, Made, Reader, Rows, attempt, map_batch
 from .values import CellSet, Moment, Reject, reject
 
-__all__ = ["ABSENT", "CellSet", "Decimal", "Moment", "Plugin", "Reject", "reject"]
-
+__all__ = [
+    "ABSENT", "CellSet", "Decimal", "Moment", "Plugin", "Reject", "absent", "excluded", "reject",
+]
 
 
 class Plugin:
@@ -101,6 +102,7 @@ class Plugin:
             def plan(self, pairing, source, target):
                 plan = Plan(pairing, source, target)
                 plugin.plan(plan)
+                plan.refuse_unread()
                 if plan.issues:
                     raise Err(plan.issues)
                 plugin.planned, plugin._rules, plugin._locators = plan, None, None
@@ -242,6 +244,17 @@ class Plan:
         """Refuses to map these relations, and says why."""
         self.issues.append(issue(why, help))
 
+    def refuse_unread(self):
+        """Refuses fields that come from nowhere."""
+        for entity in self.entities:
+            for side, of in entity.sides.items():
+                unread = [field.name for field in entity.fields if field.readers[side] is None]
+                if of.make is None and unread:
+                    self.refuse(
+                        f"field `{unread[0]}` of `{entity.name}` is read of nothing in the {side}",
+                        "give it a reader, or make the entities of that side with `each`",
+                    )
+
     def made(self):
         def side(name):
             relations = [
@@ -310,15 +323,16 @@ class Relation:
 
 
 class Field:
-    """A field in the making."""
+    """A field in the making. A reader may be None on a side whose entities are made by `each`."""
 
     def __init__(self, name, role, source, target):
-        if source.kind is not target.kind:
+        kind = (source or target).kind
+        if source and target and source.kind is not target.kind:
             raise TypeError(
                 f"field `{name}` is {source.kind.logical} in the source "
                 f"and {target.kind.logical} in the target"
             )
-        self.name, self.role, self.kind, self.rules = name, role, source.kind, []
+        self.name, self.role, self.kind, self.rules = name, role, kind, []
         self.readers = {"source": source, "target": target}
 
     def rule(self, rule):
@@ -367,7 +381,7 @@ class EntitySide:
 
     def __init__(self, relation):
         self.relation = relation
-        self.condition, self.otherwise, self.decide = None, "present", None
+        self.condition, self.otherwise, self.decide, self.make = None, "present", None, None
 
     def present_if(self, condition):
         """Rows for which it does not hold are out of scope, known by their key."""
@@ -380,6 +394,23 @@ class EntitySide:
     def standing(self, decide):
         """What becomes of a row: "present", "absent", "excluded", or "other" where it is none."""
         self.decide = decide
+
+    def each(self, make):
+        """Entities of this side are made by hand: `make` gives none, one or several of a row, each a
+        dict of fields by name; what it leaves out is null. `absent(fields)` and `excluded(fields)` give
+        one that is not simply present. The fields' own readers of this side may be None, and its
+        standing is not asked."""
+        self.make = make
+
+
+def absent(fields):
+    """An entity that is made by hand, and counts as not there: expired, a tombstone."""
+    return Made("absent", fields)
+
+
+def excluded(fields):
+    """An entity that is made by hand, and is out of scope."""
+    return Made("excluded", fields)
 
 
 add_types(Relation)

@@ -233,25 +233,19 @@ def map_batch(plan, ctx, inputs):
     for index, entity in enumerate(plan.entities):
         rows = call.get(entity.sides[side].relation)
         if rows is not None:
-            made.append((index, entity, rows, _standings(entity.sides[side], rows, rows.rejected)))
+            made.append(_Output(index, entity, side, rows))
     for rows in call.values():
-        _claim([standing for _, _, of, standing in made if of is rows], rows.count, rows.rejected)
-    _refuse_orphans(call, {rows.of for _, _, rows, _ in made})
-    filled = []
-    for _, entity, rows, standing in made:
-        alive = rows.only([one not in ("other", None) for one in standing])
-        filled.append([fill(field.readers[side], alive, rows.rejected) for field in entity.fields])
+        _claim([one for one in made if one.rows is rows], rows.count, rows.rejected)
+    _refuse_orphans(call, {one.rows.of for one in made})
+    for one in made:
+        one.fill(side)
     # A row that cannot be mapped takes its group with it.
     lost, notes = set(), []
     for at, rows in enumerate(call.values()):
         for row, message in sorted(rows.rejected.items()):
             lost.add(rows.group[row])
             notes.append(wit.Note(at, row, "reject", message))
-    outputs = [
-        _output(index, fields, standing, rows, lost)
-        for (index, _, rows, standing), fields in zip(made, filled)
-    ]
-    return wit.Mapped(outputs, notes)
+    return wit.Mapped([one.without(lost) for one in made], notes)
 
 
 def _refuse_orphans(call, leading):
@@ -285,15 +279,46 @@ def _standings(of, rows, rejected):
     return ["present" if one is True else of.otherwise for one in holds]
 
 
-def _claim(standings, count, rejected):
+class Made:
+    """An entity that is made by hand, and is not simply present."""
+
+    def __init__(self, standing, fields):
+        self.standing, self.fields = standing, fields
+
+
+def _by_hand(make, entity, rows):
+    """The entities that a function makes of each row: none, one or several."""
+    origins, standings, cells = [], [], [[] for _ in entity.fields]
+    known = {field.name for field in entity.fields}
+    for row in rows.all():
+        # A row that is refused half-way gives nothing, whatever it gave before.
+        made = attempt(lambda row: list(make(row)), row)
+        if isinstance(made, Reject):
+            rows.rejected.setdefault(row.index, made.message)
+            continue
+        for one in made:
+            one = one if isinstance(one, Made) else Made("present", one)
+            for name in one.fields.keys() - known:
+                raise KeyError(f"entity type {entity.name} has no field {name}")
+            origins.append(row.index)
+            standings.append(one.standing)
+            for field, into in zip(entity.fields, cells):
+                into.append(one.fields.get(field.name, field.kind.nothing))
+    return origins, standings, [field.kind.write(one) for field, one in zip(entity.fields, cells)]
+
+
+def _claim(made, count, rejected):
     """A row that is no entity of any type is excluded in the first; elsewhere it is left out."""
-    if len(standings) < 2:
+    if len(made) < 2:
         return
+    whole = [one.standings for one in made if one.origins is None]
+    by_hand = {row for one in made for row in one.origins or ()}
     for row in range(count):
-        claimed = row in rejected or any(standing[row] != "other" for standing in standings)
-        for which, standing in enumerate(standings):
-            if standing[row] == "other" and (claimed or which > 0):
-                standing[row] = None
+        claimed = row in rejected or row in by_hand
+        claimed = claimed or any(standings[row] != "other" for standings in whole)
+        for which, standings in enumerate(whole):
+            if standings[row] == "other" and (claimed or which > 0):
+                standings[row] = None
 
 
 def fill(reader, rows, rejected):
@@ -314,15 +339,40 @@ STANDINGS = {
 }
 
 
-def _output(entity, made, standings, rows, lost):
-    """The entities of a type without those of lost groups, by ascending group."""
-    count, group = rows.count, list(rows.group)
-    ascends = all(one <= two for one, two in zip(group, group[1:]))
-    if not lost and ascends and None not in standings:
-        standing = [STANDINGS[one] for one in standings]
-        return wit.Output(entity, Batch(count, made), group, standing)
-    kept = [row for row in range(count) if standings[row] is not None and group[row] not in lost]
-    kept.sort(key=lambda row: group[row])
-    items = Batch(len(kept), [columns.take(column, kept) for column in made])
-    standing = [STANDINGS[standings[row]] for row in kept]
-    return wit.Output(entity, items, [group[row] for row in kept], standing)
+class _Output:
+    """The entities of a type, before those of lost groups are left out."""
+
+    def __init__(self, index, entity, side, rows):
+        self.index, self.entity, self.rows, self.columns = index, entity, rows, None
+        # The row of each entity; None: each row is one.
+        self.origins = None
+        of = entity.sides[side]
+        if of.make is not None:
+            self.origins, self.standings, self.columns = _by_hand(of.make, entity, rows)
+        else:
+            self.standings = _standings(of, rows, rows.rejected)
+
+    def fill(self, side):
+        """Reads the fields, unless the entities were made by hand."""
+        if self.origins is None:
+            alive = self.rows.only([one not in ("other", None) for one in self.standings])
+            self.columns = [
+                fill(field.readers[side], alive, self.rows.rejected) for field in self.entity.fields
+            ]
+
+    def without(self, lost):
+        """What is left, by ascending group."""
+        group = list(self.rows.group)
+        if self.origins is not None:
+            group = [group[row] for row in self.origins]
+        ascends = all(one <= two for one, two in zip(group, group[1:]))
+        if not lost and ascends and None not in self.standings:
+            standing = [STANDINGS[one] for one in self.standings]
+            return wit.Output(self.index, Batch(len(group), self.columns), group, standing)
+        kept = [
+            at for at, one in enumerate(group) if self.standings[at] is not None and one not in lost
+        ]
+        kept.sort(key=lambda at: group[at])
+        items = Batch(len(kept), [columns.take(column, kept) for column in self.columns])
+        standing = [STANDINGS[self.standings[at]] for at in kept]
+        return wit.Output(self.index, items, [group[at] for at in kept], standing)
