@@ -408,6 +408,19 @@ fn a_check_in_which_the_function_succeeds_elsewhere_does_not_count() {
 }
 
 #[test]
+fn a_search_ends_at_its_limit_of_calls_and_says_so() {
+    let world = World::new(Manner { rows_max: Some(1), ..Manner::default() });
+    let mut session = world.session();
+    session.map(Side::Source, &Rows::each(0, &rows([9_999]))).unwrap();
+    world.calls();
+    let error = session.map(Side::Source, &Rows::each(0, &rows(0..700))).unwrap_err();
+    let told = error.blame();
+    assert!(told.contains("the rows that cause it were not found within 1000 calls"), "{told}");
+    let calls = world.calls();
+    assert!((1_001..2_100).contains(&calls), "each tried twice at most: {calls}");
+}
+
+#[test]
 fn a_failure_of_any_function_counts() {
     let world = World::new(Manner { others: (0..9).collect(), ..Manner::default() });
     for _ in 0..5 {
