@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use wasmtime::{
-    Config, Engine, ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace,
+    Config, Engine, FrameInfo, ResourceLimiter, Store, Trap, UpdateDeadline, WasmBacktrace,
     WasmBacktraceDetails,
 };
 
@@ -28,6 +28,8 @@ const TABLE_ELEMENTS: usize = 100_000;
 const PARTS: usize = 100;
 /// Frames of a backtrace that an error shows.
 const FRAMES: usize = 4;
+/// Bytes of a function's name that an error shows.
+const NAME_BYTES: usize = 200;
 /// Bytes of a guest's last words that an error shows.
 const WORDS_BYTES: usize = 512;
 
@@ -292,8 +294,9 @@ impl Allowance {
             return PluginErrorKind::Deadline { millis };
         }
         let backtrace = error.downcast_ref::<WasmBacktrace>();
-        // wasmtime keeps the type of this one to itself.
-        if error.chain().any(|cause| cause.to_string().contains("fuel allocated for hostcalls")) {
+        // wasmtime keeps the type of this one to itself. Its causes are not written out: a backtrace
+        // among them would be.
+        if error.root_cause().to_string().contains("fuel allocated for hostcalls") {
             return PluginErrorKind::Output { allowed: self.limits.output };
         }
         if trap.is_none() && backtrace.is_none() {
@@ -317,9 +320,16 @@ fn ticks(deadline: Duration) -> u64 {
     u64::try_from(ticks).unwrap_or(u64::MAX / 2)
 }
 
-/// The innermost functions of a backtrace.
+/// The innermost functions of a backtrace. It is not written out as wasmtime does it: names are the
+/// guest's, and those of C++ can be made to grow without end when they are demangled.
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
-    let text = backtrace.to_string();
-    let names = text.lines().filter_map(|line| Some(line.split_once(" - ")?.1));
-    names.take(FRAMES).map(|name| shortened(name, 200).to_owned()).collect()
+    let name = |frame: &FrameInfo| match frame.func_name() {
+        Some(name) => {
+            let name = shortened(name, NAME_BYTES);
+            let plain = rustc_demangle::try_demangle(name).map(|plain| format!("{plain:#}"));
+            shortened(&plain.unwrap_or_else(|_| name.to_owned()), NAME_BYTES).to_owned()
+        }
+        None => format!("function {}", frame.func_index()),
+    };
+    backtrace.frames().iter().take(FRAMES).map(name).collect()
 }
