@@ -32,7 +32,7 @@ pub(super) fn issues(schema: &str, config: &Value) -> Result<Vec<PlanIssue>, Str
     let validator = jsonschema::draft202012::options()
         .offline()
         // Linear in the length of what is matched.
-        .with_pattern_options(PatternOptions::regex())
+        .with_pattern_options(PatternOptions::regex().size_limit(256 << 10).dfa_size_limit(256 << 10))
         .build(&schema)
         .map_err(|error| format!("a config-schema that is no JSON Schema: {}", error.masked()))?;
     let mut issues = Vec::new();
@@ -55,11 +55,16 @@ fn weigh(value: &Value, schema: &Value, depth: usize, left: &mut usize) -> Resul
             items.iter().try_for_each(|item| weigh(item, schema, depth + 1, left))
         }
         Value::Object(members) => members.iter().try_for_each(|(name, member)| {
-            if matches!(name.as_str(), "$dynamicRef" | "$recursiveRef") {
+            // With these a reference can lead elsewhere than it is followed to here.
+            let leads = ["$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor"];
+            if leads.contains(&name.as_str()) {
                 return Err(format!("a config-schema with `{name}`, which is not supported"));
             }
             if let ("$ref", Value::String(reference)) = (name.as_str(), member) {
-                let within = reference.strip_prefix('#').and_then(|at| schema.pointer(at));
+                let plain = Some(reference).filter(|reference| !reference.contains('%'));
+                let within = plain
+                    .and_then(|reference| reference.strip_prefix('#'))
+                    .and_then(|at| schema.pointer(at));
                 let found = within.ok_or_else(|| {
                     format!("a config-schema with a reference to nothing within it: {reference}")
                 })?;
@@ -172,6 +177,13 @@ mod tests {
             (json!({"$ref": "#"}).to_string(), "refers to itself"),
             (json!({"$ref": "https://example.org/a.json"}).to_string(), "nothing within it"),
             (json!({"$dynamicRef": "#a"}).to_string(), "`$dynamicRef`"),
+            // What is decoded before it is followed leads elsewhere than the decoy.
+            (
+                json!({"$ref": "#/$defs/d%31", "$defs": {"d1": {"$ref": "#/$defs/d%31"}, "d%31": true}})
+                    .to_string(),
+                "nothing within it",
+            ),
+            (json!({"$defs": {"a": {"$id": "urn:a"}}}).to_string(), "`$id`"),
             (json!({"type": 5}).to_string(), "no JSON Schema"),
             (json!({"pattern": "("}).to_string(), "no JSON Schema"),
             ("{".to_owned(), "no JSON: EOF"),
