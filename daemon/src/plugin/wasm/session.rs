@@ -415,7 +415,11 @@ fn types_of(types: &[EntityDef]) -> Vec<&[FieldDef]> {
 fn identified(raw: RawOutput, keys: usize, types: &[EntityDef]) -> Result<Output, String> {
     let mut unmappable = Vec::new();
     let output = checked_output(raw, keys, &types_of(types), &mut unmappable)?;
-    let lost = |at: &usize| unmappable.iter().any(|(group, _)| output.from_group[*at] == *group);
+    // A guest decides how many there are of both.
+    unmappable.sort_unstable_by_key(|(group, _)| *group);
+    let lost = |at: &usize| {
+        unmappable.binary_search_by_key(&output.from_group[*at], |(group, _)| *group).is_ok()
+    };
     let kept: Vec<usize> = (0..output.entities.rows).filter(|at| !lost(at)).collect();
     Ok(taken(&output, &kept))
 }
@@ -516,5 +520,42 @@ fn checked_violations(
             None => Err(format!("violation {index} names no pair")),
         }
     };
-    violations.into_iter().enumerate().map(violation).collect()
+    let checked: Vec<_> =
+        violations.into_iter().enumerate().map(violation).collect::<Result<_, _>>()?;
+    let mut told: Vec<_> = checked.iter().map(|it| (it.pair, it.violation.invariant)).collect();
+    told.sort_unstable();
+    if let Some(twice) = told.windows(2).find(|both| both[0] == both[1]) {
+        let (pair, invariant) = twice[0];
+        return Err(format!("invariant {invariant} is told twice of pair {pair}"));
+    }
+    Ok(checked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Severity;
+
+    #[test]
+    fn an_invariant_is_told_once_of_a_pair() {
+        let invariant = |id: &str| InvariantDef {
+            id: id.to_owned(),
+            summary: String::new(),
+            severity: Severity::Error,
+            scope: Scope::Pair,
+        };
+        let invariants = [invariant("one"), invariant("two")];
+        let told = |all: &[(u32, u32)]| {
+            let raw = |(invariant, pair): &(u32, u32)| RawViolation {
+                invariant: *invariant,
+                pair: Some(*pair),
+                message: "so".to_owned(),
+            };
+            checked_violations(all.iter().map(raw).collect(), 3, &invariants).map(|all| all.len())
+        };
+        assert_eq!(told(&[(1, 2), (0, 2), (1, 0)]), Ok(3));
+        // As many as there may be, and all of one pair: what is kept of a pair has a bound.
+        let twice = Err("invariant 1 is told twice of pair 2".to_owned());
+        assert_eq!(told(&[(1, 2), (0, 2), (1, 2)]), twice);
+    }
 }
