@@ -190,7 +190,8 @@ fn access(raw: &RawLocated, schema: &RelationSchema) -> Result<(Access, Vec<Fiel
                 (whole, _) => (Access::Query { prefix: whole }, fields),
             })
         }
-        other => Err(format!("keys for access `{other}`; known are get, query")),
+        // Which one is not said: it may be a value of a row.
+        _ => Err("keys for an access that is not known; known are get, query".to_owned()),
     }
 }
 
@@ -348,7 +349,7 @@ mod tests {
         let other = RawLocated { relation: 1, ..one() };
         assert_eq!(text(vec![other]), "keys of relation 1, which is not in the plan");
         let other = RawLocated { access: "scan".to_owned(), ..one() };
-        assert_eq!(text(vec![other]), "keys for access `scan`; known are get, query");
+        assert_eq!(text(vec![other]), "keys for an access that is not known; known are get, query");
         assert_eq!(text(vec![raw(&[Some("a")], &[])]), "0 entities for 1 keys");
         assert_eq!(text(vec![raw(&[Some("a")], &[1])]), "a key of entity 1 of 1");
         let many: Vec<_> = vec![Some("a"); 17];
