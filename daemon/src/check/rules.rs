@@ -8,16 +8,21 @@ use crate::check::plugin_fault;
 use crate::check::tell::{PAIRS_MAX, first};
 use crate::check::window::{Tells, Window};
 use crate::compare::Comparison;
-use crate::model::{Ruled, Scope, SpanKind, Verdict};
-use crate::plugin::{PluginError, Tally};
+use crate::model::{Fault, Ruled, Scope, SpanKind, Verdict};
+use crate::plugin::Tally;
 
 /// Snapshots of one rule that are kept before they are merged.
 const STATES_MAX: usize = 16;
+/// Bytes of the snapshots of all rules that are kept in one check. Sums are small; who keeps rows there
+/// may as well keep all of them.
+const STATES_BYTES: usize = 32 << 20;
 
 /// What rules have counted so far, by their positions among the invariants.
 #[derive(Debug, Default)]
 pub(super) struct Accumulated {
     rules: Vec<Counting>,
+    /// Bytes of all their snapshots.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -65,29 +70,57 @@ impl Window<'_> {
             let Counting { invariant, failed: false, .. } = self.accumulated.rules[at] else {
                 continue;
             };
-            let state = self.session.tally(invariant, tally).map(|tallied| tallied.state);
-            let merged = state.and_then(|state| {
-                let states = &mut self.accumulated.rules[at].states;
-                states.push(state);
-                if states.len() < STATES_MAX {
-                    return Ok(());
-                }
-                let merged = self.session.tally(invariant, &Tally::States(states))?;
-                *states = vec![merged.state];
-                Ok(())
-            });
-            if let Err(error) = merged {
-                self.fail(at, &error);
+            let fed = self.session.tally(invariant, tally);
+            let kept = match fed {
+                Ok(tallied) => self.keep(at, tallied.state),
+                Err(error) => Err(plugin_fault(None, &error)),
+            };
+            if let Err(fault) = kept {
+                self.fail(at, fault);
             }
         }
     }
 
-    fn fail(&mut self, at: usize, error: &PluginError) {
-        let counting = &mut self.accumulated.rules[at];
+    /// Keeps a snapshot of a rule, and merges what it has when that is much.
+    fn keep(&mut self, at: usize, state: Vec<u8>) -> Result<(), Fault> {
+        let Accumulated { rules, bytes } = &mut self.accumulated;
+        let Counting { invariant, states, .. } = &mut rules[at];
+        *bytes += state.len();
+        states.push(state);
+        if states.len() < STATES_MAX && *bytes <= STATES_BYTES {
+            return Ok(());
+        }
+        let merged = self.session.tally(*invariant, &Tally::States(states));
+        let merged = merged.map_err(|error| plugin_fault(None, &error))?.state;
+        *bytes -= states.iter().map(Vec::len).sum::<usize>();
+        *bytes += merged.len();
+        *states = vec![merged];
+        if *bytes <= STATES_BYTES {
+            return Ok(());
+        }
+        let id = &self.context.mapper.invariants()[*invariant].id;
+        Err(Fault {
+            side: None,
+            what: format!(
+                "the rules over a partition keep {bytes} bytes of snapshots, at most {STATES_BYTES} \
+                 in one check; the last was of invariant `{id}`"
+            ),
+            remedy:
+                "have accumulators keep sums, of which there are few, and not what was summed, or \
+                     make partitions smaller (`partition_rows`)"
+                    .to_owned(),
+            code: "plugin-output",
+        })
+    }
+
+    fn fail(&mut self, at: usize, fault: Fault) {
+        let Accumulated { rules, bytes } = &mut self.accumulated;
+        let counting = &mut rules[at];
         counting.failed = true;
+        *bytes -= std::mem::take(&mut counting.states).iter().map(Vec::len).sum::<usize>();
         let id = &self.context.mapper.invariants()[counting.invariant].id;
         let scope = format!("invariant `{id}` over the partition");
-        self.unread(scope, None, plugin_fault(None, error));
+        self.unread(scope, None, fault);
     }
 
     /// Says of every rule over the partition whether it holds. The last thing that a check does.
@@ -95,12 +128,13 @@ impl Window<'_> {
         for at in 0..self.accumulated.rules.len() {
             let invariant = self.accumulated.rules[at].invariant;
             let states = std::mem::take(&mut self.accumulated.rules[at].states);
+            self.accumulated.bytes -= states.iter().map(Vec::len).sum::<usize>();
             let tallied = match self.accumulated.rules[at].failed {
                 true => None,
                 false => match self.session.tally(invariant, &Tally::States(&states)) {
                     Ok(tallied) => Some(tallied),
                     Err(error) => {
-                        self.fail(at, &error);
+                        self.fail(at, plugin_fault(None, &error));
                         None
                     }
                 },

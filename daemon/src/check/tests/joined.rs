@@ -27,6 +27,9 @@ const LINE: usize = 1;
 
 /// Orders with their totals, and their lines. Lines are located in the target by a prefix, which
 /// also covers other lines.
+/// The summary of a rule whose state is not small.
+const KEEPS_ALL: &str = "keeps everything";
+
 #[derive(Clone)]
 struct Shop(MappingPlan, Vec<InvariantDef>);
 
@@ -389,7 +392,11 @@ impl Session for Shop {
                 violations.push(Violation { invariant, message });
             }
         }
-        Ok(Tallied { state: sums.iter().flat_map(|sum| sum.to_be_bytes()).collect(), violations })
+        let mut state: Vec<u8> = sums.iter().flat_map(|sum| sum.to_be_bytes()).collect();
+        if self.1[invariant].summary == KEEPS_ALL {
+            state.resize(20 << 20, 0);
+        }
+        Ok(Tallied { state, violations })
     }
 }
 
@@ -654,6 +661,31 @@ fn a_rule_over_the_partition_counts_every_pair_or_says_nothing() {
     let outcome = world.checked(Direction::FromSource);
     assert!(!outcome.unread.is_empty());
     assert!(matches!(ruled(&outcome).verdict, Verdict::Unknown(_)));
+}
+
+#[test]
+fn rules_that_keep_too_much_say_nothing_and_the_others_go_on() {
+    let mut world = world(2);
+    let mut mapper = shop();
+    let [rule] = mapper.1.as_slice() else { panic!("{:?}", mapper.1) };
+    let mut large = rule.clone();
+    large.summary = KEEPS_ALL.to_owned();
+    mapper.1 = vec![large.clone(), rule.clone(), large];
+    world.context.mapper = std::sync::Arc::new(mapper);
+    for id in 1..=9 {
+        world.order(id, 3);
+    }
+    let outcome = world.checked(Direction::FromSource);
+    // Where one snapshot fits, two do not.
+    assert!(!outcome.unread.is_empty());
+    for unread in &outcome.unread {
+        assert_eq!(unread.fault.code, "plugin-output");
+        assert!(unread.fault.what.contains("at most 33554432 in one check"), "{unread:?}");
+    }
+    // Something was unread, so that none of them says that it holds.
+    assert_eq!(outcome.rules.len(), 3);
+    assert!(outcome.rules.iter().all(|ruled| matches!(ruled.verdict, Verdict::Unknown(_))));
+    assert_eq!(outcome.suspects, []);
 }
 
 #[test]
