@@ -135,6 +135,7 @@ impl mapping::Guest for Hostile {
             "no-relation" => plan.target.relations.clear(),
             "two-entities" => plan.entities.push(plan.entities[0].clone()),
             "group" => plan.source.relations[0].group_by = vec![1],
+            "many-groups" => plan.source.relations[0].group_by = vec![1; 1_000_000],
             "group-by-key" => plan.source.relations[0].group_by = vec![0],
             "wrong-plan" => {
                 plan.source.relations[0].columns = vec!["idd".to_owned(), "idd".to_owned()];

@@ -12,6 +12,10 @@ use crate::plugin::{Binding, Place, PlanIssue, may_be_version};
 
 /// Names longer than this are refused: they travel into every event.
 const NAME_BYTES: usize = 200;
+/// The same for columns, which may be pointers into items.
+const COLUMN_BYTES: usize = 2_000;
+/// More columns than this make no group: no primary key has more.
+const GROUP_COLUMNS_MAX: usize = 16;
 /// More fields, columns or invariants than this are refused.
 const MANY: usize = 1_000;
 
@@ -262,6 +266,11 @@ fn check_columns(
         issues.push(PlanIssue::new(path, what));
         return;
     }
+    if relation.columns.iter().any(|name| name.len() > COLUMN_BYTES) {
+        let what = format!("a name of a column has at most {COLUMN_BYTES} bytes");
+        issues.push(PlanIssue::new(path, what));
+        return;
+    }
     let known = || schema.columns.iter().map(|column| column.name.as_str());
     for (index, name) in relation.columns.iter().enumerate() {
         let path = format!("{path}/{index}");
@@ -289,6 +298,16 @@ fn check_groups(
     {
         let path = format!("/{side}/relations/{index}/group-by");
         let Some(schema) = place.schemas.get(relation.relation) else { continue };
+        let by = &relation.group_by;
+        if by.len() > GROUP_COLUMNS_MAX {
+            let what = format!("groups by {} columns; at most {GROUP_COLUMNS_MAX}", by.len());
+            issues.push(PlanIssue::new(path, what));
+            continue;
+        }
+        if (1..by.len()).any(|at| by[..at].contains(&by[at])) {
+            issues.push(PlanIssue::new(path, "groups twice by the same column"));
+            continue;
+        }
         let columns: Option<Vec<Logical>> = relation
             .group_by
             .iter()
