@@ -16,6 +16,10 @@ const SCHEMA_BYTES: usize = 64 << 10;
 const SCHEMA_VALUES: usize = 10_000;
 /// How deep a schema may be, references followed: one that refers to itself has no end.
 const SCHEMA_DEPTH: usize = 100;
+/// Bytes of a compiled pattern.
+const PATTERN_BYTES: usize = 256 << 10;
+/// Patterns of a schema: each is compiled, and all are kept until the configuration is checked.
+const PATTERNS_MAX: usize = 100;
 /// The most that is told at once.
 const ISSUES_MAX: usize = 20;
 
@@ -27,12 +31,14 @@ pub(super) fn issues(schema: &str, config: &Value) -> Result<Vec<PlanIssue>, Str
     }
     let schema: Value = serde_json::from_str(schema)
         .map_err(|error| format!("a config-schema that is no JSON: {error}"))?;
-    let mut left = SCHEMA_VALUES;
+    let mut left = Left { values: SCHEMA_VALUES, patterns: PATTERNS_MAX };
     weigh(&schema, &schema, 0, &mut left)?;
     let validator = jsonschema::draft202012::options()
         .offline()
         // Linear in the length of what is matched.
-        .with_pattern_options(PatternOptions::regex().size_limit(256 << 10).dfa_size_limit(256 << 10))
+        .with_pattern_options(
+            PatternOptions::regex().size_limit(PATTERN_BYTES).dfa_size_limit(PATTERN_BYTES),
+        )
         .build(&schema)
         .map_err(|error| format!("a config-schema that is no JSON Schema: {}", error.masked()))?;
     let mut issues = Vec::new();
@@ -42,9 +48,15 @@ pub(super) fn issues(schema: &str, config: &Value) -> Result<Vec<PlanIssue>, Str
     Ok(issues)
 }
 
+/// How much more a schema may have.
+struct Left {
+    values: usize,
+    patterns: usize,
+}
+
 /// Follows every reference, and takes from `left` what there is.
-fn weigh(value: &Value, schema: &Value, depth: usize, left: &mut usize) -> Result<(), String> {
-    *left = left.checked_sub(1).ok_or_else(|| {
+fn weigh(value: &Value, schema: &Value, depth: usize, left: &mut Left) -> Result<(), String> {
+    left.values = left.values.checked_sub(1).ok_or_else(|| {
         format!("a config-schema of more than {SCHEMA_VALUES} values, references followed")
     })?;
     if depth > SCHEMA_DEPTH {
@@ -55,6 +67,14 @@ fn weigh(value: &Value, schema: &Value, depth: usize, left: &mut usize) -> Resul
             items.iter().try_for_each(|item| weigh(item, schema, depth + 1, left))
         }
         Value::Object(members) => members.iter().try_for_each(|(name, member)| {
+            let patterns = match (name.as_str(), member) {
+                ("pattern", _) => 1,
+                ("patternProperties", Value::Object(members)) => members.len(),
+                _ => 0,
+            };
+            left.patterns = left.patterns.checked_sub(patterns).ok_or_else(|| {
+                format!("a config-schema of more than {PATTERNS_MAX} patterns, references followed")
+            })?;
             // With these a reference can lead elsewhere than it is followed to here.
             let leads = ["$dynamicRef", "$recursiveRef", "$id", "$anchor", "$dynamicAnchor"];
             if leads.contains(&name.as_str()) {
@@ -172,7 +192,11 @@ mod tests {
             .collect();
         doubling["$defs"] = Value::Object(defs);
         doubling["$ref"] = json!("#/$defs/d0");
+        let patterns: Vec<_> =
+            (0..101).map(|at| json!({"pattern": format!("a{{{at}}}")})).collect();
         for (schema, what) in [
+            (json!({"anyOf": patterns}).to_string(), "more than 100 patterns"),
+            (json!({"pattern": "(\\p{L}{200}){200}"}).to_string(), "no JSON Schema"),
             (doubling.to_string(), "more than 10000 values"),
             (json!({"$ref": "#"}).to_string(), "refers to itself"),
             (json!({"$ref": "https://example.org/a.json"}).to_string(), "nothing within it"),
