@@ -28,6 +28,8 @@ const TABLE_ELEMENTS: usize = 100_000;
 const PARTS: usize = 100;
 /// Frames of a backtrace that an error shows.
 const FRAMES: usize = 4;
+/// Bytes of a function's name that are looked at: generic ones of Rust are long.
+const MANGLED_BYTES: usize = 4_000;
 /// Bytes of a function's name that an error shows.
 const NAME_BYTES: usize = 200;
 /// Bytes of a guest's last words that an error shows.
@@ -325,7 +327,8 @@ fn ticks(deadline: Duration) -> u64 {
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let name = |frame: &FrameInfo| match frame.func_name() {
         Some(name) => {
-            let name = shortened(name, NAME_BYTES);
+            // Only so long that it is known to have an end, which rustc-demangle sets, too.
+            let name = shortened(name, MANGLED_BYTES);
             let plain = rustc_demangle::try_demangle(name).map(|plain| format!("{plain:#}"));
             shortened(&plain.unwrap_or_else(|_| name.to_owned()), NAME_BYTES).to_owned()
         }
