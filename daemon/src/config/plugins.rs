@@ -1,8 +1,9 @@
 //! `[plugins.*]`: mappings in WebAssembly, their own configuration, and what they may use; `[sandbox]`:
 //! what all of them together may use.
 //!
-//! Owns the keys of a plugin and of the sandbox. Refuses to look into a plugin's own configuration: the plugin does.
-//! Invariant: that configuration reaches the plugin as the JSON that its TOML says, or not at all.
+//! Owns the keys of a plugin and of the sandbox. Refuses to look into a plugin's own configuration: the
+//! plugin does. Invariant: that configuration reaches the plugin as the JSON that its TOML says, or not at
+//! all.
 
 use serde_json::Value as Json;
 use toml::Spanned;
