@@ -141,6 +141,11 @@ impl Guest {
         self.bounds.place.is_some()
     }
 
+    /// Takes that place away, to be given back when its memory is gone.
+    pub(super) const fn leave(&mut self) -> Option<Place> {
+        self.bounds.place.take()
+    }
+
     /// Counts anew what calls take.
     pub(super) const fn forget_cost(&mut self) {
         self.fuel = 0;
@@ -153,7 +158,7 @@ impl Guest {
 struct Bounds {
     memory: usize,
     pool: Arc<Pool>,
-    /// Held since it became large, until its memory is gone.
+    /// Held since it became large.
     place: Option<Place>,
     /// Whether it had to wait for that in the call under way.
     waited: bool,

@@ -17,6 +17,7 @@ use super::contract::{
 };
 use super::machine::{Allowance, Guest, Machine, shortened};
 use super::planning::{Proposal, ProposedEntity, ProposedField, ProposedInvariant};
+use super::pool::Place;
 use super::trial::Cost;
 use crate::model::{
     Batch, Bitmap, Buffer, Column, ColumnDef, RelationPlan, RelationSchema, Role, Severity, Side,
@@ -100,7 +101,7 @@ impl contract::Contract for Contract {
         allowance.grant(&mut store);
         let started = self.load(&mut store);
         let exports = started.map_err(|error| allowance.name(&error, store.data_mut()))?;
-        Ok(Box::new(Instance { store, limits, exports, groups: Vec::new() }))
+        Ok(Box::new(Instance { store, limits, exports, groups: Vec::new(), place: None }))
     }
 }
 
@@ -119,6 +120,15 @@ struct Instance {
     exports: Exports,
     /// Numbers from 0, as many as the largest batch had rows: a row is a group.
     groups: Vec<u32>,
+    /// Filled at the end: the place among the large ones is given back after the store, which would
+    /// let go of its data before its memory.
+    place: Option<Place>,
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.place = self.store.data_mut().leave();
+    }
 }
 
 impl contract::Instance for Instance {
