@@ -15,6 +15,7 @@
 //! several rows of several relations, and a row may yield several entities of several types.
 
 mod aligned;
+mod cover;
 mod identify;
 mod look;
 mod lookup;

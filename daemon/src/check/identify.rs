@@ -28,7 +28,7 @@ impl Window<'_> {
         }
         for side in [Side::Source, Side::Target] {
             let mut relations: BTreeMap<usize, Vec<(StoreKey, Vec<Value>)>> = BTreeMap::new();
-            for at in self.rejected.of(side).keys() {
+            for (at, _) in self.rejected.of(side).iter() {
                 if self.identified.of(side).contains_key(at) {
                     continue;
                 }

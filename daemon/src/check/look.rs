@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::places::{Wanted, covers, located};
+use crate::check::cover::{Cover, Covered};
+use crate::check::places::{Wanted, located};
 use crate::check::portion::gather;
 use crate::check::tell::{Entries, first};
 use crate::check::window::{Sides, Window};
@@ -29,7 +30,7 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     };
     window.suspect(asked.len());
     let mut places = Places::new(asked);
-    let mut faults = Sides::<BTreeMap<StoreKey, Fault>>::default();
+    let mut faults = Sides::<Covered<Fault>>::default();
     let leads = context.leads;
     read(&mut window, leads.leader(), &mut places, &mut faults).await;
     locate(&mut window, leads.leader(), asked, &mut places, &mut faults);
@@ -93,7 +94,7 @@ async fn read(
     window: &mut Window<'_>,
     side: Side,
     places: &mut Places,
-    faults: &mut Sides<BTreeMap<StoreKey, Fault>>,
+    faults: &mut Sides<Covered<Fault>>,
 ) {
     let due = places.due(side);
     if due.is_empty() {
@@ -116,10 +117,11 @@ async fn read(
         let lies: Vec<StoreKey> = groups.map(|group| portion.lies.at(here, group)).collect();
         if let Err(error) = window.absorb(side, portion) {
             let fault = plugin_fault(Some(side), &error);
-            let asked = |at: &StoreKey| due.iter().any(|place| covers(place, at));
-            let lost: Vec<StoreKey> = if lies.iter().all(asked) {
-                let held = |place: &&StoreKey| lies.iter().any(|at| covers(place, at));
-                due.iter().filter(held).cloned().collect()
+            let asked: Cover = due.iter().collect();
+            let lost: Vec<StoreKey> = if lies.iter().all(|at| asked.holds(at)) {
+                let mut here = Covered::default();
+                here.extend(lies.into_iter().map(|at| (at, ())));
+                due.iter().filter(|place| here.at(place).is_some()).cloned().collect()
             } else {
                 // The store writes a key otherwise than it was asked for, so which it is is unknown.
                 due.clone()
@@ -127,7 +129,7 @@ async fn read(
             faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
         }
     }
-    faults.of_mut(side).append(window.lost.of_mut(side));
+    faults.of_mut(side).extend(std::mem::take(window.lost.of_mut(side)));
     window.span(SpanKind::Read(side), began, due.len() as u64);
 }
 
@@ -138,7 +140,7 @@ fn locate(
     side: Side,
     asked: &[Asked],
     places: &mut Places,
-    faults: &mut Sides<BTreeMap<StoreKey, Fault>>,
+    faults: &mut Sides<Covered<Fault>>,
 ) {
     let other = side.other();
     if !window.context.side(other).locatable {
@@ -187,11 +189,7 @@ fn locate(
 
 /// Finds rows of the follower that lie where nobody would look for them. If that cannot be told, the
 /// follower is unread.
-fn displace(
-    window: &mut Window<'_>,
-    places: &Places,
-    faults: &mut Sides<BTreeMap<StoreKey, Fault>>,
-) {
+fn displace(window: &mut Window<'_>, places: &Places, faults: &mut Sides<Covered<Fault>>) {
     let leads = window.context.leads;
     let pages = |side| (0..window.sets.of(side).page_count()).collect::<Vec<usize>>();
     let (follower, leader) = (pages(leads.follower()), pages(leads.leader()));
@@ -207,9 +205,9 @@ fn sighted(
     window: &mut Window<'_>,
     asked: &[Asked],
     places: &Places,
-    faults: &Sides<BTreeMap<StoreKey, Fault>>,
+    faults: &Sides<Covered<Fault>>,
 ) -> Vec<Result<Sighting, Fault>> {
-    let entries: Vec<Entries> = asked.iter().map(|asked| entries(window, &asked.key)).collect();
+    let entries = entries(window, asked.iter().map(|asked| &asked.key));
     let fault_of = |at: usize| {
         if let Some(fault) = places.lost.get(&at) {
             return Some(fault.clone());
@@ -218,8 +216,8 @@ fn sighted(
             places.at[at]
                 .of(side)
                 .iter()
-                .find_map(|place| fault_at(faults.of(side), place))
-                .cloned()
+                .find_map(|place| faults.of(side).at(place))
+                .map(|(_, fault)| fault.clone())
         })
     };
     let sound: Vec<usize> = (0..asked.len()).filter(|&at| fault_of(at).is_none()).collect();
@@ -266,12 +264,6 @@ fn gone(context: &Context, seen: &Sighting) -> Option<Fault> {
     })
 }
 
-/// The fault of a place, or of a row that lies there.
-fn fault_at<'f>(faults: &'f BTreeMap<StoreKey, Fault>, place: &StoreKey) -> Option<&'f Fault> {
-    let exactly = faults.get(place);
-    exactly.or_else(|| faults.iter().find(|(at, _)| covers(place, at)).map(|(_, fault)| fault))
-}
-
 /// What is said of a place that is no key of the relation.
 fn foreign_key(side: Side, here: &SideContext) -> Fault {
     let relation = here.relation_names();
@@ -299,10 +291,9 @@ fn violated(window: &mut Window<'_>, entries: &[Entries], sound: &[usize]) -> Vi
     let pairs: Vec<(usize, usize)> = positions.iter().map(|&at| first(&entries[at])).collect();
     match window.check_pairs(&pairs) {
         Ok(found) => {
-            let position = |pair: (usize, usize)| {
-                let asked = pairs.iter().position(|each| *each == pair);
-                positions[asked.expect("only pairs that were asked of are told of")]
-            };
+            let asked: BTreeMap<_, usize> = pairs.iter().copied().zip(positions.clone()).collect();
+            // Only pairs that were asked of are told of.
+            let position = |pair: (usize, usize)| asked[&pair];
             for (pair, error) in found.failed {
                 violated.insert(position(pair), Err(plugin_fault(None, &error)));
             }
@@ -320,13 +311,23 @@ fn violated(window: &mut Window<'_>, entries: &[Entries], sound: &[usize]) -> Vi
     violated
 }
 
-/// The entries of `key` on both sides that are there.
-fn entries(window: &Window<'_>, key: &Key) -> Entries {
+/// The entries of each of `keys` on both sides.
+fn entries<'k>(window: &Window<'_>, keys: impl Iterator<Item = &'k Key>) -> Vec<Entries> {
     let of = |side| {
         let set = window.sets.of(side);
-        (0..set.entries().len()).filter(|&at| *set.key(at) == *key.0).collect()
+        let mut by_key: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for at in 0..set.entries().len() {
+            by_key.entry(set.key(at)).or_default().push(at);
+        }
+        by_key
     };
-    (of(Side::Source), of(Side::Target))
+    let (source, target) = (of(Side::Source), of(Side::Target));
+    let found = |of: &BTreeMap<&[u8], Vec<usize>>, key: &Key| of.get(&*key.0).cloned();
+    keys.map(|key| {
+        let (source, target) = (found(&source, key), found(&target, key));
+        (source.unwrap_or_default(), target.unwrap_or_default())
+    })
+    .collect()
 }
 
 fn sighting(
@@ -380,15 +381,16 @@ async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting,
     };
     window.suspect(again.len());
     let mut places = Places::new(&again);
-    let mut faults = Sides::<BTreeMap<StoreKey, Fault>>::default();
+    let mut faults = Sides::<Covered<Fault>>::default();
     read(&mut window, leader, &mut places, &mut faults).await;
+    let entries = entries(&window, again.iter().map(|asked| &asked.key));
     for (position, at) in agreeing.into_iter().enumerate() {
         let Ok(seen) = &mut looked[at] else { continue };
-        let (source, target) = entries(&window, &seen.key);
+        let (source, target) = &entries[position];
         let entries = if leader == Side::Source { source } else { target };
         let places = places.at[position].of(leader);
-        let lost = places.iter().any(|place| fault_at(faults.of(leader), place).is_some());
-        let (now, _) = window.state(leader, &entries, places);
+        let lost = places.iter().any(|place| faults.of(leader).at(place).is_some());
+        let (now, _) = window.state(leader, entries, places);
         seen.steady = !lost && now.is_like(seen.state(leader));
     }
 }

@@ -84,37 +84,6 @@ impl Place {
         }
         Some(Self::Row { relation: 0, key: list(&at.0)? })
     }
-
-    /// Whether a row at `at` lies here.
-    fn covers(&self, at: &Self) -> bool {
-        let Self::Under { relation, prefix, first } = self else { return self == at };
-        let Self::Row { relation: other, key } = at else { return self == at };
-        if relation != other || key.len() < first.len() {
-            return false;
-        }
-        let Some((last, equal)) = first.split_last() else { return true };
-        let here = &key[equal.len()];
-        *equal == key[..equal.len()]
-            && match (last, here) {
-                (Value::Text(last), Value::Text(here)) if *prefix => here.starts_with(last),
-                (Value::Bytes(last), Value::Bytes(here)) if *prefix => here.starts_with(last),
-                _ => last == here,
-            }
-    }
-}
-
-/// Whether what lies at `at` lies at `place`, too: it is the same, or one of many rows there.
-pub(super) fn covers(place: &StoreKey, at: &StoreKey) -> bool {
-    if place == at {
-        return true;
-    }
-    if !place.0.starts_with(&StoreKey::UNDER) {
-        return false;
-    }
-    match (Place::decode(place), Place::decode(at)) {
-        (Some(place), Some(at)) => place.covers(&at),
-        _ => false,
-    }
 }
 
 /// The durable form of the primary key in row `row` of `keys`.
@@ -464,31 +433,5 @@ mod tests {
             assert!(rows.iter().all(|row| fit(row, &logicals)));
             assert_eq!(batch(rows, &logicals), keys);
         }
-    }
-
-    #[test]
-    fn what_lies_under_the_first_columns_of_a_key_is_covered() {
-        let row = |relation, key: &[Value]| Place::Row { relation, key: key.to_vec() }.encode();
-        let under = |prefix, first: &[Value]| {
-            Place::Under { relation: 0, prefix, first: first.to_vec() }.encode()
-        };
-        let (pk, sk) = (text("SHOP#1"), text("ORDER#7@2026-01-02"));
-        let at = row(0, &[pk.clone(), sk.clone()]);
-        for (place, covered) in [
-            (at.clone(), true),
-            (under(false, std::slice::from_ref(&pk)), true),
-            (under(false, &[text("SHOP#")]), false),
-            (under(true, &[pk.clone(), text("ORDER#7@")]), true),
-            (under(true, &[pk.clone(), sk.clone()]), true),
-            (under(true, &[pk.clone(), text("ORDER#70")]), false),
-            (under(true, &[text("SHOP#2"), text("ORDER#7@")]), false),
-            (under(false, &[pk.clone(), text("ORDER#7@")]), false),
-            (row(1, &[pk.clone(), sk.clone()]), false),
-            (Place::Group(vec![pk.clone()]).encode(), false),
-        ] {
-            assert_eq!(covers(&place, &at), covered, "{place:?}");
-        }
-        let elsewhere = row(1, &[pk.clone(), sk]);
-        assert!(!covers(&under(false, &[pk]), &elsewhere), "another relation");
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
-use crate::check::places::{covers, located};
+use crate::check::places::located;
 use crate::check::plugin_fault;
 use crate::check::window::{Tells, Window};
 use crate::compare::{Comparison, EntitySet, Standpoint};
@@ -185,7 +185,7 @@ impl Window<'_> {
             members.extend(broken.into_iter().map(breaks));
         }
         for side in SIDES {
-            for (at, reason) in self.rejected.of(side) {
+            for (at, reason) in self.rejected.of(side).iter() {
                 if named.contains(&(side, at.clone())) {
                     continue;
                 }
@@ -292,8 +292,7 @@ impl Window<'_> {
             for (side, places) in SIDES.into_iter().zip([&sighting.source_at, &sighting.target_at])
             {
                 if matches!(sighting.state(side), State::Unmappable(_)) {
-                    let told = |at: &StoreKey| places.iter().any(|place| covers(place, at));
-                    self.rejected.of_mut(side).retain(|at, _| !told(at));
+                    places.iter().for_each(|place| self.rejected.of_mut(side).remove(place));
                 }
             }
         }
@@ -466,7 +465,7 @@ impl Window<'_> {
             } else {
                 rejected.len()
             };
-            for (at, reason) in rejected.into_iter().take(room) {
+            for (at, reason) in rejected.into_all().take(room) {
                 self.outcome.suspects.push(self.rejected_row(side, at, Some(reason)));
             }
         }

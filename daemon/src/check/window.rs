@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::check::places::{Wanted, covers, first_integer, located};
+use crate::check::cover::{Cover, Covered, covers};
+use crate::check::places::{Wanted, first_integer, located};
 use crate::check::portion::{Lies, Portion};
 use crate::check::rules::Accumulated;
 use crate::check::{Context, plugin_fault};
@@ -41,7 +42,7 @@ pub(super) struct Window<'a> {
     /// What rules over the whole partition have counted so far.
     pub(super) accumulated: Accumulated,
     /// Rows without an entity, by where they lie: the mapping rejects them, and why.
-    pub(super) rejected: Sides<BTreeMap<StoreKey, String>>,
+    pub(super) rejected: Sides<Covered<String>>,
     /// Whose the rejected rows are, where the mapping says it.
     pub(super) identified: Sides<BTreeMap<StoreKey, Key>>,
     /// Where entities lie of which the mapping cannot say where they would be, and why.
@@ -274,7 +275,7 @@ impl<'a> Window<'a> {
 
     fn reject(&mut self, side: Side, lies: &Lies, group: usize, reason: String) {
         let at = lies.at(self.context.side(side), group);
-        self.rejected.of_mut(side).entry(at).or_insert(reason);
+        self.rejected.of_mut(side).add(at, reason);
     }
 
     fn note_newest(
@@ -394,7 +395,7 @@ impl<'a> Window<'a> {
             let reason =
                 format!("has no place in the {other}: a field of its key there is null or absent");
             let at = self.at(side, page, *row);
-            self.rejected.of_mut(side).entry(at).or_insert(reason);
+            self.rejected.of_mut(side).add(at, reason);
         }
     }
 
@@ -409,14 +410,7 @@ impl<'a> Window<'a> {
         side: Side,
         places: impl IntoIterator<Item = &'p StoreKey>,
     ) -> Option<(&'p StoreKey, &'p String)> {
-        let rejected = self.rejected.of(side);
-        if rejected.is_empty() {
-            return None;
-        }
-        places.into_iter().find_map(|place| {
-            let exactly = rejected.get_key_value(place);
-            exactly.or_else(|| rejected.iter().find(|(at, _)| covers(place, at)))
-        })
+        places.into_iter().find_map(|place| self.rejected.of(side).at(place))
     }
 
     /// Of pages that came along with others, keeps only entities of keys that the pages of `side` ask
@@ -451,7 +445,7 @@ impl<'a> Window<'a> {
         if !here.locatable {
             return Ok(());
         }
-        let mut places: BTreeMap<Vec<u8>, BTreeSet<StoreKey>> = BTreeMap::new();
+        let mut places: BTreeMap<Vec<u8>, Cover> = BTreeMap::new();
         for &page in leader_pages {
             let set = self.sets.of(leader);
             let entries: Vec<usize> = set
@@ -463,7 +457,7 @@ impl<'a> Window<'a> {
             let parts = self.session.locate(follower, set.page_type(page), &entities)?;
             let set = self.sets.of(leader);
             for (entity, at) in located(here, &parts) {
-                places.entry(set.key(entries[entity]).to_vec()).or_default().insert(at);
+                places.entry(set.key(entries[entity]).to_vec()).or_default().add(&at);
             }
         }
         let mut displaced = Vec::new();
@@ -472,7 +466,7 @@ impl<'a> Window<'a> {
             for entry in set.page_entries(page) {
                 let Some(expected) = places.get(set.key(entry)) else { continue };
                 let at = self.at(follower, page, set.entries()[entry].row);
-                if !expected.iter().any(|place| covers(place, &at)) {
+                if !expected.holds(&at) {
                     displaced.push(entry);
                 }
             }
@@ -513,7 +507,7 @@ impl<'a> Window<'a> {
                 Lies::Groups(_) => None,
             };
             self.sets.of_mut(side).retain(|page, row| key(page, row).is_some_and(kept));
-            self.rejected.of_mut(side).retain(|at, _| first_integer(at).is_some_and(kept));
+            self.rejected.of_mut(side).retain(|at| first_integer(at).is_some_and(kept));
         }
     }
 
