@@ -11,6 +11,14 @@ use crate::model::{
     Number, Role, Rule, Value, Version, cbor,
 };
 
+/// Bytes of a canonical key beyond which a row is rejected: no store has primary keys as long, and keys
+/// are kept for as long as a finding is.
+pub(super) const KEY_BYTES_MAX: usize = 4_096;
+/// Bytes of a label's value that are kept.
+const LABEL_BYTES: usize = 1_000;
+/// Labels of an entity that are kept.
+const LABELS_MAX: usize = 32;
+
 /// A cell has no canonical value. Names the field and what is wrong, never the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field `{field}`: {what}")]
@@ -191,7 +199,8 @@ impl Canon {
     /// The entity digest of row `row`; its key is appended to `keys`.
     ///
     /// # Errors
-    /// If a cell has no canonical value, or a key field is absent or null; then nothing is appended.
+    /// If a cell has no canonical value, a key field is absent or null, or the key is longer than
+    /// 4,096 bytes; then nothing is appended.
     pub fn digest(
         &self,
         cells: &[Cells<'_>],
@@ -201,8 +210,13 @@ impl Canon {
     ) -> Result<Digest, CellError> {
         let before = keys.len();
         let digest = self.digest_into(cells, row, scratch, keys);
-        if digest.is_err() {
+        let length = keys.len() - before;
+        if digest.is_err() || length > KEY_BYTES_MAX {
             keys.truncate(before);
+        }
+        if let (Ok(_), true, Some(&at)) = (&digest, length > KEY_BYTES_MAX, self.keys.last()) {
+            let what = format!("makes a key of {length} bytes; at most {KEY_BYTES_MAX}");
+            return Err(self.fields[at].wrong(what));
         }
         digest
     }
@@ -320,12 +334,13 @@ impl Canon {
         self.version.is_some_and(|at| self.fields[at].logical == Logical::Timestamp)
     }
 
-    /// Label values of row `row`, by field name.
+    /// The values of the first 32 labels of row `row`, by field name; of each at most its first 1,000
+    /// bytes.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are no labels, or are text")]
     pub fn labels(&self, entities: &Batch, row: usize) -> impl Iterator<Item = (String, String)> {
-        self.labels.iter().filter_map(move |&at| {
+        self.labels.iter().take(LABELS_MAX).filter_map(move |&at| {
             let column = &entities.columns[at];
-            let text = match column.integer(row) {
+            let mut text = match column.integer(row) {
                 Some(integer) => integer.to_string(),
                 None => match self.fields[at].logical {
                     Logical::Value => match Value::decode(column.bytes(row)?).ok()? {
@@ -337,6 +352,9 @@ impl Canon {
                     _ => String::from_utf8_lossy(column.bytes(row)?).into_owned(),
                 },
             };
+            if text.len() > LABEL_BYTES {
+                text = text[..text.floor_char_boundary(LABEL_BYTES)].to_owned();
+            }
             Some((self.fields[at].name.clone(), text))
         })
     }

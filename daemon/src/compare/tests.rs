@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::canonical::KEY_BYTES_MAX;
 use super::*;
 use crate::model::{
     Batch, Checksum, Column, ColumnBuilder, Digest, EntityDef, FieldDef, Logical, Number, Role,
@@ -292,6 +293,37 @@ fn rows() -> impl Strategy<Value = Row> {
     (prop::option::of(text()), text(), text(), prop::option::of(0i64..2), amount, raw).prop_map(
         |(open, first, second, count, amount, raw)| Row { open, first, second, count, amount, raw },
     )
+}
+
+#[test]
+fn keys_and_labels_that_are_too_long_are_not_kept() {
+    let mut fields = vec![
+        field("first", Logical::Text, Role::Key, &[]),
+        field("second", Logical::Text, Role::Key, &[]),
+    ];
+    let labels = (0..40).map(|at| field(&format!("label{at}"), Logical::Text, Role::Label, &[]));
+    fields.extend(labels);
+    let canon = canon(fields);
+    // An array of two texts, each with a head of three bytes.
+    let most = "k".repeat((KEY_BYTES_MAX - 7) / 2);
+    let (fits, long) = (most.clone() + "kk", most.clone() + "kkk");
+    let odd = KEY_BYTES_MAX - 7 - 2 * most.len();
+    let fits = &fits[..most.len() + odd];
+    let keys = |second: &str| {
+        let text = |cell: &str| column(Logical::Text, &[text(cell)]);
+        let mut columns = vec![text(&most), text(second)];
+        columns.resize(42, text(&"é".repeat(600)));
+        Batch { rows: 1, columns }
+    };
+    let (held, faults) = set(&canon, vec![keys(fits)]);
+    assert_eq!((held.key(0).len(), faults), (KEY_BYTES_MAX, vec![]));
+    let (held, faults) = set(&canon, vec![keys(&long[..fits.len() + 1])]);
+    assert_eq!(held.entries().len(), 0);
+    let told = format!("field `second`: makes a key of {} bytes; at most 4096", KEY_BYTES_MAX + 1);
+    assert_eq!(faults.iter().map(|(_, fault)| fault.to_string()).collect::<Vec<_>>(), [told]);
+    let labels: Vec<_> = canon.labels(&keys("k"), 0).collect();
+    assert_eq!(labels.len(), 32);
+    assert!(labels.iter().all(|(_, label)| *label == "é".repeat(500)));
 }
 
 fn row_canon() -> Canon {

@@ -13,8 +13,10 @@ use crate::model::{
 };
 use crate::plugin::{Access, Binding, Located, PlanIssue, PluginErrorKind};
 
-/// Keys of a call for each of its entities, on average: more are not places but a search.
-const KEYS_MAX: usize = 16;
+/// Keys of an entity on one side: more are not places but a search.
+const KEYS_MAX: u8 = 16;
+/// Bytes of a key: no store has longer ones, and they are kept for as long as a finding is.
+const KEY_BYTES: usize = 4_096;
 
 /// Which sides the plugin locates, every entity type of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,10 +103,7 @@ impl Relations<'_> {
         raw: Vec<RawLocated>,
         entities: usize,
     ) -> Result<Vec<Located>, String> {
-        let all: usize = raw.iter().map(|raw| raw.keys.rows).sum();
-        if all > entities.saturating_mul(KEYS_MAX) {
-            return Err(format!("{all} keys for {entities} entities; at most {KEYS_MAX} for each"));
-        }
+        let mut counts = vec![0u8; entities];
         let mut located: Vec<Located> = Vec::new();
         for raw in raw {
             let (number, count) = (raw.relation, raw.from_entity.len());
@@ -117,10 +116,14 @@ impl Relations<'_> {
             if count != raw.keys.rows {
                 return Err(format!("{count} entities for {} keys", raw.keys.rows));
             }
-            if let Some(entity) =
-                raw.from_entity.iter().find(|entity| **entity as usize >= entities)
-            {
-                return Err(format!("a key of entity {entity} of {entities}"));
+            for entity in &raw.from_entity {
+                let Some(count) = counts.get_mut(*entity as usize) else {
+                    return Err(format!("a key of entity {entity} of {entities}"));
+                };
+                *count += 1;
+                if *count > KEYS_MAX {
+                    return Err(format!("more than {KEYS_MAX} keys for entity {entity}"));
+                }
             }
             let (keys, from_entity) = whole(&raw, &fields)?;
             let width = keys.columns.len();
@@ -208,6 +211,13 @@ fn field(column: &ColumnDef) -> FieldDef {
 /// The keys that are whole, and their entities: a key with a null is none.
 fn whole(raw: &RawLocated, fields: &[FieldDef]) -> Result<(Batch, Vec<usize>), String> {
     let unfit = lift::check(&raw.keys, fields)?;
+    let length = |row: usize| {
+        let cells = raw.keys.columns.iter().filter_map(|column| column.bytes(row));
+        cells.map(<[u8]>::len).sum::<usize>()
+    };
+    if let Some(length) = (0..raw.keys.rows).map(length).find(|length| *length > KEY_BYTES) {
+        return Err(format!("a key of {length} bytes; at most {KEY_BYTES}"));
+    }
     let is_key = |row: &usize| {
         raw.keys.columns.iter().all(|column| column.is_valid(*row))
             && unfit.binary_search_by_key(row, |(unfit, _)| *unfit).is_err()
@@ -353,7 +363,15 @@ mod tests {
         assert_eq!(text(vec![raw(&[Some("a")], &[])]), "0 entities for 1 keys");
         assert_eq!(text(vec![raw(&[Some("a")], &[1])]), "a key of entity 1 of 1");
         let many: Vec<_> = vec![Some("a"); 17];
-        assert_eq!(text(vec![raw(&many, &[0; 17])]), "17 keys for 1 entities; at most 16 for each");
+        assert_eq!(text(vec![raw(&many, &[0; 17])]), "more than 16 keys for entity 0");
+        let halves = || vec![raw(&many[..9], &[0; 9])];
+        assert_eq!(text([halves(), halves()].concat()), "more than 16 keys for entity 0");
+        // However few the others have.
+        let many = located(&schema, vec![raw(&many, &[0; 17])], 2);
+        assert_eq!(many.unwrap_err(), "more than 16 keys for entity 0");
+        let long = "x".repeat(4_097);
+        let long = text(vec![raw(&[Some(&long)], &[0])]);
+        assert_eq!(long, "a key of 4097 bytes; at most 4096");
         let wrong = "column `pk`: layout uint64 where the field is of type text";
         assert_eq!(text(vec![integers()]), wrong);
         let whole = self::schema(&[("id", Logical::Integer)]);
