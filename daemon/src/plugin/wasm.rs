@@ -7,6 +7,7 @@
 
 mod configured;
 mod contract;
+mod footprint;
 mod lift;
 mod locating;
 mod machine;
@@ -27,6 +28,7 @@ use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
 use self::contract::{Names, VERSIONS};
+use self::footprint::Footprint;
 use self::machine::{Machine, shortened};
 use self::session::{Bound, Program, WasmMapper};
 pub use self::trial::{Cost, Noted, Sought, Trial, Tried};
@@ -278,15 +280,17 @@ impl Host {
             Some([0, b'a', b's', b'm', _, _, 1, 0]) => bytes,
             _ => return Err(LoadErrorKind::NotWasm),
         };
+        // Compiling walks over every instance, so these are counted first.
+        let footprint = Footprint::of(component).map_err(LoadErrorKind::Code)?;
         let component = Component::from_binary(&self.machine.engine, component)
             .map_err(|error| LoadErrorKind::Code(why(&error)))?;
         let digest = digest_of(bytes);
-        Ok(Opened { component, bytes: bytes.len(), is_module, digest })
+        Ok(Opened { component, footprint, bytes: bytes.len(), is_module, digest })
     }
 
     /// Checks what was read and compiled against the contract.
     fn admit(&self, settings: &Settings, opened: Opened) -> Result<Loaded, LoadErrorKind> {
-        let Opened { component, digest, .. } = opened;
+        let Opened { component, footprint, digest, .. } = opened;
         let names = Names::of(&self.machine, &component);
         let version = names.choose(&VERSIONS)?;
         let misfit = |what: String| LoadErrorKind::Misfit { version: version.number, what };
@@ -295,6 +299,7 @@ impl Host {
         let program = Program {
             machine: Arc::clone(&self.machine),
             contract,
+            footprint,
             version: version.number,
             left_alone: version.beyond(&names),
             plugin: settings.name.clone(),
@@ -315,6 +320,7 @@ impl Host {
 /// A file that was read and compiled.
 struct Opened {
     component: Component,
+    footprint: Footprint,
     bytes: usize,
     is_module: bool,
     digest: String,

@@ -14,9 +14,11 @@ const SPIN: &[u8] = &[0, 0x03, 0x40, 0x0c, 0, 0x0b, 0x00, 0x0b];
 /// No locals; `unreachable end`.
 const TRAP: &[u8] = &[0, 0x00, 0x0b];
 
+const CUSTOM: u8 = 0;
 const TYPES: u8 = 1;
 const IMPORTS: u8 = 2;
 const FUNCTIONS: u8 = 3;
+const GLOBALS: u8 = 6;
 const EXPORTS: u8 = 7;
 const START: u8 = 8;
 const CODE: u8 = 10;
@@ -110,6 +112,28 @@ impl Module {
         let behind = self.0.iter().position(|(id, _)| *id == EXPORTS).unwrap();
         self.0.insert(behind + 1, (START, number(index)));
         self.bytes()
+    }
+
+    /// The module with so many globals more.
+    fn with_globals(mut self, more: usize) -> &'static [u8] {
+        let mut globals = Reader(self.section(GLOBALS));
+        let mut section = number(globals.number() + more);
+        section.extend_from_slice(globals.0);
+        // A mutable i32 that begins as 0.
+        section.extend([0x7f, 1, 0x41, 0, 0x0b].repeat(more));
+        *self.section(GLOBALS) = section;
+        self.bytes()
+    }
+
+    /// The module that traps in an exported function, and calls that `name`.
+    fn trapping_in(mut self, export: &str, name: &str) -> &'static [u8] {
+        let index = self.imports() + self.exported(export);
+        let names = [number(1), number(index), number(name.len()), name.into()].concat();
+        let functions = [vec![1], number(names.len()), names].concat();
+        let section = [number(4), b"name".to_vec(), functions].concat();
+        self.0.retain(|(id, section)| *id != CUSTOM || !section.starts_with(b"\x04name"));
+        self.0.push((CUSTOM, section));
+        self.replaced(export, TRAP)
     }
 
     fn bytes(self) -> &'static [u8] {
@@ -229,4 +253,35 @@ fn a_core_start_function_is_bounded_too() {
         assert_eq!(failed, "load");
         assert!(kind.contains("it cannot be started: ") && kind.contains(cause), "{kind}");
     }
+}
+
+#[test]
+fn what_instances_take_beside_their_memory_counts_as_memory() {
+    let told = failure(Module::hostile().with_globals(500_000));
+    let Some((function, kind)) = told else { panic!("a plugin has 16 MiB") };
+    assert_eq!(function, "load");
+    let wanted = "it cannot be started: it wanted more memory than 16777216 bytes: it wanted 24";
+    let why = "bytes before it runs, for the functions and globals of its instances";
+    assert!(kind.contains(wanted) && kind.ends_with(why), "{kind}");
+    assert_eq!(failure(Module::hostile().with_globals(50_000)), None);
+}
+
+/// The name of a C++ function of one argument: a template of 16 arguments that are alike, each of them
+/// such a template, and so on. Written out it grows by 16 with every level.
+fn growing(levels: usize) -> String {
+    let mut inner = format!("S_I{}E", "i".repeat(16));
+    for level in 0..levels - 1 {
+        inner = format!("S_I{inner}{}E", format!("S{level}_").repeat(15));
+    }
+    format!("_Z1f1B{}", inner.strip_prefix("S_").unwrap())
+}
+
+#[test]
+fn the_name_of_a_function_is_told_without_being_written_out() {
+    let name = growing(9);
+    let export = "driftd:plugin/mapping@0.1.0#map-batch";
+    let told = failure(Module::hostile().trapping_in(export, &name));
+    let Some((function, kind)) = told else { panic!("it traps") };
+    assert_eq!(function, "map-batch");
+    assert!(kind.contains("; in _Z1f1BIS_IS_IS_I") && kind.len() < 1_000, "{kind}");
 }

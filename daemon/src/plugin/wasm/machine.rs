@@ -14,6 +14,7 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
+use super::footprint::Footprint;
 use super::pool::{Place, Pool, SMALL};
 use super::trial::Cost;
 use crate::plugin::{LAST_WORDS, Limits, PluginErrorKind};
@@ -130,6 +131,16 @@ impl Guest {
         Self { bounds, words, fuel: 0 }
     }
 
+    /// Counts what its instances take beside what they grow by.
+    pub(super) fn take(&mut self, footprint: Footprint) -> Result<(), PluginErrorKind> {
+        let bytes = usize::try_from(footprint.bytes).unwrap_or(usize::MAX);
+        let what = "before it runs, for the functions and globals of its instances";
+        self.bounds.take(bytes, what).map_err(|_told| PluginErrorKind::Memory {
+            allowed: self.bounds.memory as u64,
+            detail: self.bounds.refused.take().unwrap_or_default(),
+        })
+    }
+
     /// What the dearest call took since it was forgotten; memory never shrinks, so it is the most so
     /// far.
     pub(super) fn cost(&self) -> Cost {
@@ -175,15 +186,7 @@ impl ResourceLimiter for Bounds {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
-        if wanted > self.memory {
-            return Err(self.refuse(format!("it wanted {wanted} bytes of linear memory")));
-        }
-        if wanted as u64 > SMALL && self.place.is_none() {
-            let (place, waited) = self.pool.enter(self.memory as u64);
-            (self.place, self.waited) = (Some(place), waited);
-        }
-        self.memory_used = wanted;
+        self.take(desired.saturating_sub(current), "of linear memory")?;
         Ok(true)
     }
 
@@ -216,6 +219,19 @@ impl ResourceLimiter for Bounds {
 }
 
 impl Bounds {
+    fn take(&mut self, bytes: usize, what: &str) -> wasmtime::Result<()> {
+        let wanted = self.memory_used.saturating_add(bytes);
+        if wanted > self.memory {
+            return Err(self.refuse(format!("it wanted {wanted} bytes {what}")));
+        }
+        if wanted as u64 > SMALL && self.place.is_none() {
+            let (place, waited) = self.pool.enter(self.memory as u64);
+            (self.place, self.waited) = (Some(place), waited);
+        }
+        self.memory_used = wanted;
+        Ok(())
+    }
+
     fn refuse(&mut self, what: String) -> wasmtime::Error {
         let error = wasmtime::Error::msg(what.clone());
         self.refused = Some(what);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::contract::{
     Context, Contract, Instance, RawLocated, RawMapped, RawNote, RawOutput, RawViolation,
 };
+use super::footprint::Footprint;
 use super::lift;
 use super::locating;
 use super::machine::{Guest, Machine};
@@ -34,6 +35,8 @@ const ENTITIES_MAX: usize = 1_000;
 pub(super) struct Program {
     pub(super) machine: Arc<Machine>,
     pub(super) contract: Arc<dyn Contract>,
+    /// What an instance takes before it runs.
+    pub(super) footprint: Footprint,
     /// The version of the contract.
     pub(super) version: &'static str,
     /// What it exports beyond that version.
@@ -48,7 +51,8 @@ pub(super) struct Program {
 impl Program {
     /// A fresh guest that may write `log_bytes` of messages.
     pub(super) fn start(&self, log_bytes: usize) -> Result<Box<dyn Instance>, PluginErrorKind> {
-        let guest = Guest::new(&self.plugin, &self.limits, &self.machine.pool, log_bytes);
+        let mut guest = Guest::new(&self.plugin, &self.limits, &self.machine.pool, log_bytes);
+        guest.take(self.footprint)?;
         self.contract.start(&self.machine, guest, self.limits)
     }
 
