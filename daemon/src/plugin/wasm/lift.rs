@@ -4,6 +4,8 @@
 //! repair. Invariant: a batch that passed has the columns, layouts and lengths of its plan, and every
 //! cell is a value of its type, but for the rows that are named as unmappable.
 
+use std::fmt;
+
 use crate::model::{
     Batch, Bitmap, Buffer, CELL_VALUES_MAX, Column, FieldDef, JsonError, Logical, Number,
     NumberError, Value, VarBytes,
@@ -11,11 +13,25 @@ use crate::model::{
 
 const TOO_MANY: &str = "holds more values than a cell may";
 
-/// Rows that hold a number that no canonical value can: trouble of the row, not of the plugin.
-pub(super) type Unmappable = Vec<(usize, String)>;
+/// A number that no canonical value can hold: trouble of its row, not of the plugin. It is told only of
+/// the first one of a row, as there may be as many as there are cells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Wide<'f> {
+    field: &'f str,
+    why: NumberError,
+}
+
+impl fmt::Display for Wide<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "field `{}`: {}", self.field, self.why)
+    }
+}
+
+/// Rows that hold such numbers.
+pub(super) type Unmappable<'f> = Vec<(usize, Wide<'f>)>;
 
 /// Checks a batch of entities. The error says what is wrong and where, and holds no values.
-pub(super) fn check(batch: &Batch, fields: &[FieldDef]) -> Result<Unmappable, String> {
+pub(super) fn check<'f>(batch: &Batch, fields: &'f [FieldDef]) -> Result<Unmappable<'f>, String> {
     if batch.columns.len() != fields.len() {
         return Err(format!(
             "{} columns where the entity has {} fields",
@@ -33,11 +49,11 @@ pub(super) fn check(batch: &Batch, fields: &[FieldDef]) -> Result<Unmappable, St
     Ok(unmappable)
 }
 
-fn check_column(
+fn check_column<'f>(
     column: &Column,
     rows: usize,
-    field: &FieldDef,
-    unmappable: &mut Unmappable,
+    field: &'f FieldDef,
+    unmappable: &mut Unmappable<'f>,
 ) -> Result<(), String> {
     check_validity(&column.validity, rows)?;
     if let Buffer::Bytes(values) = &column.values {
@@ -76,8 +92,8 @@ fn check_column(
             check_cells(column, rows, |row, bytes| match number(bytes) {
                 Ok(_) => Ok(()),
                 Err(NumberError::Syntax) => Err("is no decimal number"),
-                Err(wide @ (NumberError::TooManyDigits | NumberError::Exponent)) => {
-                    unmappable.push((row, format!("field `{}`: {wide}", field.name)));
+                Err(why @ (NumberError::TooManyDigits | NumberError::Exponent)) => {
+                    unmappable.push((row, Wide { field: &field.name, why }));
                     Ok(())
                 }
             })
@@ -87,8 +103,8 @@ fn check_column(
                 Ok(_) => Ok(()),
                 Err(JsonError::Syntax { .. }) => Err("is no JSON text"),
                 Err(JsonError::TooMany) => Err(TOO_MANY),
-                Err(JsonError::Number(wide)) => {
-                    unmappable.push((row, format!("field `{}`: {wide}", field.name)));
+                Err(JsonError::Number(why)) => {
+                    unmappable.push((row, Wide { field: &field.name, why }));
                     Ok(())
                 }
             })
@@ -231,9 +247,13 @@ mod tests {
     use super::*;
     use crate::model::Role;
 
-    fn checked(logical: Logical, rows: usize, column: Column) -> Result<Unmappable, String> {
+    type Told = Vec<(usize, String)>;
+
+    fn checked(logical: Logical, rows: usize, column: Column) -> Result<Told, String> {
         let field = FieldDef { name: "f".to_owned(), logical, role: Role::Compared, rules: vec![] };
-        check(&Batch { rows, columns: vec![column] }, &[field])
+        let fields = [field];
+        let unmappable = check(&Batch { rows, columns: vec![column] }, &fields)?;
+        Ok(unmappable.into_iter().map(|(row, wide)| (row, wide.to_string())).collect())
     }
 
     proptest! {

@@ -209,6 +209,14 @@ impl Session for WasmSession {
         let number = bound.relations(side)[relation];
         self.call("keys-of", |instance| {
             let raw = instance.keys_of(context, side, number, keys)?;
+            let all: usize = raw.iter().map(|raw| raw.items.rows).sum();
+            if all > keys.rows.saturating_mul(ENTITIES_MAX) {
+                let what = format!(
+                    "{all} entities of {} keys; at most {ENTITIES_MAX} for each",
+                    keys.rows
+                );
+                return Err(PluginErrorKind::Malformed(what));
+            }
             let known = raw.into_iter().map(|raw| identified(raw, keys.rows, &bound.plan.entities));
             known.collect::<Result<_, _>>().map_err(PluginErrorKind::Malformed)
         })
@@ -430,11 +438,11 @@ fn identified(raw: RawOutput, keys: usize, types: &[EntityDef]) -> Result<Output
 
 /// One output, if it is what the contract allows. Groups that hold what no canonical value can are
 /// added to `unmappable`.
-fn checked_output(
+fn checked_output<'f>(
     raw: RawOutput,
     groups: usize,
-    types: &[&[FieldDef]],
-    unmappable: &mut Vec<(usize, String)>,
+    types: &[&'f [FieldDef]],
+    unmappable: &mut lift::Unmappable<'f>,
 ) -> Result<Output, String> {
     let RawOutput { entity, items, from_group, standing } = raw;
     let entity = entity as usize;
@@ -463,7 +471,7 @@ fn checked_output(
 
 /// `mapped` without the groups of which an entity holds what no canonical value can; they are
 /// rejected.
-fn without(mapped: Mapped, mut unmappable: Vec<(usize, String)>) -> Mapped {
+fn without(mapped: Mapped, mut unmappable: lift::Unmappable<'_>) -> Mapped {
     let Mapped { outputs, mut rejected, failed } = mapped;
     unmappable.sort_by_key(|(group, _)| *group);
     unmappable.dedup_by_key(|(group, _)| *group);
@@ -473,7 +481,7 @@ fn without(mapped: Mapped, mut unmappable: Vec<(usize, String)>) -> Mapped {
         taken(output, &kept.collect::<Vec<_>>())
     });
     let outputs = outputs.collect();
-    rejected.extend(unmappable);
+    rejected.extend(unmappable.into_iter().map(|(group, wide)| (group, wide.to_string())));
     rejected.sort_by_key(|(group, _)| *group);
     Mapped { outputs, rejected, failed }
 }
@@ -538,7 +546,37 @@ fn checked_violations(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Severity;
+    use crate::model::{ColumnBuilder, Logical, Role, Severity, Standing};
+
+    #[test]
+    fn keys_of_entities_that_no_value_can_hold_are_left_out_at_once() {
+        let field = |name: &str, logical| FieldDef {
+            name: name.to_owned(),
+            logical,
+            role: Role::Key,
+            rules: Vec::new(),
+        };
+        let types = [EntityDef {
+            name: "thing".to_owned(),
+            fields: vec![field("id", Logical::Integer), field("amount", Logical::Decimal)],
+        }];
+        // As many as one call may return, and every other one too long: if each were looked for
+        // among all of these, that would take hours.
+        let (mut ids, mut amounts) = (ColumnBuilder::int64(0), ColumnBuilder::bytes(0));
+        for row in 0..1_000_000 {
+            ids.push_i64(row);
+            amounts.push_bytes(if row % 2 == 0 { b"1" } else { &[b'9'; 39] });
+        }
+        let rows = ids.len();
+        let raw = RawOutput {
+            entity: 0,
+            items: Batch { rows, columns: vec![ids.finish(), amounts.finish()] },
+            from_group: (0..1_000_000).collect(),
+            standing: vec![Standing::Present; rows],
+        };
+        let output = identified(raw, rows, &types).unwrap();
+        assert_eq!((output.entities.rows, output.from_group[1]), (500_000, 2));
+    }
 
     #[test]
     fn an_invariant_is_told_once_of_a_pair() {

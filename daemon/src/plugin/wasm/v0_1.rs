@@ -45,6 +45,8 @@ const INVARIANTS: &str = "invariants";
 const LOCATING: &str = "locating";
 /// Bytes of a text that a guest says about a row, a pair or a fault.
 const MESSAGE_BYTES: usize = 1_000;
+/// Bytes of an error's code that are kept.
+const CODE_BYTES: usize = 100;
 
 /// A compiled guest, ready to be started any number of times.
 struct Contract {
@@ -385,9 +387,16 @@ fn call<R>(
     called.map_err(|error| allowance.name(&error, store.data_mut()))
 }
 
+/// A code, if it is one: it is told where a plugin's words, which may hold values, are not.
+fn code(code: &str) -> &str {
+    let is_part = |char: char| char.is_ascii_alphanumeric() || matches!(char, '-' | '_' | '.');
+    let is_code = !code.is_empty() && code.chars().all(is_part);
+    if is_code { shortened(code, CODE_BYTES) } else { "(no code)" }
+}
+
 fn own(error: types::Error) -> PluginErrorKind {
     PluginErrorKind::Own {
-        code: shortened(&error.code, 100).to_owned(),
+        code: code(&error.code).to_owned(),
         message: shortened(&error.message, MESSAGE_BYTES).to_owned(),
     }
 }
