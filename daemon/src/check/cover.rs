@@ -92,7 +92,12 @@ impl<T> Covered<T> {
 
     /// Adds what is at a place, unless there is something already.
     pub(super) fn add(&mut self, at: StoreKey, it: T) {
-        self.0.entry(path(&at)).or_insert((at, it));
+        self.add_with(at, || it);
+    }
+
+    /// As [`add`](Self::add), with what is made only where there is nothing.
+    pub(super) fn add_with(&mut self, at: StoreKey, make: impl FnOnce() -> T) {
+        self.0.entry(path(&at)).or_insert_with(|| (at, make()));
     }
 
     /// What lies at `place`: the same, or the first of what lies under it.

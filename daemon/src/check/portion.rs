@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::check::places::{self, Place, Wanted};
 use crate::check::{SideContext, store_fault};
@@ -49,18 +50,6 @@ impl Lies {
         }
     }
 
-    /// Where these groups lie; a group may be named several times.
-    pub(super) fn take(&self, groups: &[usize]) -> Self {
-        match self {
-            Self::Rows { relation, keys } => {
-                Self::Rows { relation: *relation, keys: keys.take(groups) }
-            }
-            Self::Groups(places) => {
-                Self::Groups(groups.iter().map(|group| places[*group].clone()).collect())
-            }
-        }
-    }
-
     /// Where one group lies.
     pub(super) fn at(&self, here: &SideContext, group: usize) -> StoreKey {
         match self {
@@ -75,6 +64,52 @@ impl Lies {
             Self::Rows { keys, .. } => keys.bytes(),
             Self::Groups(places) => places.iter().map(|at| at.0.len() as u64 + 16).sum(),
         }
+    }
+}
+
+/// Where the entities of a page lie: a row may become many, so their places are kept once.
+#[derive(Debug)]
+pub(super) struct PageLies {
+    lies: Arc<Lies>,
+    /// The group of each entity; none where each group yields one.
+    groups: Option<Vec<usize>>,
+}
+
+impl PageLies {
+    /// Of entities that came of these groups.
+    pub(super) fn new(lies: &Arc<Lies>, from_group: Vec<usize>) -> Self {
+        let one_each = from_group.iter().copied().eq(0..lies.groups());
+        Self { lies: Arc::clone(lies), groups: (!one_each).then_some(from_group) }
+    }
+
+    fn group(&self, entity: usize) -> usize {
+        self.groups.as_ref().map_or(entity, |groups| groups[entity])
+    }
+
+    /// Where an entity lies.
+    pub(super) fn at(&self, here: &SideContext, entity: usize) -> StoreKey {
+        self.lies.at(here, self.group(entity))
+    }
+
+    /// The relation and the primary keys, where each entity is a row that stands by itself.
+    pub(super) fn rows(&self) -> Option<(usize, &Batch)> {
+        match (&*self.lies, &self.groups) {
+            (Lies::Rows { relation, keys }, None) => Some((*relation, keys)),
+            _ => None,
+        }
+    }
+
+    /// The integer that the primary key of an entity's row begins with, if it does.
+    pub(super) fn first_integer(&self, entity: usize) -> Option<i128> {
+        match &*self.lies {
+            Lies::Rows { keys, .. } => keys.columns[0].integer(self.group(entity)),
+            Lies::Groups(_) => None,
+        }
+    }
+
+    /// How much memory it takes, about.
+    pub(super) fn bytes(&self) -> u64 {
+        self.lies.bytes() + self.groups.as_ref().map_or(0, |groups| groups.len() as u64 * 8)
     }
 }
 
@@ -100,7 +135,7 @@ impl Portion {
         if kept.len() == keys.rows {
             return;
         }
-        self.lies = self.lies.take(&kept);
+        self.lies = Lies::Rows { relation: *relation, keys: keys.take(&kept) };
         for input in &mut self.inputs {
             input.rows = Cow::Owned(input.rows.take(&kept));
         }

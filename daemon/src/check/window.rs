@@ -5,10 +5,11 @@
 //! rejected, or in `unread`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::check::cover::{Cover, Covered, covers};
 use crate::check::places::{Wanted, first_integer, located};
-use crate::check::portion::{Lies, Portion};
+use crate::check::portion::{Lies, PageLies, Portion};
 use crate::check::rules::Accumulated;
 use crate::check::{Context, plugin_fault};
 use crate::compare::{EntitySet, Standpoint, Stands, compare};
@@ -38,7 +39,7 @@ pub(super) struct Window<'a> {
     pub(super) session: Box<dyn Session>,
     pub(super) sets: Sides<EntitySet>,
     /// Where the entities of each page of a set lie.
-    pub(super) lies: Sides<Vec<Lies>>,
+    pub(super) lies: Sides<Vec<PageLies>>,
     /// What rules over the whole partition have counted so far.
     pub(super) accumulated: Accumulated,
     /// Rows without an entity, by where they lie: the mapping rejects them, and why.
@@ -189,8 +190,10 @@ impl<'a> Window<'a> {
         let (rows, lies) = portion.into_rows();
         let Mapped { outputs, rejected, failed } = self.mapped(side, rows)?;
         self.span(SpanKind::Map(side), began, count);
+        let lies = Arc::new(lies);
         for (group, reason) in rejected {
-            self.reject(side, &lies, group, reason);
+            let at = lies.at(self.context.side(side), group);
+            self.rejected.of_mut(side).add(at, reason);
         }
         if let Some(Failed { group, count, error }) = failed {
             let at = lies.at(self.context.side(side), group);
@@ -201,16 +204,9 @@ impl<'a> Window<'a> {
             all.rows += count as u64;
         }
         let mut pages = Vec::with_capacity(outputs.len());
-        let last = outputs.len().saturating_sub(1);
-        let mut lies = Some(lies);
-        for (at, output) in outputs.into_iter().enumerate() {
-            // The last one takes it whole, where each group yields one entity.
-            let one_each = |all: &Lies| output.from_group.iter().copied().eq(0..all.groups());
-            let here = match &lies {
-                Some(all) if at < last || !one_each(all) => all.take(&output.from_group),
-                _ => lies.take().expect("only the last one takes it"),
-            };
-            pages.push(self.add(side, output, here)?);
+        for Output { entity, entities, from_group, standing } in outputs {
+            let lies = PageLies::new(&lies, from_group);
+            pages.push(self.add(side, (entity, entities), &standing, lies)?);
         }
         Ok(pages)
     }
@@ -236,20 +232,26 @@ impl<'a> Window<'a> {
     }
 
     /// Adds entities of one type to a side's set. Returns the number of their page.
-    fn add(&mut self, side: Side, output: Output, lies: Lies) -> Result<usize, PluginError> {
-        let Output { entity, entities, standing, .. } = output;
+    fn add(
+        &mut self,
+        side: Side,
+        (entity, entities): (usize, Batch),
+        standing: &[Standing],
+        lies: PageLies,
+    ) -> Result<usize, PluginError> {
         let (misplaced, lost) = self.misplaced(side, (entity, &entities), &lies)?;
-        self.note_newest(side, (entity, &entities), &standing);
+        self.note_newest(side, (entity, &entities), standing);
         let beside = lies.bytes();
         if let Some(bytes) = (entities.bytes() + beside).checked_div(entities.rows as u64) {
             *self.row_bytes.of_mut(side) = Some(bytes);
         }
         let set = self.sets.of_mut(side);
         let page = set.page_count();
-        let stands = Stands { standing: &standing, misplaced: &misplaced };
+        let stands = Stands { standing, misplaced: &misplaced };
         let faults = set.add(&self.context.canons[entity], entities, beside, stands);
         for (row, fault) in faults {
-            self.reject(side, &lies, row, fault.to_string());
+            let at = lies.at(self.context.side(side), row);
+            self.rejected.of_mut(side).add_with(at, || fault.to_string());
         }
         self.lies.of_mut(side).push(lies);
         self.lose(side, page, &lost);
@@ -273,11 +275,6 @@ impl<'a> Window<'a> {
         }
     }
 
-    fn reject(&mut self, side: Side, lies: &Lies, group: usize, reason: String) {
-        let at = lies.at(self.context.side(side), group);
-        self.rejected.of_mut(side).add(at, reason);
-    }
-
     fn note_newest(
         &mut self,
         side: Side,
@@ -298,16 +295,16 @@ impl<'a> Window<'a> {
         &mut self,
         side: Side,
         (entity, entities): (usize, &Batch),
-        lies: &Lies,
+        lies: &PageLies,
     ) -> Result<(Vec<bool>, Lost), PluginError> {
         let here = self.context.side(side);
         if !here.locatable || entities.rows == 0 {
             return Ok((Vec::new(), Vec::new()));
         }
         let Placed { located: parts, failed } = self.session.locate_each(side, entity, entities)?;
-        if let ([part], Lies::Rows { relation, keys }) = (parts.as_slice(), lies)
+        if let ([part], Some((relation, keys))) = (parts.as_slice(), lies.rows())
             && part.access == Access::Get
-            && part.relation == *relation
+            && part.relation == relation
             && part.keys == *keys
         {
             return Ok((Vec::new(), failed));
@@ -502,10 +499,7 @@ impl<'a> Window<'a> {
         let kept = |key: i128| range.contains(key) && !holes.iter().any(|hole| hole.contains(key));
         for side in [Side::Source, Side::Target] {
             let lies = self.lies.of(side);
-            let key = |page: usize, row: usize| match &lies[page] {
-                Lies::Rows { keys, .. } => keys.columns[0].integer(row),
-                Lies::Groups(_) => None,
-            };
+            let key = |page: usize, row: usize| lies[page].first_integer(row);
             self.sets.of_mut(side).retain(|page, row| key(page, row).is_some_and(kept));
             self.rejected.of_mut(side).retain(|at| first_integer(at).is_some_and(kept));
         }

@@ -4,6 +4,9 @@
 //! are hashed are the deterministic CBOR array of `[field, value]` pairs in plan order, key and
 //! compared fields only, absent ones left out; so anybody with the key can recompute a digest.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{
@@ -23,10 +26,10 @@ const LABELS_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("field `{field}`: {what}")]
 pub struct CellError {
-    /// The field.
-    pub field: String,
+    /// The field. Shared, as every row of a page may have such a fault.
+    pub field: Arc<str>,
     /// What is wrong with it.
-    pub what: String,
+    pub what: Cow<'static, str>,
 }
 
 /// An entity type cannot be compared.
@@ -61,7 +64,7 @@ pub struct Canon {
 
 #[derive(Clone, Debug)]
 struct Field {
-    name: String,
+    name: Arc<str>,
     logical: Logical,
     /// The encoded head of `[name, value]`.
     head: Vec<u8>,
@@ -186,7 +189,7 @@ impl Canon {
 
     /// Names of the compared fields, in the order of [`Facets::fields`].
     pub fn compared(&self) -> impl Iterator<Item = &str> {
-        self.compared.iter().map(|&at| self.fields[at].name.as_str())
+        self.compared.iter().map(|&at| &*self.fields[at].name)
     }
 
     /// The columns of a batch, to digest all of its rows.
@@ -355,7 +358,7 @@ impl Canon {
             if text.len() > LABEL_BYTES {
                 text = text[..text.floor_char_boundary(LABEL_BYTES)].to_owned();
             }
-            Some((self.fields[at].name.clone(), text))
+            Some((self.fields[at].name.to_string(), text))
         })
     }
 
@@ -385,7 +388,7 @@ impl Canon {
             }
             fields.push(position);
             if loose(&a).is_some_and(|a| Some(a) == loose(&b)) {
-                cosmetic.push(field.name.clone());
+                cosmetic.push(field.name.to_string());
             }
         }
         Ok((fields, cosmetic))
@@ -433,11 +436,11 @@ impl Field {
                 Rule::Tolerance(relative) => rules.tolerance = Some(*relative),
             }
         }
-        Self { name: def.name.clone(), logical: def.logical, head, rules }
+        Self { name: def.name.as_str().into(), logical: def.logical, head, rules }
     }
 
-    fn wrong(&self, what: impl Into<String>) -> CellError {
-        CellError { field: self.name.clone(), what: what.into() }
+    fn wrong(&self, what: impl Into<Cow<'static, str>>) -> CellError {
+        CellError { field: Arc::clone(&self.name), what: what.into() }
     }
 
     /// Appends the canonical bytes of a cell; nothing for an absent one.

@@ -97,8 +97,8 @@ fn verdict(logical: Logical, rules: &[Rule], one: &Cell, two: &Cell) -> String {
     let (source, faults) = set(&canon, vec![here.clone()]);
     let (target, more) = set(&canon, vec![there.clone()]);
     if let Some((_, fault)) = faults.into_iter().chain(more).next() {
-        assert_eq!(fault.field, "it");
-        return fault.what;
+        assert_eq!(&*fault.field, "it");
+        return fault.what.into_owned();
     }
     let compared = compare(std::slice::from_ref(&canon), &source, &target, false);
     let (fields, cosmetic) = canon.differing((&here, 0), (&there, 0)).expect("both have a form");
