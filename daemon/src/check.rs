@@ -16,6 +16,7 @@
 
 mod aligned;
 mod cover;
+mod gather;
 mod identify;
 mod look;
 mod lookup;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::cover::{Cover, Covered};
+use crate::check::gather::gather;
 use crate::check::places::{Wanted, located};
-use crate::check::portion::gather;
 use crate::check::tell::{Entries, first};
 use crate::check::window::{Sides, Window};
 use crate::check::{Context, SideContext, plugin_fault};

@@ -4,8 +4,9 @@
 //! on the other side and fetched there by key. Refuses comparing. Invariant: an entity whose
 //! counterpart could not be asked for is unread; it is neither missing nor same.
 
+use crate::check::gather::gather;
 use crate::check::places::Wanted;
-use crate::check::portion::{Lies, Portion, gather};
+use crate::check::portion::{Lies, Portion};
 use crate::check::scan::Scan;
 use crate::check::window::Window;
 use crate::check::{SideContext, plugin_fault, store_fault};

@@ -1,21 +1,17 @@
 //! Rows that are mapped in one call, and where they lie.
 //!
-//! Owns [`Portion`], putting the rows of several relations together into groups, and fetching what is
-//! wanted of a side. Refuses mapping. Invariant: rows of a group are in one portion, all of them; what
-//! could not be read whole is told with whoever wanted it.
+//! Owns [`Portion`], and putting the rows of several relations together into groups. Refuses mapping
+//! and reading. Invariant: rows of a group are in one portion, all of them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::check::places::{self, Place, Wanted};
-use crate::check::{SideContext, store_fault};
-use crate::model::{Batch, Cost, Fault, Key, Side, StoreKey, Value};
+use crate::check::SideContext;
+use crate::check::places::{self, Place};
+use crate::model::{Batch, Cost, Key, StoreKey, Value};
 use crate::plugin::{Input, Rows};
-use crate::store::{Care, Fetched, Page, Query};
-
-/// Groups of several rows that are mapped in one call.
-const GROUPS_MAX: usize = 1_024;
+use crate::store::Page;
 
 /// Rows of one side, for one call of the mapping.
 #[derive(Debug)]
@@ -204,109 +200,6 @@ impl Groups {
             unmapped: self.unmapped,
             cost: self.cost,
         }
-    }
-}
-
-/// What was read of what was wanted.
-#[derive(Debug, Default)]
-pub(super) struct Gathered {
-    pub(super) portions: Vec<Portion>,
-    /// Who did not get what they wanted, and why.
-    pub(super) unread: Vec<(Vec<usize>, Fault)>,
-    /// What it cost beside what the portions say.
-    pub(super) cost: Cost,
-}
-
-impl Gathered {
-    fn miss(&mut self, side: Side, fetched: &Fetched, whose: &[usize]) {
-        for (positions, error) in &fetched.unread {
-            let whose = positions.iter().map(|at| whose[*at]).collect();
-            self.unread.push((whose, store_fault(side, error)));
-        }
-    }
-}
-
-/// Reads what is wanted of a side.
-pub(super) async fn gather(
-    (side, here): (Side, &SideContext),
-    wanted: Wanted,
-    care: Care,
-) -> Gathered {
-    let mut gathered = Gathered::default();
-    let overlapping = !wanted.under.is_empty();
-    for (relation, (keys, whose)) in wanted.rows {
-        let context = &here.relations[relation];
-        let fetched = here.store.fetch(&context.read, &keys, care).await;
-        gathered.cost.add(fetched.cost);
-        gathered.miss(side, &fetched, &whose);
-        // A row of a relation whose rows are grouped lies by itself only if its group is null.
-        let alone =
-            |page: Page| if context.group.is_empty() { page } else { here.loose(relation, page) };
-        let pages = fetched.pages.into_iter().map(alone).filter(|page| page.keys.rows > 0);
-        gathered.portions.extend(pages.map(|page| Portion::of_page(relation, page)));
-    }
-    for ((relation, width, prefix), (values, whose)) in wanted.under {
-        let read = &here.relations[relation].read;
-        let columns = read.schema.key_columns().take(width).map(|column| column.name.clone());
-        let query = Query { columns: columns.collect(), values, prefix };
-        let fetched = here.store.query(read, &query, care).await;
-        gathered.cost.add(fetched.cost);
-        gathered.miss(side, &fetched, &whose);
-        let pages = fetched.pages.into_iter().filter(|page| page.keys.rows > 0);
-        let portions = pages.map(|page| Portion { wide: true, ..Portion::of_page(relation, page) });
-        gathered.portions.extend(portions);
-    }
-    if overlapping {
-        let mut seen = BTreeSet::new();
-        gathered.portions.iter_mut().for_each(|portion| portion.keep_unseen(here, &mut seen));
-    }
-    let mut groups: Vec<(Vec<Value>, Vec<usize>)> = wanted.groups.into_values().collect();
-    while !groups.is_empty() {
-        let later = groups.split_off(groups.len().min(GROUPS_MAX));
-        gather_groups((side, here), groups, care, &mut gathered).await;
-        groups = later;
-    }
-    gathered
-}
-
-/// Reads whole groups, in all relations whose rows are grouped.
-async fn gather_groups(
-    (side, here): (Side, &SideContext),
-    groups: Vec<(Vec<Value>, Vec<usize>)>,
-    care: Care,
-    gathered: &mut Gathered,
-) {
-    let (values, whose): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
-    let mut lost: BTreeSet<StoreKey> = BTreeSet::new();
-    let mut read = Vec::new();
-    for relation in here.grouped() {
-        let query = here.group_query(relation, values.clone());
-        let fetched = here.store.query(&here.relations[relation].read, &query, care).await;
-        gathered.cost.add(fetched.cost);
-        for (positions, error) in &fetched.unread {
-            let fault = store_fault(side, error);
-            let all = positions.iter().flat_map(|at| whose[*at].iter().copied()).collect();
-            gathered.unread.push((all, fault));
-            lost.extend(positions.iter().map(|at| Place::Group(values[*at].clone()).encode()));
-        }
-        read.extend(fetched.pages.into_iter().map(|page| (relation, page)));
-    }
-    let mut whole = Groups::default();
-    for (relation, page) in read {
-        let groups = here.groups_of(relation, &page.rows);
-        // Of a group that is not whole nothing is mapped: it would be another entity.
-        let known = |at: usize| {
-            let group = groups[at].as_ref()?;
-            (!lost.contains(&Place::Group(group.clone()).encode())).then(|| group.clone())
-        };
-        let kept: Vec<(usize, Vec<Value>)> =
-            (0..groups.len()).filter_map(|at| Some((at, known(at)?))).collect();
-        let (rows, groups): (Vec<usize>, Vec<Vec<Value>>) = kept.into_iter().unzip();
-        let page = Page { keys: page.keys.take(&rows), rows: page.rows.take(&rows), ..page };
-        whole.add(relation, page, groups);
-    }
-    if !whole.is_empty() {
-        gathered.portions.push(whole.finish());
     }
 }
 
