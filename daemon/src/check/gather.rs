@@ -3,16 +3,27 @@
 //! Owns [`gather`]: rows by their keys, by what their keys begin with, and by groups. Refuses mapping.
 //! Invariant: what could not be read whole is told with whoever wanted it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::check::places::{Place, Wanted};
 use crate::check::portion::{Groups, Portion};
 use crate::check::{SideContext, store_fault};
-use crate::model::{Cost, Fault, Side, StoreKey, Value};
+use crate::model::{Batch, Cost, Fault, Side, StoreKey, Value};
 use crate::store::{Care, Fetched, Page, Query};
 
-/// Groups of several rows that are mapped in one call.
-const GROUPS_MAX: usize = 1_024;
+/// Bytes of rows that are read for what is compared at once, about; what is still wanted is unread then.
+/// A mapping says how many rows are looked for, and which.
+const BYTES_MAX: u64 = 64 << 20;
+/// Bytes that are asked for at once, going by what came before.
+const CHUNK_BYTES: u64 = 8 << 20;
+/// Keys that are asked for first and at most, if nothing is said.
+const KEYS: [usize; 2] = [64, 8_192];
+/// The same for questions: how much answers one is not known before.
+const QUESTIONS: [usize; 2] = [16, 1_024];
+/// The same for groups, which are mapped in one call.
+const GROUPS: [usize; 2] = [16, 1_024];
 
 /// What was read of what was wanted.
 #[derive(Debug, Default)]
@@ -22,55 +33,147 @@ pub(super) struct Gathered {
     pub(super) unread: Vec<(Vec<usize>, Fault)>,
     /// What it cost beside what the portions say.
     pub(super) cost: Cost,
+    /// Bytes of what was read, about.
+    pub(super) bytes: u64,
+    /// Whether something is unread because there was too much.
+    pub(super) too_much: bool,
 }
 
 impl Gathered {
-    fn miss(&mut self, side: Side, fetched: &Fetched, whose: &[usize]) {
+    /// Takes note of what a store gave, but for its pages.
+    fn took(&mut self, side: Side, fetched: &Fetched, whose: &[usize]) {
+        self.cost.add(fetched.cost);
+        self.bytes += fetched.pages.iter().map(|page| page.rows.bytes()).sum::<u64>();
         for (positions, error) in &fetched.unread {
             let whose = positions.iter().map(|at| whose[*at]).collect();
             self.unread.push((whose, store_fault(side, error)));
         }
     }
+
+    /// What is left unread of `whose`, if there is too much.
+    fn is_full(&mut self, (side, here): (Side, &SideContext), whose: &[usize]) -> bool {
+        if self.bytes <= BYTES_MAX {
+            return false;
+        }
+        let fault = Fault {
+            side: Some(side),
+            what: format!(
+                "store `{}`, relation `{}`: what the mapping looks for, for rows that are compared \
+                 at once, takes more than {} MiB",
+                here.store.name(),
+                here.relation_names(),
+                BYTES_MAX >> 20
+            ),
+            remedy: "have the mapping name fewer rows for each entity, by longer keys".to_owned(),
+            code: Fault::TOO_MUCH,
+        };
+        self.unread.push((whose.to_vec(), fault));
+        self.too_much = true;
+        true
+    }
 }
 
-/// Reads what is wanted of a side.
+/// How many of something are asked for at once.
+#[derive(Debug)]
+struct Chunks {
+    next: usize,
+    all: usize,
+    size: usize,
+    most: usize,
+}
+
+impl Chunks {
+    fn new(all: usize, [first, most]: [usize; 2]) -> Self {
+        Self { next: 0, all, size: first, most: most.max(first) }
+    }
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        let chunk = self.next..self.all.min(self.next.saturating_add(self.size));
+        self.next = chunk.end;
+        (!chunk.is_empty()).then_some(chunk)
+    }
+
+    /// Says how many bytes a chunk brought.
+    fn learn(&mut self, chunk: &Range<usize>, bytes: u64) {
+        let size = CHUNK_BYTES.saturating_mul(chunk.len() as u64) / bytes.max(1);
+        self.size = usize::try_from(size).unwrap_or(usize::MAX).clamp(1, self.most);
+    }
+}
+
+/// These rows of a batch.
+fn part<'b>(batch: &'b Batch, rows: &Range<usize>) -> Cow<'b, Batch> {
+    match *rows == (0..batch.rows) {
+        true => Cow::Borrowed(batch),
+        false => Cow::Owned(batch.take(&rows.clone().collect::<Vec<_>>())),
+    }
+}
+
+/// Reads what is wanted of a side. `keys` is how many keys are asked for first.
 pub(super) async fn gather(
     (side, here): (Side, &SideContext),
     wanted: Wanted,
+    keys_first: Option<usize>,
     care: Care,
 ) -> Gathered {
     let mut gathered = Gathered::default();
-    let overlapping = !wanted.under.is_empty();
+    let mut overlapping = !wanted.under.is_empty();
     for (relation, (keys, whose)) in wanted.rows {
         let context = &here.relations[relation];
-        let fetched = here.store.fetch(&context.read, &keys, care).await;
-        gathered.cost.add(fetched.cost);
-        gathered.miss(side, &fetched, &whose);
-        // A row of a relation whose rows are grouped lies by itself only if its group is null.
-        let alone =
-            |page: Page| if context.group.is_empty() { page } else { here.loose(relation, page) };
-        let pages = fetched.pages.into_iter().map(alone).filter(|page| page.keys.rows > 0);
-        gathered.portions.extend(pages.map(|page| Portion::of_page(relation, page)));
+        let mut chunks = Chunks::new(keys.rows, [keys_first.unwrap_or(KEYS[0]), KEYS[1]]);
+        while let Some(chunk) = chunks.next() {
+            if gathered.is_full((side, here), &whose[chunk.start..]) {
+                break;
+            }
+            // One key may be wanted by several.
+            overlapping |= chunk.len() < keys.rows;
+            let before = gathered.bytes;
+            let fetched = here.store.fetch(&context.read, &part(&keys, &chunk), care).await;
+            gathered.took(side, &fetched, &whose[chunk.clone()]);
+            chunks.learn(&chunk, gathered.bytes - before);
+            // A row of a relation whose rows are grouped lies by itself only if its group is null.
+            let alone = |page: Page| match context.group.is_empty() {
+                true => page,
+                false => here.loose(relation, page),
+            };
+            let pages = fetched.pages.into_iter().map(alone).filter(|page| page.keys.rows > 0);
+            gathered.portions.extend(pages.map(|page| Portion::of_page(relation, page)));
+        }
     }
     for ((relation, width, prefix), (values, whose)) in wanted.under {
         let read = &here.relations[relation].read;
         let columns = read.schema.key_columns().take(width).map(|column| column.name.clone());
-        let query = Query { columns: columns.collect(), values, prefix };
-        let fetched = here.store.query(read, &query, care).await;
-        gathered.cost.add(fetched.cost);
-        gathered.miss(side, &fetched, &whose);
-        let pages = fetched.pages.into_iter().filter(|page| page.keys.rows > 0);
-        let portions = pages.map(|page| Portion { wide: true, ..Portion::of_page(relation, page) });
-        gathered.portions.extend(portions);
+        let columns: Vec<String> = columns.collect();
+        let mut chunks = Chunks::new(values.rows, QUESTIONS);
+        while let Some(chunk) = chunks.next() {
+            if gathered.is_full((side, here), &whose[chunk.start..]) {
+                break;
+            }
+            let values = part(&values, &chunk).into_owned();
+            let query = Query { columns: columns.clone(), values, prefix };
+            let before = gathered.bytes;
+            let fetched = here.store.query(read, &query, care).await;
+            gathered.took(side, &fetched, &whose[chunk.clone()]);
+            chunks.learn(&chunk, gathered.bytes - before);
+            let pages = fetched.pages.into_iter().filter(|page| page.keys.rows > 0);
+            let wide = |page| Portion { wide: true, ..Portion::of_page(relation, page) };
+            gathered.portions.extend(pages.map(wide));
+        }
     }
     if overlapping {
         let mut seen = BTreeSet::new();
         gathered.portions.iter_mut().for_each(|portion| portion.keep_unseen(here, &mut seen));
     }
     let mut groups: Vec<(Vec<Value>, Vec<usize>)> = wanted.groups.into_values().collect();
-    while !groups.is_empty() {
-        let later = groups.split_off(groups.len().min(GROUPS_MAX));
+    let mut chunks = Chunks::new(groups.len(), GROUPS);
+    while let Some(chunk) = chunks.next() {
+        let whose: Vec<usize> = groups.iter().flat_map(|(_, whose)| whose).copied().collect();
+        if gathered.is_full((side, here), &whose) {
+            break;
+        }
+        let later = groups.split_off(chunk.len());
+        let before = gathered.bytes;
         gather_groups((side, here), groups, care, &mut gathered).await;
+        chunks.learn(&chunk, gathered.bytes - before);
         groups = later;
     }
     gathered
@@ -90,6 +193,7 @@ async fn gather_groups(
         let query = here.group_query(relation, values.clone());
         let fetched = here.store.query(&here.relations[relation].read, &query, care).await;
         gathered.cost.add(fetched.cost);
+        gathered.bytes += fetched.pages.iter().map(|page| page.rows.bytes()).sum::<u64>();
         for (positions, error) in &fetched.unread {
             let fault = store_fault(side, error);
             let all = positions.iter().flat_map(|at| whose[*at].iter().copied()).collect();

@@ -20,12 +20,35 @@ use crate::store::Care;
 /// Looks at `asked` again: strongly consistent reads where the store has them.
 pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     let mut look = Look::default();
+    let mut left = vec![asked];
+    while let Some(asked) = left.pop() {
+        let (part, too_much) = look_at(context, asked, as_of).await;
+        look.source_cost.add(part.source_cost);
+        look.target_cost.add(part.target_cost);
+        if look.spans.is_empty() {
+            look.spans = part.spans;
+        }
+        if too_much && asked.len() > 1 {
+            // They are not too many one by one.
+            let (some, others) = asked.split_at(asked.len() / 2);
+            left.extend([others, some]);
+            continue;
+        }
+        look.sightings.extend(part.sightings);
+        look.unread.extend(part.unread);
+    }
+    look
+}
+
+/// As [`look`], at once. Says whether that was too much for some of it to be read.
+async fn look_at(context: &Context, asked: &[Asked], as_of: Moment) -> (Look, bool) {
+    let mut look = Look::default();
     let mut window = match Window::begin(context, as_of) {
         Ok(window) => window,
         Err(error) => {
             let fault = plugin_fault(None, &error);
             look.unread = asked.iter().map(|asked| (asked.key.clone(), fault.clone())).collect();
-            return look;
+            return (look, false);
         }
     };
     window.suspect(asked.len());
@@ -50,7 +73,7 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
             Err(fault) => look.unread.push((asked.key.clone(), fault)),
         }
     }
-    look
+    (look, places.too_much)
 }
 
 /// Where each asked key is looked for, and what of it was read already.
@@ -61,6 +84,8 @@ struct Places {
     lost: BTreeMap<usize, Fault>,
     /// Rows that were met, by where they lie.
     met: Sides<BTreeSet<StoreKey>>,
+    /// Whether something was not read because there was too much.
+    too_much: bool,
 }
 
 impl Places {
@@ -76,6 +101,7 @@ impl Places {
             read: Sides::default(),
             lost: BTreeMap::new(),
             met: Sides::default(),
+            too_much: false,
         }
     }
 
@@ -106,8 +132,9 @@ async fn read(
     let (wanted, foreign) = Wanted::of_places(here, &due);
     let fault = foreign_key(side, here);
     faults.of_mut(side).extend(foreign.iter().map(|&at| (due[at].clone(), fault.clone())));
-    let gathered = gather((side, here), wanted, Care::Consistent).await;
+    let gathered = gather((side, here), wanted, None, Care::Consistent).await;
     window.add_cost(side, gathered.cost);
+    places.too_much |= gathered.too_much;
     for (whose, fault) in gathered.unread {
         faults.of_mut(side).extend(whose.iter().map(|&at| (due[at].clone(), fault.clone())));
     }

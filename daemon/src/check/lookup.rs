@@ -4,6 +4,8 @@
 //! on the other side and fetched there by key. Refuses comparing. Invariant: an entity whose
 //! counterpart could not be asked for is unread; it is neither missing nor same.
 
+use std::collections::BTreeSet;
+
 use crate::check::gather::gather;
 use crate::check::places::Wanted;
 use crate::check::portion::{Lies, Portion};
@@ -36,7 +38,8 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
         };
         let mut left = Some(portion);
         while let Some(mut portion) = left.take() {
-            left = cut(&mut portion, window.portion(side.other()));
+            let at_once = window.portion_beside(side.other(), &portion);
+            left = cut(&mut portion, at_once);
             let last = last_key(here, &portion);
             rows += portion.rows();
             held += portion.rows();
@@ -133,16 +136,16 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) {
         return;
     }
     let began = (context.clock)();
-    let gathered = gather((other, context.side(other)), wanted, Care::Ordinary).await;
+    let keys_first = Some(window.portion(other));
+    let gathered = gather((other, context.side(other)), wanted, keys_first, Care::Ordinary).await;
     window.add_cost(other, gathered.cost);
+    let mut lost = BTreeSet::new();
     for (whose, fault) in gathered.unread {
-        for &owner in &whose {
-            let (page, row) = owners[owner];
-            window.drop_rows(side, page, &[row]);
-        }
+        lost.extend(whose.iter().map(|owner| owners[*owner]));
         let scope = format!("{} keys of the {other}", whose.len());
         window.unread(scope, Some(whose.len() as u64), fault);
     }
+    window.note_counterparts(other, gathered.bytes, (rows, &gathered.portions));
     let mut found = 0;
     let (mut absorbed, mut along) = (Vec::new(), Vec::new());
     let mut failed = false;
@@ -157,6 +160,7 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) {
     }
     window.keep_asked(side, &pages, &along);
     absorbed.extend(along);
+    window.drop_lost(side, &lost, (&pages, &absorbed));
     if failed {
         // Which entities could not be mapped is unknown, so none of this portion's is compared.
         pages.iter().for_each(|page| window.drop_page(side, *page));

@@ -142,6 +142,11 @@ impl Portion {
         self.inputs.iter().map(|input| input.rows.rows as u64).sum()
     }
 
+    /// How much memory its rows take, about.
+    pub(super) fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|input| input.rows.bytes()).sum()
+    }
+
     /// The rows, as the mapping takes them.
     pub(super) fn into_rows(self) -> (Rows<'static>, Lies) {
         (Rows { groups: self.lies.groups(), inputs: self.inputs }, self.lies)

@@ -24,7 +24,7 @@ const BYTES_MAX: u64 = 32 << 20;
 /// Bytes of counterparts that are read at once, about.
 const PORTION_BYTES: u64 = 8 << 20;
 /// Rows of the first portion, before it is known how large counterparts are.
-const PORTION: u64 = 64;
+const PORTION: usize = 64;
 
 /// Both sides of a partition, or of a part of it.
 pub(super) struct Window<'a> {
@@ -52,7 +52,7 @@ pub(super) struct Window<'a> {
     failed: Option<(Side, StoreKey, FailedRows)>,
     /// Ranges of which one side's rows could not be mapped.
     holes: Vec<Range>,
-    /// Bytes of a row of the last page.
+    /// Bytes of the counterparts of a row, going by the last ones.
     row_bytes: Sides<Option<u64>>,
     /// Entities whose counterpart could not be read, as page and row.
     dropped: Sides<BTreeSet<(usize, usize)>>,
@@ -135,8 +135,29 @@ impl<'a> Window<'a> {
     /// Of how many rows of the other side the counterparts on `side` are read at once, going by those
     /// read before.
     pub(super) fn portion(&self, side: Side) -> usize {
-        let rows = self.row_bytes.of(side).map_or(PORTION, |bytes| PORTION_BYTES / bytes.max(1));
-        usize::try_from(rows).unwrap_or(usize::MAX).max(1)
+        self.row_bytes.of(side).map_or(PORTION, |bytes| at_once(PORTION_BYTES, bytes))
+    }
+
+    /// The same for the rows of `portion`. Before anything was read, counterparts are taken to be as
+    /// large as these.
+    pub(super) fn portion_beside(&self, side: Side, portion: &Portion) -> usize {
+        match self.row_bytes.of(side) {
+            Some(_) => self.portion(side),
+            None => PORTION.min(at_once(PORTION_BYTES, portion.bytes() / portion.rows().max(1))),
+        }
+    }
+
+    /// Takes note of how much counterparts of `rows` rows take.
+    pub(super) fn note_counterparts(
+        &mut self,
+        side: Side,
+        bytes: u64,
+        (rows, found): (u64, &[Portion]),
+    ) {
+        let found: u64 = found.iter().map(Portion::rows).sum();
+        if let Some(each) = bytes.checked_div(found.min(rows)) {
+            *self.row_bytes.of_mut(side) = Some(each);
+        }
     }
 
     fn reading(&mut self, side: Side) -> &mut Reading {
@@ -242,9 +263,6 @@ impl<'a> Window<'a> {
         let (misplaced, lost) = self.misplaced(side, (entity, &entities), &lies)?;
         self.note_newest(side, (entity, &entities), standing);
         let beside = lies.bytes();
-        if let Some(bytes) = (entities.bytes() + beside).checked_div(entities.rows as u64) {
-            *self.row_bytes.of_mut(side) = Some(bytes);
-        }
         let set = self.sets.of_mut(side);
         let page = set.page_count();
         let stands = Stands { standing, misplaced: &misplaced };
@@ -429,6 +447,38 @@ impl<'a> Window<'a> {
         self.dropped.of_mut(side.other()).extend(dropped);
     }
 
+    /// Takes entities out of the comparison, on both sides, of which not all was read that the rows of
+    /// `side` named: what was read of them, or of others with their keys, says nothing.
+    pub(super) fn drop_lost(
+        &mut self,
+        side: Side,
+        lost: &BTreeSet<(usize, usize)>,
+        (pages, absorbed): (&[usize], &[usize]),
+    ) {
+        if lost.is_empty() {
+            return;
+        }
+        let all = |side: Side, pages: &[usize]| {
+            let set = self.sets.of(side);
+            let entries = pages.iter().flat_map(|page| set.page_entries(*page));
+            let entry = |at: usize| {
+                let entry = &set.entries()[at];
+                (set.key(at), (entry.page, entry.row))
+            };
+            entries.map(entry).collect::<Vec<_>>()
+        };
+        let (here, there) = (all(side, pages), all(side.other(), absorbed));
+        let keys: BTreeSet<&[u8]> =
+            here.iter().filter(|(_, row)| lost.contains(row)).map(|(key, _)| *key).collect();
+        let of_lost = |all: &[(&[u8], (usize, usize))]| {
+            let lost = all.iter().filter(|(key, _)| keys.contains(key));
+            lost.map(|(_, row)| *row).collect::<Vec<_>>()
+        };
+        let (here, there) = (of_lost(&here), of_lost(&there));
+        self.dropped.of_mut(side).extend(here);
+        self.dropped.of_mut(side.other()).extend(there);
+    }
+
     /// Finds rows of the follower that lie where the mapping would not look for them, going by the
     /// leader's entity of the same key: a copy under another store key has the same digest.
     pub(super) fn displace(
@@ -540,4 +590,9 @@ impl<'a> Window<'a> {
         });
         self.outcome
     }
+}
+
+/// How many of so many bytes each are taken at once.
+fn at_once(bytes: u64, each: u64) -> usize {
+    usize::try_from(bytes / each.max(1)).unwrap_or(usize::MAX).max(1)
 }

@@ -335,6 +335,8 @@ impl Fault {
     /// The code of a key that is no longer where it was, on a side that cannot be searched for it:
     /// whether it is there at all, only a pass can tell.
     pub const GONE: &'static str = "place-gone";
+    /// The code of what is unread because a mapping looks for more than may be held at once.
+    pub const TOO_MUCH: &'static str = "too-much";
 
     /// Whether a plugin, or the built-in mapping, failed.
     #[must_use]

@@ -27,11 +27,11 @@ use super::{asked, int, nonzero, row, text};
 const ORDER: usize = 0;
 const LINE: usize = 1;
 
-/// Orders with their totals, and their lines. Lines are located in the target by a prefix, which
-/// also covers other lines.
 /// The summary of a rule whose state is not small.
 const KEEPS_ALL: &str = "keeps everything";
 
+/// Orders with their totals, and their lines. Lines are located in the target by a prefix, which
+/// also covers other lines.
 #[derive(Clone)]
 struct Shop(MappingPlan, Vec<InvariantDef>);
 
@@ -295,7 +295,18 @@ impl Session for Shop {
             }
         };
         let keys = Batch { rows: rows.len(), columns };
-        Ok(vec![Located { relation, access, keys, from_entity: rows }])
+        let mut located = vec![Located { relation, access, keys, from_entity: rows.clone() }];
+        if (side, entity) == (Side::Target, LINE) {
+            // Lines of order 115 may lie elsewhere, too.
+            let moved: Vec<usize> =
+                (0..rows.len()).filter(|at| pk[*at].as_deref() == Some("O#115")).collect();
+            let sk = vec![Some("MOVED".to_owned()); moved.len()];
+            let pk: Vec<_> = moved.iter().map(|at| pk[*at].clone()).collect();
+            let keys = Batch { rows: moved.len(), columns: vec![texts(&pk), texts(&sk)] };
+            let from_entity = moved.iter().map(|at| rows[*at]).collect();
+            located.push(Located { relation: 0, access: Access::Get, keys, from_entity });
+        }
+        Ok(located)
     }
 
     fn keys_of(
@@ -621,6 +632,47 @@ fn every_fault_of_joined_rows_is_seen_by_one_direction_and_settled_by_looks() {
         );
         assert_eq!(look.sightings.len(), 3);
     }
+}
+
+#[test]
+fn what_is_looked_for_is_bounded_in_bytes_and_the_rest_unread() {
+    let world = world(100);
+    let large = text(&"x".repeat(5 << 20));
+    for id in 1..=24 {
+        world.order(id, 1);
+        world.item(id, "LINE#1", &[("cents", whole_number(0))]);
+    }
+    let wrong = world.checked(Direction::FromSource).suspects;
+    assert_eq!(wrong.len(), 24);
+    for id in 1..=24 {
+        let cents = whole_number((id * 10 + 1).into());
+        world.item(id, "LINE#1", &[("cents", cents), ("status", large.clone())]);
+    }
+    let outcome = world.checked(Direction::FromSource);
+    let [unread] = outcome.unread.as_slice() else { panic!("{:?}", outcome.unread) };
+    assert_eq!((unread.fault.code, unread.rows), ("too-much", Some(7)));
+    assert!(unread.fault.what.contains("relation `items`: what the mapping looks for"));
+    // Orders are found by their keys, and 16 lines take 80 MiB; the last one comes alone.
+    assert_eq!((outcome.same, outcome.suspects), (24 + 17, vec![]));
+    // What is too much at once is not too much in parts.
+    let look = world.looked(&wrong);
+    assert_eq!((look.sightings.len(), look.unread), (24, vec![]));
+    assert!(look.sightings.iter().all(Sighting::agrees));
+}
+
+#[test]
+fn an_entity_of_which_one_place_is_unread_is_not_compared_with_the_others() {
+    let mut world = world(100);
+    world.context.source.locatable = false;
+    world.order(115, 3);
+    world.order(116, 1);
+    assert_eq!(world.checked(Direction::FromSource).same, 6);
+    // Keys are asked for first, and here one of each order's lines, too; then prefixes.
+    world.target.fail_next(StoreErrorKind::Throttled("busy".to_owned()));
+    let outcome = world.checked(Direction::FromSource);
+    assert_eq!(outcome.suspects, [], "what was read of them says nothing");
+    assert!(!outcome.unread.is_empty());
+    assert_eq!(outcome.same, 2, "order 116 comes later, and its line is whole");
 }
 
 #[test]
