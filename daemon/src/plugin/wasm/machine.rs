@@ -5,6 +5,7 @@
 //! without fuel, a deadline and a memory limit, and nothing that it sees depends on the machine.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,12 +37,23 @@ const NAME_BYTES: usize = 200;
 /// Bytes of a guest's last words that an error shows.
 const WORDS_BYTES: usize = 512;
 
+/// Ticks of an engine's ticker.
+#[derive(Clone, Debug, Default)]
+struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    fn now(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The engine and its ticker, shared by everything that runs guests.
 #[derive(Debug)]
 pub(super) struct Machine {
     pub(super) engine: Engine,
     /// The memory of all its guests.
     pub(super) pool: Arc<Pool>,
+    clock: Clock,
     /// Dropped first: that stops the ticker.
     stop: Option<SyncSender<()>>,
     ticker: Option<JoinHandle<()>>,
@@ -52,28 +64,34 @@ impl Machine {
     pub(super) fn new(memory: u64) -> Arc<Self> {
         let engine = Engine::new(&config()).expect("the configuration is a constant, and tested");
         let (stop, stopped) = mpsc::sync_channel::<()>(0);
-        let ticking = engine.clone();
+        let (ticking, clock) = (engine.clone(), Clock::default());
+        let ticked = clock.clone();
         let ticker = std::thread::Builder::new()
             .name("plugin-ticker".to_owned())
             .spawn(move || {
                 while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                     ticking.increment_epoch();
+                    ticked.0.fetch_add(1, Ordering::Relaxed);
                 }
             })
             .expect("a process that cannot start one thread cannot run guests within a deadline");
         let pool = Pool::new(memory);
-        Arc::new(Self { engine, pool, stop: Some(stop), ticker: Some(ticker) })
+        Arc::new(Self { engine, pool, clock, stop: Some(stop), ticker: Some(ticker) })
     }
 
     /// An empty store for a guest, within `limits`.
     pub(super) fn store(&self, guest: Guest, limits: &Limits) -> Store<Guest> {
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.bounds);
-        let ticks = ticks(limits.deadline);
-        store.epoch_deadline_callback(move |mut store| {
-            // Others took the time until there was memory, so it begins anew.
-            let waited = std::mem::take(&mut store.data_mut().bounds.waited);
-            if waited { Ok(UpdateDeadline::Continue(ticks)) } else { Err(Trap::Interrupt.into()) }
+        let deadline = ticks(limits.deadline);
+        store.epoch_deadline_callback(move |store| {
+            // Others took the time until there was memory, so that is not its own.
+            let Guest { called, bounds, .. } = store.data();
+            let ran = (bounds.clock.now() - called).saturating_sub(bounds.waited);
+            match deadline.saturating_sub(ran) {
+                left if left == 0 || bounds.waited == 0 => Err(Trap::Interrupt.into()),
+                left => Ok(UpdateDeadline::Continue(left)),
+            }
         });
         store.set_hostcall_fuel(usize::try_from(limits.output).unwrap_or(usize::MAX));
         store
@@ -111,24 +129,27 @@ fn config() -> Config {
 pub(super) struct Guest {
     bounds: Bounds,
     pub(super) words: Words,
+    /// When the call under way began, in ticks.
+    called: u64,
     /// The most fuel that a call used since it was forgotten.
     fuel: u64,
 }
 
 impl Guest {
-    /// A guest of `pool` that may write `log_bytes` of messages.
-    pub(super) fn new(plugin: &str, limits: &Limits, pool: &Arc<Pool>, log_bytes: usize) -> Self {
+    /// A guest of `machine` that may write `log_bytes` of messages.
+    pub(super) fn new(plugin: &str, limits: &Limits, machine: &Machine, log_bytes: usize) -> Self {
         let bounds = Bounds {
             memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
-            pool: Arc::clone(pool),
+            pool: Arc::clone(&machine.pool),
             place: None,
-            waited: false,
+            waited: 0,
+            clock: machine.clock.clone(),
             memory_used: 0,
             table_used: 0,
             refused: None,
         };
         let words = Words { plugin: plugin.to_owned(), left: log_bytes, last: None };
-        Self { bounds, words, fuel: 0 }
+        Self { bounds, words, called: 0, fuel: 0 }
     }
 
     /// Counts what its instances take beside what they grow by.
@@ -171,8 +192,9 @@ struct Bounds {
     pool: Arc<Pool>,
     /// Held since it became large.
     place: Option<Place>,
-    /// Whether it had to wait for that in the call under way.
-    waited: bool,
+    /// How long it had to wait for that in the call under way, in ticks.
+    waited: u64,
+    clock: Clock,
     memory_used: usize,
     table_used: usize,
     /// Set when something was refused, which traps.
@@ -225,8 +247,12 @@ impl Bounds {
             return Err(self.refuse(format!("it wanted {wanted} bytes {what}")));
         }
         if wanted as u64 > SMALL && self.place.is_none() {
+            let began = self.clock.now();
             let (place, waited) = self.pool.enter(self.memory as u64);
-            (self.place, self.waited) = (Some(place), waited);
+            self.place = Some(place);
+            if waited {
+                self.waited += self.clock.now() - began;
+            }
         }
         self.memory_used = wanted;
         Ok(())
@@ -293,7 +319,8 @@ impl Allowance {
         store.set_epoch_deadline(ticks(self.limits.deadline));
         let guest = store.data_mut();
         guest.words.last = None;
-        guest.bounds.waited = false;
+        guest.bounds.waited = 0;
+        guest.called = guest.bounds.clock.now();
     }
 
     /// Writes down what the call used.

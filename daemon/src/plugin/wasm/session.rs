@@ -51,7 +51,7 @@ pub(super) struct Program {
 impl Program {
     /// A fresh guest that may write `log_bytes` of messages.
     pub(super) fn start(&self, log_bytes: usize) -> Result<Box<dyn Instance>, PluginErrorKind> {
-        let mut guest = Guest::new(&self.plugin, &self.limits, &self.machine.pool, log_bytes);
+        let mut guest = Guest::new(&self.plugin, &self.limits, &self.machine, log_bytes);
         guest.take(self.footprint)?;
         self.contract.start(&self.machine, guest, self.limits)
     }
