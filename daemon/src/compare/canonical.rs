@@ -232,6 +232,9 @@ impl Canon {
         keys: &mut Vec<u8>,
     ) -> Result<Digest, CellError> {
         scratch.clear();
+        // Entities of two types are never alike, whatever their fields are.
+        scratch.extend_from_slice(&self.key_head);
+        let head_at = scratch.len();
         // The head of the array: one byte up to 23 fields, put right at the end.
         scratch.push(0);
         let mut present = 0;
@@ -259,12 +262,13 @@ impl Canon {
             }
         }
         if let Some(head) = u8::try_from(present).ok().filter(|present| *present <= 23) {
-            scratch[0] = 0x80 | head;
+            scratch[head_at] = 0x80 | head;
             Ok(self.hash(scratch))
         } else {
             let mut whole = Vec::with_capacity(scratch.len() + 4);
+            whole.extend_from_slice(&self.key_head);
             cbor::array(&mut whole, present);
-            whole.extend_from_slice(&scratch[1..]);
+            whole.extend_from_slice(&scratch[head_at + 1..]);
             Ok(self.hash(&whole))
         }
     }

@@ -296,6 +296,42 @@ fn rows() -> impl Strategy<Value = Row> {
 }
 
 #[test]
+fn entities_of_two_types_are_never_alike() {
+    for more in [0, 30] {
+        let entity = |name: &str| {
+            let mut fields = vec![field("id", Logical::Integer, Role::Key, &[])];
+            let others =
+                (0..more).map(|at| field(&format!("f{at}"), Logical::Integer, Role::Compared, &[]));
+            fields.extend(others);
+            EntityDef { name: name.to_owned(), fields }
+        };
+        let canons = Canon::all(&[entity("customer"), entity("supplier")], [3; 32]).unwrap();
+        let one = |id: i64| {
+            let mut columns = vec![column(Logical::Integer, &[Cell::Signed(id)])];
+            columns.resize(1 + more, column(Logical::Integer, &[Cell::Signed(7)]));
+            Batch { rows: 1, columns }
+        };
+        let side = |entities: &[(usize, i64)]| {
+            let mut set = EntitySet::default();
+            for (entity, id) in entities {
+                let stands = Stands { standing: &[Standing::Present], misplaced: &[] };
+                assert_eq!(set.add(&canons[*entity], one(*id), 0, stands), []);
+            }
+            set
+        };
+        let customer = side(&[(0, 1)]);
+        let differing = |target: &[(usize, i64)]| {
+            let comparison = compare(&canons, &customer, &side(target), true);
+            (comparison.same, comparison.differing.len())
+        };
+        assert_eq!(differing(&[(1, 1)]), (0, 2), "a customer filed as a supplier");
+        assert_eq!(differing(&[(0, 1)]), (1, 0));
+        let crossed = compare(&canons, &side(&[(0, 1), (1, 2)]), &side(&[(0, 2), (1, 1)]), false);
+        assert_eq!((crossed.same, crossed.differing.len()), (0, 4));
+    }
+}
+
+#[test]
 fn keys_and_labels_that_are_too_long_are_not_kept() {
     let mut fields = vec![
         field("first", Logical::Text, Role::Key, &[]),

@@ -370,12 +370,18 @@ impl Reader<'_> {
         Number::new(whole, 0).map_err(|_wide| self.wrong("a number of too many digits"))
     }
 
-    /// An integer, big or not.
+    /// An integer, big or not. Not by way of [`value`](Self::value): tags that stand in each other's
+    /// integers would nest without end.
     fn integer(&mut self) -> Result<i128, CborError> {
-        let Value::Number(number) = self.value(DEPTH_MAX)? else {
-            return Err(self.wrong("not an integer"));
-        };
-        number.to_integer().ok_or_else(|| self.wrong("not an integer"))
+        self.count()?;
+        match self.head()? {
+            (0, argument) => Ok(i128::from(argument)),
+            (1, argument) => Ok(-1 - i128::from(argument)),
+            (cbor::TAG, tag @ (cbor::TAG_BIG | cbor::TAG_BIG_NEGATIVE)) => {
+                self.big(tag)?.to_integer().ok_or_else(|| self.wrong("not an integer"))
+            }
+            _ => Err(self.wrong("not an integer")),
+        }
     }
 
     fn small(&mut self) -> Result<i64, CborError> {

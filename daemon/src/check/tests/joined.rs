@@ -2,6 +2,7 @@
 //! the source, items of a single-table design in the target.
 
 mod rules;
+mod unread;
 
 use std::fmt;
 
@@ -635,47 +636,6 @@ fn every_fault_of_joined_rows_is_seen_by_one_direction_and_settled_by_looks() {
 }
 
 #[test]
-fn what_is_looked_for_is_bounded_in_bytes_and_the_rest_unread() {
-    let world = world(100);
-    let large = text(&"x".repeat(5 << 20));
-    for id in 1..=24 {
-        world.order(id, 1);
-        world.item(id, "LINE#1", &[("cents", whole_number(0))]);
-    }
-    let wrong = world.checked(Direction::FromSource).suspects;
-    assert_eq!(wrong.len(), 24);
-    for id in 1..=24 {
-        let cents = whole_number((id * 10 + 1).into());
-        world.item(id, "LINE#1", &[("cents", cents), ("status", large.clone())]);
-    }
-    let outcome = world.checked(Direction::FromSource);
-    let [unread] = outcome.unread.as_slice() else { panic!("{:?}", outcome.unread) };
-    assert_eq!((unread.fault.code, unread.rows), ("too-much", Some(7)));
-    assert!(unread.fault.what.contains("relation `items`: what the mapping looks for"));
-    // Orders are found by their keys, and 16 lines take 80 MiB; the last one comes alone.
-    assert_eq!((outcome.same, outcome.suspects), (24 + 17, vec![]));
-    // What is too much at once is not too much in parts.
-    let look = world.looked(&wrong);
-    assert_eq!((look.sightings.len(), look.unread), (24, vec![]));
-    assert!(look.sightings.iter().all(Sighting::agrees));
-}
-
-#[test]
-fn an_entity_of_which_one_place_is_unread_is_not_compared_with_the_others() {
-    let mut world = world(100);
-    world.context.source.locatable = false;
-    world.order(115, 3);
-    world.order(116, 1);
-    assert_eq!(world.checked(Direction::FromSource).same, 6);
-    // Keys are asked for first, and here one of each order's lines, too; then prefixes.
-    world.target.fail_next(StoreErrorKind::Throttled("busy".to_owned()));
-    let outcome = world.checked(Direction::FromSource);
-    assert_eq!(outcome.suspects, [], "what was read of them says nothing");
-    assert!(!outcome.unread.is_empty());
-    assert_eq!(outcome.same, 2, "order 116 comes later, and its line is whole");
-}
-
-#[test]
 fn copies_are_told_apart_from_what_merely_lies_under_the_same_prefix() {
     let world = world(2);
     // Number 1 is looked for under `LINE#1`, where 10 and 11 lie, too.
@@ -724,68 +684,6 @@ fn rows_that_belong_to_no_group_are_rejected_and_not_passed_over() {
         (shown(&look.sightings), look.unread),
         (vec!["row: unmappable, absent".to_owned()], vec![])
     );
-}
-
-#[test]
-fn a_group_of_too_many_rows_is_unread_and_the_others_are_compared() {
-    let world = world(500);
-    world.order(1, 2);
-    world.order(3, 2);
-    world.source.put("orders", row(&[("id", int(2)), ("status", text("open")), ("total", int(0))]));
-    for no in 0..10_001 {
-        world.line(2, no, 1);
-    }
-    let outcome = world.checked(Direction::FromSource);
-    assert_eq!(outcome.same, 6);
-    assert_eq!(outcome.suspects, []);
-    let [unread] = outcome.unread.as_slice() else { panic!("{:?}", outcome.unread) };
-    assert_eq!(unread.scope, "[2, 3)");
-    assert_eq!(unread.fault.code, "store-unfit");
-    assert!(unread.fault.what.contains("more than 10000 rows"), "{}", unread.fault.what);
-    // Looked up from the other side it is unread, too, and not missing.
-    world.item(2, "LINE#7", &[("cents", whole_number(1))]);
-    let outcome = world.checked(Direction::FromTarget);
-    assert_eq!((outcome.same, outcome.suspects.as_slice()), (6, &[][..]));
-    assert_eq!(outcome.unread.len(), 1);
-}
-
-#[test]
-fn a_pair_or_a_place_on_which_the_plugin_fails_is_unread_and_the_others_are_compared() {
-    let mut world = world(3);
-    for id in 111..=116 {
-        world.order(id, 2);
-    }
-    let mut mapper = shop();
-    let of_pairs = InvariantDef { id: "any".to_owned(), scope: Scope::Pair, ..mapper.1[0].clone() };
-    mapper.1.push(of_pairs);
-    world.context.mapper = std::sync::Arc::new(mapper);
-    for (direction, unread) in [
-        // An order and two lines cannot be checked, two lines not be located.
-        (Direction::FromSource, 5),
-        (Direction::FromTarget, 2),
-    ] {
-        let outcome = world.checked(direction);
-        assert_eq!(outcome.same, 18 - unread, "{direction}");
-        assert_eq!(outcome.suspects, [], "{direction}");
-        let lost: u64 = outcome.unread.iter().filter_map(|unread| unread.rows).sum();
-        assert_eq!(lost, unread, "{:?}", outcome.unread);
-    }
-    // Looked at again, they are unread as well, and the others are not.
-    world.drop_item(113, "LINE#1");
-    world.drop_item(114, "LINE#1");
-    world.drop_item(115, "LINE#1");
-    let key = |order: i64| {
-        let list = Value::List(vec![int(order.into()), int(1)]).to_cbor();
-        Key::of_type(LINE, &list)
-    };
-    let group = |order: i64| crate::check::places::Place::Group(vec![int(order.into())]).encode();
-    let asked: Vec<Asked> = [113, 114, 115]
-        .map(|order| Asked { key: key(order), source_at: vec![group(order)], target_at: vec![] })
-        .to_vec();
-    let look = look(&world.context, &asked, Moment(1)).now_or_never().unwrap();
-    assert_eq!(shown(&look.sightings), ["line 115/1: present, absent"]);
-    let unread: Vec<&Key> = look.unread.iter().map(|(key, _)| key).collect();
-    assert_eq!(unread, [&key(113), &key(114)]);
 }
 
 #[test]

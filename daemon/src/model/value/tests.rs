@@ -38,6 +38,31 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 #[test]
+fn tags_that_stand_in_each_other_end() {
+    // Of a small stack, as hosts of plugins have: a cell may have as many levels as bytes.
+    let read = |level: &'static [u8]| {
+        let nested = level.repeat(200_000);
+        let thread = std::thread::Builder::new().stack_size(512 << 10);
+        thread.spawn(move || Value::decode(&nested).unwrap_err().what).unwrap().join().unwrap()
+    };
+    for level in [
+        &b"\xc4\x82"[..],
+        b"\xc4\x82\x00",
+        b"\xd8\x64",
+        b"\xd9\x03\xe9\xa1",
+        b"\xd9\x03\xe9\xa1\x01",
+        b"\xd9\xd7\x01",
+        b"\xd9\xd7\x02",
+        b"\xd9\xd7\x03\x81",
+    ] {
+        assert_eq!(read(level), "not an integer", "{level:x?}");
+    }
+    for level in [&b"\x81"[..], b"\xa1\x60", b"\xd9\x01\x02\x81"] {
+        assert_eq!(read(level), "nested too deeply", "{level:x?}");
+    }
+}
+
+#[test]
 fn a_cell_holds_so_many_values_and_no_more() {
     let list = |values: usize| {
         let mut bytes = Vec::new();
