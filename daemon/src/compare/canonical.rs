@@ -587,7 +587,10 @@ impl Field {
             _ => None,
         };
         match (number(a), number(b)) {
-            (Some(a), Some(b)) => (a - b).abs() <= relative * a.abs().max(b.abs()),
+            // Any distance is within a part of infinity; alike encodings were told before.
+            (Some(a), Some(b)) if a.is_finite() && b.is_finite() => {
+                (a - b).abs() <= relative * a.abs().max(b.abs())
+            }
             _ => false,
         }
     }
