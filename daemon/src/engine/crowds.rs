@@ -307,12 +307,8 @@ impl Pairing {
     }
 
     fn partition_finding(&self, partition: Partition, sort: Sort) -> Option<u64> {
-        let found = self.findings.values().find(|finding| match &finding.subject {
-            Subject::Partition { partition: known, .. } => {
-                !finding.is_of_rule() && self.sort(finding) == sort && overlap(*known, partition)
-            }
-            Subject::Key(_) => false,
-        });
+        let mut near = self.findings_on(partition);
+        let found = near.find(|finding| !finding.is_of_rule() && self.sort(finding) == sort);
         found.map(|finding| finding.id)
     }
 
@@ -460,7 +456,7 @@ impl Pairing {
         if !confirmed.is_empty() {
             step.decision.notes.push(Note::Confirmed(confirmed));
         }
-        self.recount(step.now);
+        self.counts_changed = true;
     }
 
     fn crowd_finding(

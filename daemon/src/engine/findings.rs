@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::engine::Step;
+use crate::engine::crowds::overlap;
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::passes::covered;
 use crate::model::{
@@ -34,6 +35,9 @@ pub(super) struct Residue {
 impl Pairing {
     /// Keeps an open finding.
     pub(super) fn keep(&mut self, finding: Finding) {
+        if let Subject::Partition { .. } = &finding.subject {
+            self.wholes.insert(finding.id);
+        }
         if let Subject::Key(key) = &finding.subject {
             self.by_key.entry(key.clone()).or_default().insert(finding.id);
             self.told.insert(key.short());
@@ -43,7 +47,7 @@ impl Pairing {
                     Side::Target => &finding.target_at,
                 };
                 for at in places {
-                    self.rejected.entry((side, at.clone())).or_insert_with(|| key.clone());
+                    self.rejected.follow(side, at, key);
                 }
             }
         }
@@ -51,11 +55,21 @@ impl Pairing {
         self.findings.insert(finding.id, finding);
     }
 
+    /// The open findings of partitions with rows of this one.
+    pub(super) fn findings_on(&self, partition: Partition) -> impl Iterator<Item = &Finding> {
+        let wholes = self.wholes.iter().filter_map(|id| self.findings.get(id));
+        wholes.filter(move |finding| match &finding.subject {
+            Subject::Partition { partition: known, .. } => overlap(*known, partition),
+            Subject::Key(_) => false,
+        })
+    }
+
     fn drop_finding(&mut self, id: u64) -> Option<Finding> {
         if self.residue.as_ref().is_some_and(|residue| residue.finding == id) {
             self.residue = None;
         }
         self.gone.remove(&id);
+        self.wholes.remove(&id);
         let finding = self.findings.remove(&id)?;
         self.finding_due.remove(&(finding.due, id));
         if let Subject::Key(key) = &finding.subject
@@ -179,7 +193,7 @@ impl Pairing {
         if !confirmed.is_empty() {
             step.decision.notes.push(Note::Confirmed(confirmed));
         }
-        self.recount(step.now);
+        self.counts_changed = true;
     }
 
     /// An open finding was condemned anew: it may be of another kind by now.
@@ -269,7 +283,7 @@ impl Pairing {
             for id in ids {
                 self.resolve(step, id);
             }
-            self.recount(step.now);
+            self.counts_changed = true;
             return;
         }
         let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check: 0 };
@@ -300,7 +314,7 @@ impl Pairing {
         if unknown {
             self.suspected(step, 0, sighting, &[]);
         }
-        self.recount(step.now);
+        self.counts_changed = true;
     }
 
     /// Open findings of a key that could not be looked at are looked at later.
@@ -357,7 +371,7 @@ impl Pairing {
         for id in ids {
             self.resolve(step, id);
         }
-        self.recount(step.now);
+        self.counts_changed = true;
     }
 
     /// The partition of a finding was checked again. What differs may be in flight: that it has gone
@@ -413,7 +427,7 @@ impl Pairing {
         } else {
             self.recheck_at(id, step.now, step.now.after(RECHECK_MIN));
         }
-        self.recount(step.now);
+        self.counts_changed = true;
     }
 
     /// The partition of a finding has become too large to be checked at once. What was read is told
@@ -451,7 +465,7 @@ impl Pairing {
         let finding = self.findings.get_mut(&id)?;
         finding.ignored_until = Some(until);
         step.decision.commit.findings.push(finding.clone());
-        self.recount(step.now);
+        self.counts_changed = true;
         Some(format!("finding {id} is ignored"))
     }
 

@@ -10,10 +10,11 @@ use crate::engine::crowds::Crowding;
 use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
 use crate::engine::rules::Doubt;
+use crate::engine::suspects::Rejected;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
     Asked, Cost, Finding, Key, MappingIdentity, Moment, PairingStatus, Partition, Saved, Side,
-    StoreKey, Suspect,
+    Suspect,
 };
 use crate::settle::Lag;
 
@@ -41,6 +42,8 @@ pub(super) struct Pairing {
     pub(super) spec: Spec,
     pub(super) status: PairingStatus,
     pub(super) status_changed: bool,
+    /// Whether findings came, went or changed since they were counted.
+    pub(super) counts_changed: bool,
     pub(super) phase: Phase,
     /// Checks in flight.
     pub(super) checks: BTreeMap<u64, (Partition, Purpose)>,
@@ -53,6 +56,8 @@ pub(super) struct Pairing {
     /// When suspects that are not in flight are due.
     pub(super) due: BTreeSet<(Moment, Key)>,
     pub(super) findings: BTreeMap<u64, Finding>,
+    /// Those of whole partitions.
+    pub(super) wholes: BTreeSet<u64>,
     /// Open findings of single keys.
     pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
     /// Those keys in short, as crowds name them.
@@ -61,7 +66,7 @@ pub(super) struct Pairing {
     pub(super) gone: BTreeMap<u64, Moment>,
     /// Rows that the mapping rejects, and the key under which each is followed: a scan knows such a
     /// row by its place alone, a lookup by the entity that should lie there.
-    pub(super) rejected: BTreeMap<(Side, StoreKey), Key>,
+    pub(super) rejected: Rejected,
     /// When findings that are not in flight are due.
     pub(super) finding_due: BTreeSet<(Moment, u64)>,
     /// What was left of a partition's finding when it was looked at last.
@@ -128,16 +133,18 @@ impl Pairing {
             spec,
             status,
             status_changed: true,
+            counts_changed: true,
             checks: BTreeMap::new(),
             looks: BTreeMap::new(),
             flying: BTreeSet::new(),
             suspects: BTreeMap::new(),
             due: BTreeSet::new(),
             findings: BTreeMap::new(),
+            wholes: BTreeSet::new(),
             by_key: BTreeMap::new(),
             told: BTreeSet::new(),
             gone: BTreeMap::new(),
-            rejected: BTreeMap::new(),
+            rejected: Rejected::default(),
             finding_due: BTreeSet::new(),
             residue: None,
             undecided: BTreeMap::new(),
@@ -331,6 +338,9 @@ impl Pairing {
         self.status.lag_micros = u64::try_from(self.lag.last().as_micros()).unwrap_or(u64::MAX);
         self.status.lagging_since = self.lag.since();
         self.status.follower_progress = self.lag.progress();
+        if std::mem::take(&mut self.counts_changed) {
+            self.recount(step.now);
+        }
         if std::mem::take(&mut self.status_changed) {
             step.decision.commit.status.push(self.status.clone());
         }

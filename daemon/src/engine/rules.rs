@@ -363,7 +363,7 @@ impl Pairing {
         step.happened(Happening::Confirmed(finding.clone()));
         self.keep(finding.clone());
         step.decision.notes.push(Note::Confirmed(vec![finding]));
-        self.recount(step.now);
+        self.counts_changed = true;
     }
 
     /// The partition of a rule's finding was checked again.
@@ -387,7 +387,7 @@ impl Pairing {
             (Some(Verdict::Broken(_)), None) => self.postpone(id, step.now),
             (Some(Verdict::Unknown(_)) | None, _) => self.postpone(id, step.now),
         }
-        self.recount(step.now);
+        self.counts_changed = true;
     }
 
     /// A partition with rows of this one that is suspect for this rule.
@@ -405,15 +405,9 @@ impl Pairing {
 
     /// The open finding that tells of this rule on a part of `partition`.
     fn rule_finding(&self, partition: Partition, invariant: usize) -> Option<u64> {
-        let tells = |finding: &&Finding| match &finding.subject {
-            Subject::Partition { partition: told, .. } => {
-                finding.is_of_rule()
-                    && overlap(*told, partition)
-                    && self.rule_of(finding) == Some(invariant)
-            }
-            Subject::Key(_) => false,
-        };
-        self.findings.values().find(tells).map(|finding| finding.id)
+        let tells =
+            |finding: &&Finding| finding.is_of_rule() && self.rule_of(finding) == Some(invariant);
+        self.findings_on(partition).find(tells).map(|finding| finding.id)
     }
 
     fn rule_of(&self, finding: &Finding) -> Option<usize> {
@@ -470,7 +464,7 @@ impl Pairing {
         let rejected = |side: Side| {
             let is_rejected = matches!(sighting.state(side), State::Unmappable(_));
             let places: &[StoreKey] = if is_rejected { sighting.places(side) } else { &[] };
-            places.iter().find_map(|at| self.rejected.get(&(side, at.clone())))
+            places.iter().find_map(|at| self.rejected.key(side, at))
         };
         rejected(Side::Source).or_else(|| rejected(Side::Target))
     }

@@ -4,15 +4,52 @@
 //! they are `settle`'s. Invariant: a suspect leaves only acquitted, condemned or unsettled, and each of
 //! these is counted; a failed look keeps it.
 
+use std::collections::BTreeMap;
+
 use crate::engine::crowds::{Sort, sort_of};
 use crate::engine::pairing::Pairing;
 use crate::engine::rules::told_as_whole;
 use crate::engine::{Step, Until};
 use crate::model::{
-    Direction, Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Sighting,
-    State, Suspect, Value, Version,
+    Direction, Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Side,
+    Sighting, State, StoreKey, Suspect, Value, Version,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
+
+/// Places of a key that are carried over from a finding to a suspect, on each side.
+const PLACES_MAX: usize = 64;
+
+/// Rows that the mapping rejects, each followed under one key.
+#[derive(Debug, Default)]
+pub(super) struct Rejected {
+    by_place: BTreeMap<(Side, StoreKey), Key>,
+    by_key: BTreeMap<Key, Vec<(Side, StoreKey)>>,
+}
+
+impl Rejected {
+    /// Follows a row under `key`, unless it is followed already. Whether it is followed under `key`.
+    pub(super) fn follow(&mut self, side: Side, at: &StoreKey, key: &Key) -> bool {
+        let place = (side, at.clone());
+        if let Some(known) = self.by_place.get(&place) {
+            return known == key;
+        }
+        self.by_key.entry(key.clone()).or_default().push(place.clone());
+        self.by_place.insert(place, key.clone());
+        true
+    }
+
+    /// Under which key a row is followed.
+    pub(super) fn key(&self, side: Side, at: &StoreKey) -> Option<&Key> {
+        self.by_place.get(&(side, at.clone()))
+    }
+
+    /// Follows nothing under `key` any longer.
+    fn forget(&mut self, key: &Key) {
+        for place in self.by_key.remove(key).into_iter().flatten() {
+            self.by_place.remove(&place);
+        }
+    }
+}
 
 impl Pairing {
     /// What leader and follower held.
@@ -76,7 +113,9 @@ impl Pairing {
                 (&finding.source_at, &mut suspect.source_at),
                 (&finding.target_at, &mut suspect.target_at),
             ] {
-                let new: Vec<_> = known.iter().filter(|at| !places.contains(at)).cloned().collect();
+                let new = known.iter().filter(|at| !places.contains(at));
+                let room = PLACES_MAX.saturating_sub(places.len());
+                let new: Vec<_> = new.take(room).cloned().collect();
                 places.extend(new);
             }
         }
@@ -93,13 +132,12 @@ impl Pairing {
                 continue;
             }
             let places = match side {
-                crate::model::Side::Source => &suspect.source_at,
-                crate::model::Side::Target => &suspect.target_at,
+                Side::Source => &suspect.source_at,
+                Side::Target => &suspect.target_at,
             };
             for at in places {
-                let key =
-                    self.rejected.entry((side, at.clone())).or_insert_with(|| suspect.key.clone());
-                mine = Some(mine.unwrap_or(false) || *key == suspect.key);
+                let followed = self.rejected.follow(side, at, &suspect.key);
+                mine = Some(mine.unwrap_or(false) || followed);
             }
         }
         mine.unwrap_or(true)
@@ -108,8 +146,8 @@ impl Pairing {
     /// The rows of this key are rejected no longer, or nobody follows them.
     pub(super) fn forget_rejected(&mut self, key: &Key) {
         let followed = self.suspects.contains_key(key) || self.by_key.contains_key(key);
-        if !followed && !self.rejected.is_empty() {
-            self.rejected.retain(|_, known| known != key);
+        if !followed {
+            self.rejected.forget(key);
         }
     }
 
@@ -140,8 +178,8 @@ impl Pairing {
             return;
         }
         let reading = match self.spec.leads.follower() {
-            crate::model::Side::Source => &outcome.source,
-            crate::model::Side::Target => &outcome.target,
+            Side::Source => &outcome.source,
+            Side::Target => &outcome.target,
         };
         if let Some(newest) = version_moment(reading.newest).filter(|newest| *newest <= now) {
             self.lag.moved(newest);
