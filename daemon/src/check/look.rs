@@ -17,6 +17,10 @@ use crate::model::{
 };
 use crate::store::Care;
 
+/// Places of a key that are looked at, on each side, beside those where it is located now: a mapping
+/// that locates it elsewhere each time would have it looked for at ever more.
+const PLACES_MAX: usize = 64;
+
 /// Looks at `asked` again: strongly consistent reads where the store has them.
 pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     let mut look = Look::default();
@@ -92,8 +96,8 @@ impl Places {
     fn new(asked: &[Asked]) -> Self {
         let at = asked.iter().map(|asked| {
             let mut sides = Sides::<BTreeSet<StoreKey>>::default();
-            sides.of_mut(Side::Source).extend(asked.source_at.iter().cloned());
-            sides.of_mut(Side::Target).extend(asked.target_at.iter().cloned());
+            sides.of_mut(Side::Source).extend(asked.source_at.iter().take(PLACES_MAX).cloned());
+            sides.of_mut(Side::Target).extend(asked.target_at.iter().take(PLACES_MAX).cloned());
             sides
         });
         Self {
@@ -373,6 +377,8 @@ fn sighting(
     }
     let mut sighting = window
         .sighting(entries, [places.of(Side::Source).clone(), places.of(Side::Target).clone()]);
+    sighting.source_at.truncate(PLACES_MAX);
+    sighting.target_at.truncate(PLACES_MAX);
     sighting.key = asked.key.clone();
     sighting
 }

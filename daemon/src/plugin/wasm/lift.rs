@@ -43,10 +43,18 @@ pub(super) fn check<'f>(batch: &Batch, fields: &'f [FieldDef]) -> Result<Unmappa
     for (field, column) in fields.iter().zip(&batch.columns) {
         check_column(column, batch.rows, field, &mut unmappable)
             .map_err(|what| format!("column `{}`: {what}", field.name))?;
+        if unmappable.len() > batch.rows {
+            // Every row of every column may have one.
+            first_of_each(&mut unmappable);
+        }
     }
+    first_of_each(&mut unmappable);
+    Ok(unmappable)
+}
+
+fn first_of_each(unmappable: &mut Unmappable<'_>) {
     unmappable.sort_by_key(|(row, _)| *row);
     unmappable.dedup_by_key(|(row, _)| *row);
-    Ok(unmappable)
 }
 
 fn check_column<'f>(

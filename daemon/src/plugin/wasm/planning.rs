@@ -16,8 +16,12 @@ const NAME_BYTES: usize = 200;
 const COLUMN_BYTES: usize = 2_000;
 /// More columns than this make no group: no primary key has more.
 const GROUP_COLUMNS_MAX: usize = 16;
-/// More fields, columns or invariants than this are refused.
+/// More fields or columns than this are refused.
 const MANY: usize = 1_000;
+/// More invariants than this are refused: each of them may be broken by every pair, and told.
+const INVARIANTS_MAX: usize = 64;
+/// More of a partition are refused: each of them keeps a state, and is asked about every pair.
+const PARTITION_INVARIANTS_MAX: usize = 16;
 
 /// More entity types than this are refused.
 const TYPES_MAX: usize = 100;
@@ -87,8 +91,9 @@ pub(super) fn check_invariants(
     proposed: Vec<ProposedInvariant>,
     issues: &mut Vec<PlanIssue>,
 ) -> Vec<InvariantDef> {
-    if proposed.len() > MANY {
-        issues.push(PlanIssue::new("/invariants", format!("more than {MANY} invariants")));
+    if proposed.len() > INVARIANTS_MAX {
+        let what = format!("{} invariants; at most {INVARIANTS_MAX}", proposed.len());
+        issues.push(PlanIssue::new("/invariants", what));
         return Vec::new();
     }
     let mut invariants: Vec<InvariantDef> = Vec::with_capacity(proposed.len());
@@ -114,6 +119,11 @@ pub(super) fn check_invariants(
         // An unknown scope has been told; any stands in for it.
         let scope = known.unwrap_or(Scope::Pair);
         invariants.push(InvariantDef { id, summary, severity, scope });
+    }
+    let whole = invariants.iter().filter(|invariant| invariant.scope == Scope::Partition).count();
+    if whole > PARTITION_INVARIANTS_MAX {
+        let what = format!("{whole} invariants of a partition; at most {PARTITION_INVARIANTS_MAX}");
+        issues.push(PlanIssue::new("/invariants", what));
     }
     invariants
 }

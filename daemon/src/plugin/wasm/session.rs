@@ -3,6 +3,7 @@
 //! Owns the [`Mapper`] of a bound plugin and the sessions of checks. Refuses to reuse a guest after a
 //! fault, or between checks. Invariant: what a session returns was checked against the plan.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::sync::Arc;
 
@@ -29,6 +30,8 @@ use crate::plugin::{
 /// Entities of a call for each of its rows, on average: more come of no row that a store can hold
 /// and a check can compare.
 const ENTITIES_MAX: usize = 1_000;
+/// Violations of a pair that are told, the gravest first; and of a partition by one invariant.
+const VIOLATIONS_MAX: usize = 16;
 
 /// A guest and all that it takes to start it.
 #[derive(Clone)]
@@ -262,7 +265,8 @@ impl Session for WasmSession {
                 invariant: said.invariant as usize,
                 message: said.message,
             };
-            Ok(Tallied { state, violations: said.into_iter().map(violation).collect() })
+            let violations = said.into_iter().take(VIOLATIONS_MAX).map(violation).collect();
+            Ok(Tallied { state, violations })
         })
     }
 }
@@ -532,14 +536,24 @@ fn checked_violations(
             None => Err(format!("violation {index} names no pair")),
         }
     };
-    let checked: Vec<_> =
+    let mut checked: Vec<PairViolation> =
         violations.into_iter().enumerate().map(violation).collect::<Result<_, _>>()?;
-    let mut told: Vec<_> = checked.iter().map(|it| (it.pair, it.violation.invariant)).collect();
-    told.sort_unstable();
-    if let Some(twice) = told.windows(2).find(|both| both[0] == both[1]) {
-        let (pair, invariant) = twice[0];
+    // The gravest of each pair first, whatever order they were told in.
+    let rank = |it: &PairViolation| {
+        let invariant = it.violation.invariant;
+        (it.pair, Reverse(invariants[invariant].severity), invariant)
+    };
+    checked.sort_by_key(rank);
+    if let Some(twice) = checked.windows(2).find(|both| rank(&both[0]) == rank(&both[1])) {
+        let (pair, invariant) = (twice[0].pair, twice[0].violation.invariant);
         return Err(format!("invariant {invariant} is told twice of pair {pair}"));
     }
+    let (mut pair, mut count) = (usize::MAX, 0);
+    checked.retain(|it| {
+        count = if it.pair == pair { count + 1 } else { 1 };
+        pair = it.pair;
+        count <= VIOLATIONS_MAX
+    });
     Ok(checked)
 }
 
@@ -579,6 +593,28 @@ mod tests {
     }
 
     #[test]
+    fn of_a_pair_that_breaks_many_invariants_the_gravest_are_told() {
+        let invariant = |at: usize| InvariantDef {
+            id: at.to_string(),
+            summary: String::new(),
+            severity: if at.is_multiple_of(2) { Severity::Info } else { Severity::Critical },
+            scope: Scope::Pair,
+        };
+        let invariants: Vec<_> = (0..20).map(invariant).collect();
+        let all = (0..3).flat_map(|pair| (0..20).map(move |invariant| (pair, invariant)));
+        let raw = |(pair, invariant)| RawViolation {
+            invariant,
+            pair: Some(pair),
+            message: String::new(),
+        };
+        let told = checked_violations(all.rev().map(raw).collect(), 3, &invariants).unwrap();
+        let of_last: Vec<usize> =
+            told.iter().filter(|it| it.pair == 2).map(|it| it.violation.invariant).collect();
+        assert_eq!(told.len(), 3 * 16);
+        assert_eq!(of_last, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 0, 2, 4, 6, 8, 10]);
+    }
+
+    #[test]
     fn an_invariant_is_told_once_of_a_pair() {
         let invariant = |id: &str| InvariantDef {
             id: id.to_owned(),
@@ -596,7 +632,7 @@ mod tests {
             checked_violations(all.iter().map(raw).collect(), 3, &invariants).map(|all| all.len())
         };
         assert_eq!(told(&[(1, 2), (0, 2), (1, 0)]), Ok(3));
-        // As many as there may be, and all of one pair: what is kept of a pair has a bound.
+        // As many as there may be, and all of one pair.
         let twice = Err("invariant 1 is told twice of pair 2".to_owned());
         assert_eq!(told(&[(1, 2), (0, 2), (1, 2)]), twice);
     }

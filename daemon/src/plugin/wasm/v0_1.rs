@@ -45,6 +45,8 @@ const INVARIANTS: &str = "invariants";
 const LOCATING: &str = "locating";
 /// Bytes of a text that a guest says about a row, a pair or a fault.
 const MESSAGE_BYTES: usize = 1_000;
+/// Notes of a call for each of its rows, on average.
+const NOTES_MAX: usize = 16;
 /// Bytes of an error's code that are kept.
 const CODE_BYTES: usize = 100;
 
@@ -530,7 +532,14 @@ fn bits(present: &[bool]) -> Vec<u8> {
 }
 
 fn raised(mapped: mapping::Mapped, rows: &Rows<'_>) -> Result<RawMapped, PluginErrorKind> {
-    let mut notes = Vec::with_capacity(mapped.notes.len());
+    let (told, most) = (mapped.notes.len(), rows.count().saturating_mul(NOTES_MAX));
+    if told > most {
+        return Err(PluginErrorKind::Malformed(format!(
+            "{told} notes on {} rows; at most {NOTES_MAX} for each",
+            rows.count()
+        )));
+    }
+    let mut notes = Vec::with_capacity(told);
     for (index, note) in mapped.notes.into_iter().enumerate() {
         let row = note.row as usize;
         let input = rows.inputs.get(note.input as usize).filter(|input| row < input.rows.rows);
