@@ -12,13 +12,16 @@ use crate::check::plugin_fault;
 use crate::check::window::{Tells, Window};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
-    Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Facets, FieldDef, Key, Logical,
+    Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Facets, Fault, FieldDef, Key, Logical,
     Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
 };
 use crate::plugin::{Checked, PairViolation, Pairs, PluginError};
 
 /// Sightings that are kept of a crowd.
 const CROWD_SAMPLE: usize = 64;
+/// Members of a crowd for each row of a partition: a row may become many entities, and break many
+/// invariants.
+const MEMBERS_PER_ROW: usize = 32;
 /// Pairs handed to the invariants at once.
 pub(super) const PAIRS_MAX: usize = 1_024;
 
@@ -62,9 +65,7 @@ impl Window<'_> {
             differing.into_iter().map(|accused| accused.entries).collect();
         let many = all > self.crowd || self.outcome.crowd.is_some();
         if many {
-            let before = std::mem::take(&mut self.members);
-            let crowd = self.outcome.crowd.get_or_insert_default();
-            crowd.extend(before.into_iter().chain(members));
+            self.crowd(members);
             self.outcome.suspects.truncate(CROWD_SAMPLE);
             let room = CROWD_SAMPLE - self.outcome.suspects.len();
             let rejected: usize = SIDES.iter().map(|side| self.rejected.of(*side).len()).sum();
@@ -81,6 +82,30 @@ impl Window<'_> {
         }
         self.outcome.suspects.extend(sightings.into_iter().flatten());
         self.tell_rejected(many);
+    }
+
+    /// Adds to the members of the partition's crowd, as far as there is room.
+    fn crowd(&mut self, members: Vec<Member>) {
+        let before = std::mem::take(&mut self.members);
+        let crowd = self.outcome.crowd.get_or_insert_default();
+        let most = MEMBERS_PER_ROW * self.context.partition_rows.get() as usize;
+        let (room, all) = (most.saturating_sub(crowd.len()), before.len() + members.len());
+        crowd.extend(before.into_iter().chain(members).take(room));
+        if all > room {
+            let rows = (all - room) as u64;
+            let fault = Fault {
+                side: None,
+                what: format!(
+                    "more than {most} differences in a partition of {} rows",
+                    self.context.partition_rows
+                ),
+                remedy: "mend what the finding of this partition tells of; driftd counts the rest \
+                         then"
+                    .to_owned(),
+                code: Fault::TOO_MUCH,
+            };
+            self.unread(format!("{rows} differences"), Some(rows), fault);
+        }
     }
 
     /// The differing keys that this check tells, and of each whether its counterpart is a row that the

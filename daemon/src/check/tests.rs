@@ -200,6 +200,22 @@ fn what_a_check_holds_is_bounded_in_bytes() {
 }
 
 #[test]
+fn a_crowd_of_more_members_than_can_be_held_is_told_as_far_as_it_is() {
+    let fields = [("id", Role::Key, None)];
+    let given = || Given { columns: &[("id", Logical::Integer)], key: Some("{id}") };
+    let mut pair = pair(&given(), &given(), &fields);
+    pair.context.partition_rows = nonzero(1);
+    for id in 1..=40 {
+        pair.source.put("things", row(&[("id", int(id))]));
+    }
+    let partition = Partition { number: 0, extent: WHOLE, direction: Direction::FromSource };
+    let outcome = check(&pair.context, &partition, 10, Moment(1)).now_or_never().unwrap();
+    assert_eq!(outcome.crowd.map(|members| members.len()), Some(32));
+    let unread: u64 = outcome.unread.iter().filter_map(|unread| unread.rows).sum();
+    assert_eq!((unread, outcome.unread[0].fault.code), (8, Fault::TOO_MUCH));
+}
+
+#[test]
 fn integers_of_every_size_are_compared_whatever_page_they_are_in() {
     let fields = [("id", Role::Key, None), ("n", Role::Compared, Some(Logical::Integer))];
     let side = |logical| [("id", Logical::Integer), ("n", logical)];
