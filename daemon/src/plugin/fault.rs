@@ -72,11 +72,8 @@ impl PluginError {
         match &self.kind {
             PluginErrorKind::Own { code, .. } => format!("failed with `{code}`"),
             PluginErrorKind::Trap(what) => {
-                let (trap, words) = what.split_once(LAST_WORDS).unwrap_or((what, ""));
-                // Where a panic happened holds no values; what it says may.
-                let place = words.lines().next().filter(|line| line.starts_with("panicked at "));
-                let place = place.map(|place| format!("; {place}")).unwrap_or_default();
-                format!("trapped: {trap}{place}")
+                let trap = what.split_once(LAST_WORDS).map_or(what.as_str(), |(trap, _)| trap);
+                format!("trapped: {trap}")
             }
             kind @ (PluginErrorKind::Fuel { .. }
             | PluginErrorKind::Deadline { .. }
@@ -262,7 +259,9 @@ mod tests {
     /// Every kind, its code, what happened, and the remedy.
     fn every_kind() -> Vec<Row> {
         use PluginErrorKind as K;
-        let words = format!("out of bounds; in map{LAST_WORDS}panicked at lib.rs:3:1:\nsecret");
+        let words = format!(
+            "out of bounds; in map; at lib.rs:3:1{LAST_WORDS}panicked at lib.rs:3:1:\nsecret"
+        );
         let own = K::Own { code: "mood".to_owned(), message: "secret".to_owned() };
         let pause = K::Paused {
             since: Moment(1_700_000_000_999_999),
@@ -274,7 +273,7 @@ mod tests {
             (
                 K::Trap(words),
                 "plugin-trap",
-                "trapped: out of bounds; in map; panicked at lib.rs:3:1:",
+                "trapped: out of bounds; in map; at lib.rs:3:1",
                 "it is a fault of the plugin: mend what the message names, with a test of such rows",
             ),
             (

@@ -15,6 +15,7 @@ mod planning;
 mod pool;
 mod selftest;
 mod session;
+mod sources;
 mod trial;
 mod v0_1;
 
@@ -31,6 +32,7 @@ use self::contract::{Names, VERSIONS};
 use self::footprint::Footprint;
 use self::machine::{Machine, shortened};
 use self::session::{Bound, Program, WasmMapper};
+use self::sources::Sources;
 pub use self::trial::{Cost, Noted, Sought, Trial, Tried};
 use super::identity::{Origin, identity};
 use super::{
@@ -285,12 +287,13 @@ impl Host {
         let component = Component::from_binary(&self.machine.engine, component)
             .map_err(|error| LoadErrorKind::Code(why(&error)))?;
         let digest = digest_of(bytes);
-        Ok(Opened { component, footprint, bytes: bytes.len(), is_module, digest })
+        let sources = Arc::new(Sources::of(bytes));
+        Ok(Opened { component, footprint, sources, bytes: bytes.len(), is_module, digest })
     }
 
     /// Checks what was read and compiled against the contract.
     fn admit(&self, settings: &Settings, opened: Opened) -> Result<Loaded, LoadErrorKind> {
-        let Opened { component, footprint, digest, .. } = opened;
+        let Opened { component, footprint, sources, digest, .. } = opened;
         let names = Names::of(&self.machine, &component);
         let version = names.choose(&VERSIONS)?;
         let misfit = |what: String| LoadErrorKind::Misfit { version: version.number, what };
@@ -300,6 +303,7 @@ impl Host {
             machine: Arc::clone(&self.machine),
             contract,
             footprint,
+            sources,
             version: version.number,
             left_alone: version.beyond(&names),
             plugin: settings.name.clone(),
@@ -321,6 +325,7 @@ impl Host {
 struct Opened {
     component: Component,
     footprint: Footprint,
+    sources: Arc<Sources>,
     bytes: usize,
     is_module: bool,
     digest: String,

@@ -17,6 +17,7 @@ use wasmtime::{
 
 use super::footprint::Footprint;
 use super::pool::{Place, Pool, SMALL};
+use super::sources::Sources;
 use super::trial::Cost;
 use crate::plugin::{LAST_WORDS, Limits, PluginErrorKind};
 
@@ -129,6 +130,7 @@ fn config() -> Config {
 pub(super) struct Guest {
     bounds: Bounds,
     pub(super) words: Words,
+    sources: Arc<Sources>,
     /// When the call under way began, in ticks.
     called: u64,
     /// The most fuel that a call used since it was forgotten.
@@ -137,7 +139,13 @@ pub(super) struct Guest {
 
 impl Guest {
     /// A guest of `machine` that may write `log_bytes` of messages.
-    pub(super) fn new(plugin: &str, limits: &Limits, machine: &Machine, log_bytes: usize) -> Self {
+    pub(super) fn new(
+        plugin: &str,
+        sources: &Arc<Sources>,
+        limits: &Limits,
+        machine: &Machine,
+        log_bytes: usize,
+    ) -> Self {
         let bounds = Bounds {
             memory: usize::try_from(limits.memory).unwrap_or(usize::MAX),
             pool: Arc::clone(&machine.pool),
@@ -149,7 +157,7 @@ impl Guest {
             refused: None,
         };
         let words = Words { plugin: plugin.to_owned(), left: log_bytes, last: None };
-        Self { bounds, words, called: 0, fuel: 0 }
+        Self { bounds, words, sources: Arc::clone(sources), called: 0, fuel: 0 }
     }
 
     /// Counts what its instances take beside what they grow by.
@@ -358,6 +366,9 @@ impl Allowance {
             what = format!("{what}; in {}", frames.join(", called by "));
         }
         if let Some(words) = guest.words.last.take() {
+            if let Some(place) = guest.sources.place(&words) {
+                what = format!("{what}; at {place}");
+            }
             what = format!("{what}{LAST_WORDS}{words}");
         }
         PluginErrorKind::Trap(what)

@@ -4,6 +4,7 @@
 //! fault, or between checks. Invariant: what a session returns was checked against the plan.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use super::machine::{Guest, Machine};
 use super::planning::Proposal;
 use super::pool::Slot;
 use super::selftest;
+use super::sources::Sources;
 use super::trial::Cost;
 use crate::model::{
     Batch, EntityDef, FieldDef, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema,
@@ -40,6 +42,8 @@ pub(super) struct Program {
     pub(super) contract: Arc<dyn Contract>,
     /// What an instance takes before it runs.
     pub(super) footprint: Footprint,
+    /// Which places of its source it may name.
+    pub(super) sources: Arc<Sources>,
     /// The version of the contract.
     pub(super) version: &'static str,
     /// What it exports beyond that version.
@@ -54,7 +58,8 @@ pub(super) struct Program {
 impl Program {
     /// A fresh guest that may write `log_bytes` of messages.
     pub(super) fn start(&self, log_bytes: usize) -> Result<Box<dyn Instance>, PluginErrorKind> {
-        let mut guest = Guest::new(&self.plugin, &self.limits, &self.machine, log_bytes);
+        let Self { plugin, sources, limits, machine, .. } = self;
+        let mut guest = Guest::new(plugin, sources, limits, machine, log_bytes);
         guest.take(self.footprint)?;
         self.contract.start(&self.machine, guest, self.limits)
     }
@@ -538,22 +543,25 @@ fn checked_violations(
     };
     let mut checked: Vec<PairViolation> =
         violations.into_iter().enumerate().map(violation).collect::<Result<_, _>>()?;
-    // The gravest of each pair first, whatever order they were told in.
-    let rank = |it: &PairViolation| {
+    // The gravest of each pair first.
+    let rank = |(at, it): (usize, &PairViolation)| {
         let invariant = it.violation.invariant;
-        (it.pair, Reverse(invariants[invariant].severity), invariant)
+        (it.pair, Reverse(invariants[invariant].severity), invariant, at)
     };
-    checked.sort_by_key(rank);
-    if let Some(twice) = checked.windows(2).find(|both| rank(&both[0]) == rank(&both[1])) {
-        let (pair, invariant) = (twice[0].pair, twice[0].violation.invariant);
-        return Err(format!("invariant {invariant} is told twice of pair {pair}"));
+    let mut ranked: Vec<_> = checked.iter().enumerate().map(rank).collect();
+    ranked.sort_unstable();
+    let mut beyond = BTreeSet::new();
+    for of_pair in ranked.chunk_by(|one, next| one.0 == next.0) {
+        let twice = of_pair.windows(2).find(|both| both[0].2 == both[1].2);
+        if let Some(&[(pair, _, invariant, _), _]) = twice {
+            return Err(format!("invariant {invariant} is told twice of pair {pair}"));
+        }
+        beyond.extend(of_pair.iter().skip(VIOLATIONS_MAX).map(|(.., at)| *at));
     }
-    let (mut pair, mut count) = (usize::MAX, 0);
-    checked.retain(|it| {
-        count = if it.pair == pair { count + 1 } else { 1 };
-        pair = it.pair;
-        count <= VIOLATIONS_MAX
-    });
+    if !beyond.is_empty() {
+        let mut at = 0..;
+        checked.retain(|_| at.next().is_some_and(|at| !beyond.contains(&at)));
+    }
     Ok(checked)
 }
 
@@ -611,7 +619,8 @@ mod tests {
         let of_last: Vec<usize> =
             told.iter().filter(|it| it.pair == 2).map(|it| it.violation.invariant).collect();
         assert_eq!(told.len(), 3 * 16);
-        assert_eq!(of_last, [1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 0, 2, 4, 6, 8, 10]);
+        // In the order in which they were told.
+        assert_eq!(of_last, [19, 17, 15, 13, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0]);
     }
 
     #[test]
