@@ -101,7 +101,7 @@ impl Chunks {
 }
 
 /// These rows of a batch.
-fn part<'b>(batch: &'b Batch, rows: &Range<usize>) -> Cow<'b, Batch> {
+pub(super) fn part<'b>(batch: &'b Batch, rows: &Range<usize>) -> Cow<'b, Batch> {
     match *rows == (0..batch.rows) {
         true => Cow::Borrowed(batch),
         false => Cow::Owned(batch.take(&rows.clone().collect::<Vec<_>>())),

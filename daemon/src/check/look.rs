@@ -159,6 +159,11 @@ async fn read(
             };
             faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
         }
+        if let Some(fault) = window.too_much(side) {
+            places.too_much = true;
+            faults.of_mut(side).extend(due.iter().map(|at| (at.clone(), fault.clone())));
+            break;
+        }
     }
     faults.of_mut(side).extend(std::mem::take(window.lost.of_mut(side)));
     window.span(SpanKind::Read(side), began, due.len() as u64);
@@ -224,8 +229,7 @@ fn displace(window: &mut Window<'_>, places: &Places, faults: &mut Sides<Covered
     let leads = window.context.leads;
     let pages = |side| (0..window.sets.of(side).page_count()).collect::<Vec<usize>>();
     let (follower, leader) = (pages(leads.follower()), pages(leads.leader()));
-    if let Err(error) = window.displace(&follower, &leader) {
-        let fault = plugin_fault(Some(leads.follower()), &error);
+    if let Err(fault) = window.displace(&follower, &leader) {
         let read = places.read.of(leads.follower()).iter().cloned();
         faults.of_mut(leads.follower()).extend(read.map(|at| (at, fault.clone())));
     }

@@ -11,7 +11,7 @@ use crate::check::places::Wanted;
 use crate::check::portion::{Lies, Portion};
 use crate::check::scan::Scan;
 use crate::check::window::Window;
-use crate::check::{SideContext, plugin_fault, store_fault};
+use crate::check::{SideContext, store_fault};
 use crate::model::{Extent, Range, Side};
 use crate::plugin::Input;
 use crate::store::Care;
@@ -157,6 +157,11 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) {
             Some(pages) => absorbed.extend(pages),
             None => failed = true,
         }
+        if let Some(fault) = window.too_much(other) {
+            window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
+            failed = true;
+            break;
+        }
     }
     window.keep_asked(side, &pages, &along);
     absorbed.extend(along);
@@ -166,9 +171,8 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) {
         pages.iter().for_each(|page| window.drop_page(side, *page));
         absorbed.into_iter().for_each(|page| window.drop_page(other, page));
     } else if side == context.leads.follower()
-        && let Err(error) = window.displace(&pages, &absorbed)
+        && let Err(fault) = window.displace(&pages, &absorbed)
     {
-        let fault = plugin_fault(Some(side), &error);
         window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
         pages.iter().for_each(|page| window.drop_page(side, *page));
         absorbed.into_iter().for_each(|page| window.drop_page(other, page));

@@ -224,11 +224,17 @@ impl Wanted {
         (wanted, foreign)
     }
 
+    /// How much is wanted: keys, and what they begin with, each as often as it is wanted, and groups.
+    pub(super) fn len(&self) -> usize {
+        let keys = |(keys, _): &(Batch, Vec<usize>)| keys.rows;
+        self.rows.values().map(keys).sum::<usize>()
+            + self.under.values().map(keys).sum::<usize>()
+            + self.groups.len()
+    }
+
     /// Whether nothing is wanted.
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.values().all(|(keys, _)| keys.rows == 0)
-            && self.groups.is_empty()
-            && self.under.values().all(|(keys, _)| keys.rows == 0)
+        self.len() == 0
     }
 }
 

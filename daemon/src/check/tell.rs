@@ -153,18 +153,21 @@ impl Window<'_> {
         let one_sided: Vec<usize> = (0..differing.len())
             .filter(|&at| differing[at].0.is_empty() != differing[at].1.is_empty())
             .collect();
-        let entries: Vec<Entries> = one_sided.iter().map(|&at| differing[at].clone()).collect();
-        let mut places: Vec<[BTreeSet<StoreKey>; 2]> = vec![<[_; 2]>::default(); entries.len()];
-        let lost = self.locate(&entries, &mut places);
-        for (row, at) in one_sided.into_iter().enumerate() {
-            if lost.contains(&row) {
-                found.insert(at, None);
-                continue;
-            }
-            let side = if differing[at].0.is_empty() { Side::Source } else { Side::Target };
-            let places = &places[row][usize::from(side == Side::Target)];
-            if let Some((place, _)) = self.rejected_at(side, places) {
-                found.insert(at, Some(Some((side, place.clone()))));
+        // A few at a time: nothing of them is kept but rejected rows.
+        for some in one_sided.chunks(PAIRS_MAX) {
+            let entries: Vec<Entries> = some.iter().map(|&at| differing[at].clone()).collect();
+            let mut places: Vec<[BTreeSet<StoreKey>; 2]> = vec![<[_; 2]>::default(); entries.len()];
+            let lost = self.locate(&entries, &mut places);
+            for (row, at) in some.iter().copied().enumerate() {
+                if lost.contains(&row) {
+                    found.insert(at, None);
+                    continue;
+                }
+                let side = if differing[at].0.is_empty() { Side::Source } else { Side::Target };
+                let places = &places[row][usize::from(side == Side::Target)];
+                if let Some((place, _)) = self.rejected_at(side, places) {
+                    found.insert(at, Some(Some((side, place.clone()))));
+                }
             }
         }
         found

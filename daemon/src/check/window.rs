@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::check::cover::{Cover, Covered, covers};
+use crate::check::gather::part;
 use crate::check::places::{Wanted, first_integer, located};
 use crate::check::portion::{Lies, PageLies, Portion};
 use crate::check::rules::Accumulated;
-use crate::check::{Context, plugin_fault};
+use crate::check::{Context, SideContext, plugin_fault};
 use crate::compare::{EntitySet, Standpoint, Stands, compare};
 use crate::model::{
     Batch, Cost, FailedRows, Fault, Key, Member, Moment, Outcome, Range, Reading, Side, Span,
@@ -21,8 +22,14 @@ use crate::plugin::{Access, Failed, Mapped, Output, Placed, PluginError, Rows, S
 
 /// Bytes of one side beyond which the window is full: rows may be of any size.
 const BYTES_MAX: u64 = 32 << 20;
+/// Bytes of one side's entities beyond which no more are taken in.
+const ENTITY_BYTES_MAX: u64 = 4 * BYTES_MAX;
 /// Bytes of counterparts that are read at once, about.
 const PORTION_BYTES: u64 = 8 << 20;
+/// Entities that a mapping is asked to locate at once.
+const ENTITIES_MAX: usize = 1_024;
+/// Places at which the entities of one portion may be looked for.
+const PLACES_MAX: usize = 1 << 18;
 /// Rows of the first portion, before it is known how large counterparts are.
 const PORTION: usize = 64;
 
@@ -130,6 +137,24 @@ impl<'a> Window<'a> {
     pub(super) fn is_full(&self, sides: &[Side], rows: u64) -> bool {
         rows >= u64::from(self.context.window_rows.get())
             || sides.iter().any(|side| self.sets.of(*side).bytes() >= BYTES_MAX)
+    }
+
+    /// Why no more of `side` may be held, if that is so: what a mapping makes of rows may be larger than
+    /// these, and is not known before.
+    pub(super) fn too_much(&self, side: Side) -> Option<Fault> {
+        (self.sets.of(side).bytes() > ENTITY_BYTES_MAX).then(|| Fault {
+            side: Some(side),
+            what: format!(
+                "what the mapping makes of rows of the {side} that are compared at once takes more \
+                 than {} MiB",
+                ENTITY_BYTES_MAX >> 20
+            ),
+            remedy:
+                "have the mapping make fewer and smaller entities of these rows, or make pages \
+                     smaller (`page_rows`)"
+                    .to_owned(),
+            code: Fault::TOO_MUCH,
+        })
     }
 
     /// Of how many rows of the other side the counterparts on `side` are read at once, going by those
@@ -319,21 +344,32 @@ impl<'a> Window<'a> {
         if !here.locatable || entities.rows == 0 {
             return Ok((Vec::new(), Vec::new()));
         }
-        let Placed { located: parts, failed } = self.session.locate_each(side, entity, entities)?;
-        if let ([part], Some((relation, keys))) = (parts.as_slice(), lies.rows())
-            && part.access == Access::Get
-            && part.relation == relation
-            && part.keys == *keys
-        {
-            return Ok((Vec::new(), failed));
-        }
-        let mut misplaced = vec![true; entities.rows];
-        for (row, place) in located(here, &parts) {
-            if misplaced[row] && covers(&place, &lies.at(here, row)) {
-                misplaced[row] = false;
+        let (mut misplaced, mut lost) = (vec![true; entities.rows], Lost::new());
+        for start in (0..entities.rows).step_by(ENTITIES_MAX) {
+            let end = entities.rows.min(start + ENTITIES_MAX);
+            let some = part(entities, &(start..end));
+            let Placed { located: parts, failed } =
+                self.session.locate_each(side, entity, &some)?;
+            lost.extend(failed.into_iter().map(|(row, error)| (start + row, error)));
+            if let ([one], Some((relation, keys))) = (parts.as_slice(), lies.rows())
+                && one.access == Access::Get
+                && one.relation == relation
+                && one.keys == *part(keys, &(start..end))
+            {
+                misplaced[start..end].fill(false);
+                continue;
+            }
+            for (row, place) in located(here, &parts) {
+                let row = start + row;
+                if misplaced[row] && covers(&place, &lies.at(here, row)) {
+                    misplaced[row] = false;
+                }
             }
         }
-        Ok((misplaced, failed))
+        if !misplaced.contains(&true) {
+            misplaced.clear();
+        }
+        Ok((misplaced, lost))
     }
 
     /// As [`Window::absorb`]; a page that cannot be mapped leaves a hole in the range.
@@ -380,23 +416,29 @@ impl<'a> Window<'a> {
         let dropped = self.dropped.of(side);
         let present = set.present_rows(page).filter(|row| !dropped.contains(&(page, *row)));
         let present: Vec<usize> = present.collect();
-        let entities = set.page(page).take(&present);
         let (entity, other) = (set.page_type(page), side.other());
-        let Placed { located: parts, failed } = self
-            .session
-            .locate_each(other, entity, &entities)
-            .map_err(|error| plugin_fault(Some(other), &error))?;
+        let here = self.context.side(other);
         let mut lost: BTreeSet<usize> = present.iter().copied().collect();
-        for at in parts.iter().flat_map(|part| &part.from_entity) {
-            lost.remove(&present[*at]);
+        let mut unlocated = Lost::new();
+        for some in present.chunks(ENTITIES_MAX) {
+            let entities = self.sets.of(side).page(page).take(some);
+            let Placed { located: parts, failed } = self
+                .session
+                .locate_each(other, entity, &entities)
+                .map_err(|error| plugin_fault(Some(other), &error))?;
+            for at in parts.iter().flat_map(|part| &part.from_entity) {
+                lost.remove(&some[*at]);
+            }
+            let base = owners.len();
+            owners.extend(some.iter().map(|row| (page, *row)));
+            wanted.add_located(here, parts, |at| base + at);
+            if wanted.len() > PLACES_MAX {
+                return Err(too_many_places(other, here));
+            }
+            unlocated.extend(failed.into_iter().map(|(at, error)| (some[at], error)));
         }
-        let base = owners.len();
-        owners.extend(present.iter().map(|row| (page, *row)));
-        wanted.add_located(self.context.side(other), parts, |at| base + at);
-        let failed: Lost =
-            failed.into_iter().map(|(entity, error)| (present[entity], error)).collect();
-        failed.iter().for_each(|(row, _)| _ = lost.remove(row));
-        self.lose(side, page, &failed);
+        unlocated.iter().for_each(|(row, _)| _ = lost.remove(row));
+        self.lose(side, page, &unlocated);
         let lost: Vec<usize> = lost.into_iter().collect();
         self.reject_unlocated(side, page, &lost);
         self.drop_rows(side, page, &lost);
@@ -485,26 +527,41 @@ impl<'a> Window<'a> {
         &mut self,
         follower_pages: &[usize],
         leader_pages: &[usize],
-    ) -> Result<(), PluginError> {
+    ) -> Result<(), Fault> {
         let leads = self.context.leads;
         let (leader, follower) = (leads.leader(), leads.follower());
         let here = self.context.side(follower);
         if !here.locatable {
             return Ok(());
         }
+        let set = self.sets.of(follower);
+        let pages = follower_pages.iter().flat_map(|page| set.page_entries(*page));
+        let keys: BTreeSet<Vec<u8>> = pages.map(|entry| set.key(entry).to_vec()).collect();
         let mut places: BTreeMap<Vec<u8>, Cover> = BTreeMap::new();
+        let mut count = 0;
         for &page in leader_pages {
             let set = self.sets.of(leader);
-            let entries: Vec<usize> = set
-                .page_entries(page)
-                .filter(|&at| set.entries()[at].standpoint == Standpoint::Present)
-                .collect();
-            let rows: Vec<usize> = entries.iter().map(|&at| set.entries()[at].row).collect();
-            let entities = set.page(page).take(&rows);
-            let parts = self.session.locate(follower, set.page_type(page), &entities)?;
-            let set = self.sets.of(leader);
-            for (entity, at) in located(here, &parts) {
-                places.entry(set.key(entries[entity]).to_vec()).or_default().add(&at);
+            let entity = set.page_type(page);
+            let entries = set.page_entries(page).filter(|&at| {
+                set.entries()[at].standpoint == Standpoint::Present && keys.contains(set.key(at))
+            });
+            let entries: Vec<usize> = entries.collect();
+            for some in entries.chunks(ENTITIES_MAX) {
+                let set = self.sets.of(leader);
+                let rows: Vec<usize> = some.iter().map(|&at| set.entries()[at].row).collect();
+                let entities = set.page(page).take(&rows);
+                let parts = self
+                    .session
+                    .locate(follower, entity, &entities)
+                    .map_err(|error| plugin_fault(Some(follower), &error))?;
+                let set = self.sets.of(leader);
+                for (at, place) in located(here, &parts) {
+                    places.entry(set.key(some[at]).to_vec()).or_default().add(&place);
+                    count += 1;
+                }
+                if count > PLACES_MAX {
+                    return Err(too_many_places(follower, here));
+                }
             }
         }
         let mut displaced = Vec::new();
@@ -595,4 +652,20 @@ impl<'a> Window<'a> {
 /// How many of so many bytes each are taken at once.
 fn at_once(bytes: u64, each: u64) -> usize {
     usize::try_from(bytes / each.max(1)).unwrap_or(usize::MAX).max(1)
+}
+
+fn too_many_places(side: Side, here: &SideContext) -> Fault {
+    Fault {
+        side: Some(side),
+        what: format!(
+            "store `{}`, relation `{}`: the mapping looks for rows that are compared at once at more \
+             than {PLACES_MAX} places",
+            here.store.name(),
+            here.relation_names()
+        ),
+        remedy: "have the mapping name fewer places for each entity, or make pages smaller \
+                 (`page_rows`)"
+            .to_owned(),
+        code: Fault::TOO_MUCH,
+    }
 }

@@ -77,6 +77,7 @@ impl EntitySet {
     ) -> Vec<(usize, CellError)> {
         assert_eq!(entities.rows, stands.standing.len(), "a standing for each entity");
         self.bytes += entities.bytes() + beside;
+        let (entries, key_bytes) = (self.entries.len(), self.keys.data.len());
         let page = self.pages.len();
         let mut faults = Vec::new();
         self.entries.reserve(entities.rows);
@@ -105,6 +106,9 @@ impl EntitySet {
             }
             self.entries.push(Entry { page, row, digest, standpoint });
         }
+        // Of entities without other fields these are the larger part.
+        let entries = (self.entries.len() - entries) * size_of::<Entry>();
+        self.bytes += (entries + self.keys.data.len() - key_bytes) as u64;
         self.pages.push(Page { entity: canon.entity(), entities });
         faults
     }
@@ -115,7 +119,7 @@ impl EntitySet {
         self.checksum
     }
 
-    /// How much memory the pages take with what is held beside them, about.
+    /// How much memory the set takes with what is held beside it, about.
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes

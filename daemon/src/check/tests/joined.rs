@@ -249,7 +249,7 @@ impl Session for Shop {
                             }
                             (Some(order), None) if sk == "ORDER" => made.orders.push((
                                 order,
-                                words(&columns[2], row),
+                                words(&columns[2], row).map(spelt_out),
                                 cell(&columns[3], row),
                                 group,
                             )),
@@ -299,8 +299,8 @@ impl Session for Shop {
         let mut located = vec![Located { relation, access, keys, from_entity: rows.clone() }];
         if (side, entity) == (Side::Target, LINE) {
             // Lines of order 115 may lie elsewhere, too.
-            let moved: Vec<usize> =
-                (0..rows.len()).filter(|at| pk[*at].as_deref() == Some("O#115")).collect();
+            let is_moved = |at: &usize| ids[*at] == 115;
+            let moved: Vec<usize> = (0..rows.len()).filter(is_moved).collect();
             let sk = vec![Some("MOVED".to_owned()); moved.len()];
             let pk: Vec<_> = moved.iter().map(|at| pk[*at].clone()).collect();
             let keys = Batch { rows: moved.len(), columns: vec![texts(&pk), texts(&sk)] };
@@ -412,6 +412,11 @@ impl Session for Shop {
         }
         Ok(Tallied { state, violations })
     }
+}
+
+/// A status as it is told; one of them takes 40 MiB.
+fn spelt_out(status: String) -> String {
+    if status == "huge" { "x".repeat(40 << 20) } else { status }
 }
 
 fn trap(function: &'static str) -> PluginError {

@@ -4,6 +4,7 @@
 //! tests have them. Invariant: what was not compared is unread, and neither same nor drift.
 
 use super::*;
+use crate::model::Fault;
 
 #[test]
 fn what_is_looked_for_is_bounded_in_bytes_and_the_rest_unread() {
@@ -106,4 +107,23 @@ fn a_group_of_too_many_rows_is_unread_and_the_others_are_compared() {
     let outcome = world.checked(Direction::FromTarget);
     assert_eq!((outcome.same, outcome.suspects.as_slice()), (6, &[][..]));
     assert_eq!(outcome.unread.len(), 1);
+}
+
+#[test]
+fn entities_that_are_too_large_together_are_unread_and_looked_at_one_by_one() {
+    let world = world(100);
+    for id in 1..=5 {
+        world.order(id, 0);
+        world.item(id, "ORDER", &[("status", text("wrong")), ("total", whole_number(0))]);
+    }
+    let wrong = world.checked(Direction::FromSource).suspects;
+    assert_eq!(wrong.len(), 5);
+    for id in 1..=5 {
+        world.item(id, "ORDER", &[("status", text("huge")), ("total", whole_number(0))]);
+    }
+    let outcome = world.checked(Direction::FromSource);
+    assert!(outcome.unread.iter().any(|unread| unread.fault.code == Fault::TOO_MUCH));
+    let look = world.looked(&wrong);
+    assert_eq!((look.sightings.len(), look.unread), (5, vec![]));
+    assert!(!look.sightings.iter().any(Sighting::agrees));
 }
