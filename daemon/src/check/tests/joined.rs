@@ -222,7 +222,7 @@ impl Session for Shop {
                 match (side, input.relation) {
                     (Side::Source, 0) => made.orders.push((
                         cell(&columns[0], row).unwrap(),
-                        words(&columns[1], row),
+                        words(&columns[1], row).map(spelt_out),
                         cell(&columns[2], row),
                         group,
                     )),

@@ -119,7 +119,10 @@ fn entities_that_are_too_large_together_are_unread_and_looked_at_one_by_one() {
     let wrong = world.checked(Direction::FromSource).suspects;
     assert_eq!(wrong.len(), 5);
     for id in 1..=5 {
-        world.item(id, "ORDER", &[("status", text("huge")), ("total", whole_number(0))]);
+        let huge = ("status", text("huge"));
+        let order = [("id", whole_number(id.into())), huge.clone(), ("total", whole_number(0))];
+        world.source.put("orders", row(&order));
+        world.item(id, "ORDER", &[huge, ("total", whole_number(1))]);
     }
     let outcome = world.checked(Direction::FromSource);
     assert!(outcome.unread.iter().any(|unread| unread.fault.code == Fault::TOO_MUCH));
