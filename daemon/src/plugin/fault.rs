@@ -77,6 +77,7 @@ impl PluginError {
             }
             kind @ (PluginErrorKind::Fuel { .. }
             | PluginErrorKind::Deadline { .. }
+            | PluginErrorKind::Patience { .. }
             | PluginErrorKind::Memory { .. }
             | PluginErrorKind::Output { .. }
             | PluginErrorKind::Malformed(_)
@@ -101,6 +102,11 @@ impl PluginError {
             PluginErrorKind::Deadline { .. } => {
                 format!("look for an endless loop in the plugin, or raise {}", limit("deadline"))
             }
+            PluginErrorKind::Patience { .. } => format!(
+                "make the plugin faster, or raise {}, of which these are sixty and one more for \
+                 every 10,000 rows",
+                limit("deadline")
+            ),
             PluginErrorKind::Memory { .. } => {
                 format!("look for a leak in the plugin, or raise {}", limit("memory"))
             }
@@ -170,6 +176,12 @@ pub enum PluginErrorKind {
         /// The deadline.
         millis: u64,
     },
+    /// Its calls together ran longer than those of one check may.
+    #[error("was not called: its calls of this check ran longer than {millis} ms together")]
+    Patience {
+        /// What they may.
+        millis: u64,
+    },
     /// Wanted more memory than it may have.
     #[error("wanted more memory than {allowed} bytes: {detail}")]
     Memory {
@@ -230,6 +242,7 @@ impl PluginErrorKind {
             Self::Trap(_) => "plugin-trap",
             Self::Fuel { .. } => "plugin-fuel",
             Self::Deadline { .. } => "plugin-deadline",
+            Self::Patience { .. } => "plugin-time",
             Self::Memory { .. } => "plugin-memory",
             Self::Output { .. } => "plugin-output",
             Self::Malformed(_) => "plugin-malformed",
@@ -256,6 +269,15 @@ mod tests {
 
     type Row = (PluginErrorKind, &'static str, &'static str, &'static str);
 
+    fn paused() -> PluginErrorKind {
+        PluginErrorKind::Paused {
+            since: Moment(1_700_000_000_999_999),
+            failures: 5,
+            cause: "plugin-trap",
+            next: Moment(1_700_000_005_000_000),
+        }
+    }
+
     /// Every kind, its code, what happened, and the remedy.
     fn every_kind() -> Vec<Row> {
         use PluginErrorKind as K;
@@ -263,12 +285,6 @@ mod tests {
             "out of bounds; in map; at lib.rs:3:1{LAST_WORDS}panicked at lib.rs:3:1:\nsecret"
         );
         let own = K::Own { code: "mood".to_owned(), message: "secret".to_owned() };
-        let pause = K::Paused {
-            since: Moment(1_700_000_000_999_999),
-            failures: 5,
-            cause: "plugin-trap",
-            next: Moment(1_700_000_005_000_000),
-        };
         vec![
             (
                 K::Trap(words),
@@ -287,6 +303,12 @@ mod tests {
                 "plugin-deadline",
                 "ran longer than 7 ms",
                 "look for an endless loop in the plugin, or raise [plugins.orders.limits] deadline",
+            ),
+            (
+                K::Patience { millis: 7 },
+                "plugin-time",
+                "was not called: its calls of this check ran longer than 7 ms together",
+                "make the plugin faster, or raise [plugins.orders.limits] deadline, of which these are sixty and one more for every 10,000 rows",
             ),
             (
                 K::Memory { allowed: 7, detail: "it wanted 9 bytes".to_owned() },
@@ -319,7 +341,7 @@ mod tests {
                 "see the plugin's documentation of this error code",
             ),
             (
-                pause,
+                paused(),
                 "plugin-paused",
                 "is not called since 2023-11-14T22:13:20Z because 5 checks in a row failed, the last with `plugin-trap`; the next try is at 2023-11-14T22:13:25Z",
                 "mend what the earlier lines about this plugin say; driftd tries it by itself",

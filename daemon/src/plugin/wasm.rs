@@ -30,7 +30,7 @@ use wit_component::ComponentEncoder;
 
 use self::contract::{Names, VERSIONS};
 use self::footprint::Footprint;
-use self::machine::{Machine, shortened};
+use self::machine::{Machine, Patience, shortened};
 use self::session::{Bound, Program, WasmMapper};
 use self::sources::Sources;
 pub use self::trial::{Cost, Noted, Sought, Trial, Tried};
@@ -466,7 +466,8 @@ impl Loaded {
         let mut issues = Vec::new();
         let invariants = planning::check_invariants(declared, &mut issues);
         let locators = Locators::new(&plan.entities, binding, &mut issues);
-        let located = locating::sides(&mut *instance, binding, &plan, &mut issues)
+        let patience = Patience::new(&program.machine, &program.limits);
+        let located = locating::sides((&mut *instance, patience), binding, &plan, &mut issues)
             .map_err(failed("locate"))?;
         if !issues.is_empty() {
             return Err(unfit(issues));

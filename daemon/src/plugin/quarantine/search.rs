@@ -166,9 +166,12 @@ impl Divisible for OfEntities<'_> {
 }
 
 /// Whether a failure may be a single item's. A plugin that cannot be started fails on none in
-/// particular, and one that returns an error of its own says by contract that the whole call failed.
+/// particular, one that returns an error of its own says by contract that the whole call failed, and one
+/// that has run for too long is not called.
 pub(super) fn may_be_an_items<D: Divisible>(error: &PluginError) -> bool {
-    error.function == D::FUNCTION && !matches!(error.kind, PluginErrorKind::Own { .. })
+    let of_none =
+        matches!(error.kind, PluginErrorKind::Own { .. } | PluginErrorKind::Patience { .. });
+    error.function == D::FUNCTION && !of_none
 }
 
 /// What a call came to.

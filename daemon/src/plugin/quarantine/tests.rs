@@ -304,10 +304,12 @@ fn a_plugin_that_always_fails_costs_few_calls_and_blames_no_row() {
 
 #[test]
 fn what_is_no_rows_fault_is_not_searched() {
+    let spent = PluginErrorKind::Patience { millis: 120_000 };
     let own = PluginErrorKind::Own { code: "mood".to_owned(), message: "secret".to_owned() };
     for manner in [
         Manner { start: Some("init"), ..Manner::default() },
         Manner { guilty: [5].into(), kind: Some(own), ..Manner::default() },
+        Manner { guilty: [5].into(), kind: Some(spent), ..Manner::default() },
     ] {
         let world = World::new(Manner::default());
         world.session().map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();

@@ -67,6 +67,9 @@ pub(super) trait Instance: Send {
     /// Counts anew what calls take.
     fn forget_cost(&mut self);
 
+    /// Ticks that its calls waited for others since it was last asked.
+    fn take_waited(&mut self) -> u64;
+
     /// What the plugin says of itself.
     fn describe(&mut self) -> Result<Info, PluginErrorKind>;
 

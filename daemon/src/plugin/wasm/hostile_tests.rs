@@ -107,6 +107,20 @@ fn an_endless_loop_ends_by_fuel_or_by_deadline() {
 }
 
 #[test]
+fn calls_that_each_keep_to_the_deadline_end_together() {
+    let limits =
+        Limits { fuel_per_call: u64::MAX / 2, deadline: Duration::from_millis(10), ..limits() };
+    let mut session = attach("spin", limits).begin(Moment(0)).unwrap();
+    let rows = things(3, "any");
+    let mut call = || session.map(Side::Source, &Rows::each(0, &rows)).unwrap_err();
+    let spent = |kind: &PluginErrorKind| *kind == PluginErrorKind::Patience { millis: 600 };
+    // Of sixty deadlines each call takes one, or two at most.
+    let calls = (0..200).position(|_| spent(&call().kind));
+    assert!(calls.is_some_and(|calls| calls >= 20), "{calls:?}");
+    assert_eq!(call().remedy().split(',').next(), Some("make the plugin faster"));
+}
+
+#[test]
 fn memory_is_bounded() {
     let kind = fault("memory", limits());
     let PluginErrorKind::Memory { allowed, detail } = &kind else { panic!("{kind:?}") };

@@ -7,6 +7,7 @@
 
 use super::contract::{Context, Instance, RawLocated};
 use super::lift;
+use super::machine::Patience;
 use crate::model::{
     Batch, ColumnDef, FieldDef, Logical, MappingPlan, Moment, RelationPlan, RelationSchema, Role,
     Side, SidePlan,
@@ -37,7 +38,7 @@ impl Sides {
 /// Asks the plugin where it would look for no entities at all: for the sides that it locates it names
 /// the relations and how rows are found there.
 pub(super) fn sides(
-    instance: &mut dyn Instance,
+    (instance, mut patience): (&mut dyn Instance, Patience),
     binding: &Binding<'_>,
     plan: &MappingPlan,
     issues: &mut Vec<PlanIssue>,
@@ -57,7 +58,10 @@ pub(super) fn sides(
                 columns: fields.iter().map(|field| field.logical.column(0).finish()).collect(),
             };
             let context = Context { pairing: binding.pairing, as_of: Moment(0) };
-            let Some(raw) = instance.locate(context, side, number, &none)? else { continue };
+            let began = patience.begin(0)?;
+            let told = instance.locate(context, side, number, &none)?;
+            patience.end(began, instance.take_waited());
+            let Some(raw) = told else { continue };
             let known = relations.located(raw, 0).map_err(PluginErrorKind::Malformed)?;
             for at in &known {
                 if let Some(what) = relations.groupless(at) {

@@ -23,6 +23,9 @@ use crate::plugin::{LAST_WORDS, Limits, PluginErrorKind};
 
 /// How often deadlines are looked at.
 const TICK: Duration = Duration::from_millis(10);
+/// Deadlines that all calls of a check or look may run together, and one more for so many rows.
+const DEADLINES_MAX: u32 = 60;
+const ROWS_A_DEADLINE: u64 = 10_000;
 /// Native stack that a guest may use.
 const STACK_BYTES: usize = 512 << 10;
 /// Elements of all tables of a guest; a table costs the host memory that is no linear memory.
@@ -40,13 +43,55 @@ const WORDS_BYTES: usize = 512;
 
 /// Ticks of an engine's ticker.
 #[derive(Clone, Debug, Default)]
-struct Clock(Arc<AtomicU64>);
+pub(super) struct Clock(Arc<AtomicU64>);
 
 impl Clock {
     fn now(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// What all calls of one check or look may run together. Each of them may run into its deadline, and
+/// how many there are is a plugin's choice.
+#[derive(Debug)]
+pub(super) struct Patience {
+    clock: Clock,
+    deadline: Duration,
+    rows: u64,
+    ran: u64,
+}
+
+impl Patience {
+    pub(super) fn new(machine: &Machine, limits: &Limits) -> Self {
+        Self { clock: machine.clock.clone(), deadline: limits.deadline, rows: 0, ran: 0 }
+    }
+
+    /// How long the calls so far may have run.
+    fn allowed(&self) -> Duration {
+        let rows = u32::try_from(self.rows / ROWS_A_DEADLINE).unwrap_or(u32::MAX);
+        self.deadline.saturating_mul(rows.saturating_add(DEADLINES_MAX))
+    }
+
+    /// A call over `rows` rows is to be made. Refused where the others ran for too long.
+    pub(super) fn begin(&mut self, rows: usize) -> Result<Began, PluginErrorKind> {
+        self.rows = self.rows.saturating_add(rows as u64);
+        let allowed = self.allowed();
+        if self.ran > ticks(allowed) {
+            let millis = u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX);
+            return Err(PluginErrorKind::Patience { millis });
+        }
+        Ok(Began(self.clock.now()))
+    }
+
+    /// It ended, and of its time it waited so many ticks for others.
+    pub(super) fn end(&mut self, began: Began, waited: u64) {
+        self.ran += (self.clock.now() - began.0).saturating_sub(waited);
+    }
+}
+
+/// When a call began.
+#[derive(Debug)]
+pub(super) struct Began(u64);
 
 /// The engine and its ticker, shared by everything that runs guests.
 #[derive(Debug)]
@@ -151,6 +196,7 @@ impl Guest {
             pool: Arc::clone(&machine.pool),
             place: None,
             waited: 0,
+            waited_for: 0,
             clock: machine.clock.clone(),
             memory_used: 0,
             table_used: 0,
@@ -186,6 +232,11 @@ impl Guest {
         self.bounds.place.take()
     }
 
+    /// Ticks that it waited for others since it was last asked.
+    pub(super) const fn take_waited(&mut self) -> u64 {
+        std::mem::replace(&mut self.bounds.waited_for, 0)
+    }
+
     /// Counts anew what calls take.
     pub(super) const fn forget_cost(&mut self) {
         self.fuel = 0;
@@ -202,6 +253,8 @@ struct Bounds {
     place: Option<Place>,
     /// How long it had to wait for that in the call under way, in ticks.
     waited: u64,
+    /// The same of all calls since it was asked for.
+    waited_for: u64,
     clock: Clock,
     memory_used: usize,
     table_used: usize,
@@ -259,7 +312,9 @@ impl Bounds {
             let (place, waited) = self.pool.enter(self.memory as u64);
             self.place = Some(place);
             if waited {
-                self.waited += self.clock.now() - began;
+                let ticks = self.clock.now() - began;
+                self.waited += ticks;
+                self.waited_for += ticks;
             }
         }
         self.memory_used = wanted;

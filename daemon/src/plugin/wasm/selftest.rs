@@ -133,6 +133,7 @@ fn is_of_size(kind: &PluginErrorKind) -> bool {
         | PluginErrorKind::Malformed(_)
         | PluginErrorKind::Lawless { .. }
         | PluginErrorKind::Own { .. }
+        | PluginErrorKind::Patience { .. }
         | PluginErrorKind::Paused { .. } => false,
     }
 }

@@ -14,7 +14,7 @@ use super::contract::{
 use super::footprint::Footprint;
 use super::lift;
 use super::locating;
-use super::machine::{Guest, Machine};
+use super::machine::{Guest, Machine, Patience};
 use super::planning::Proposal;
 use super::pool::Slot;
 use super::selftest;
@@ -162,6 +162,7 @@ impl WasmMapper {
             as_of,
             idle: Slot::new(),
             cost: None,
+            patience: Patience::new(&self.0.program.machine, &self.0.program.limits),
             log_left: self.0.program.limits.log,
         }
     }
@@ -175,6 +176,7 @@ pub(super) struct WasmSession {
     idle: Arc<Slot<Box<dyn Instance>>>,
     /// What the last call took, if it succeeded.
     cost: Option<Cost>,
+    patience: Patience,
     log_left: usize,
 }
 
@@ -215,7 +217,7 @@ impl Session for WasmSession {
         }
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
         let number = bound.relations(side)[relation];
-        self.call("keys-of", |instance| {
+        self.call(("keys-of", keys.rows), |instance| {
             let raw = instance.keys_of(context, side, number, keys)?;
             let all: usize = raw.iter().map(|raw| raw.items.rows).sum();
             if all > keys.rows.saturating_mul(ENTITIES_MAX) {
@@ -237,7 +239,7 @@ impl Session for WasmSession {
         let bound = Arc::clone(&self.bound);
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
         let rows = pairs.source.rows;
-        self.call("check-pairs", |instance| {
+        self.call(("check-pairs", rows), |instance| {
             let violations = instance.check_pairs(context, pairs)?;
             checked_violations(violations, rows, &bound.invariants)
                 .map_err(PluginErrorKind::Malformed)
@@ -247,13 +249,17 @@ impl Session for WasmSession {
     fn tally(&mut self, invariant: usize, tally: &Tally<'_>) -> Result<Tallied, PluginError> {
         let bound = Arc::clone(&self.bound);
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
+        let rows = match tally {
+            Tally::Pairs(all) => all.iter().map(|pairs| pairs.source.rows).sum(),
+            Tally::States(_) => 0,
+        };
         // As many as were declared, which is checked to be few.
         let number = u32::try_from(invariant).unwrap_or(u32::MAX);
         if bound.invariants.get(invariant).is_none_or(|it| it.scope != Scope::Partition) {
             let what = format!("invariant {invariant} is not of a partition");
             return Err(bound.program.error("accumulator", PluginErrorKind::Malformed(what)));
         }
-        self.call("accumulator", |instance| {
+        self.call(("accumulator", rows), |instance| {
             let (state, said) = instance.tally(context, number, tally)?;
             if let Some(odd) = said.iter().find(|said| said.invariant != number) {
                 let what = format!(
@@ -286,7 +292,7 @@ impl WasmSession {
         let bound = Arc::clone(&self.bound);
         let context = Context { pairing: &bound.pairing, as_of: self.as_of };
         let relations = bound.relations(side);
-        self.call("map-batch", |instance| {
+        self.call(("map-batch", rows.count()), |instance| {
             let RawMapped { outputs, notes } =
                 instance.map_batch(context, side, rows, &relations)?;
             let mapped = checked(outputs, &notes, rows, &bound.plan.entities)
@@ -311,7 +317,7 @@ impl WasmSession {
         };
         // As many as there are types, which is checked to be few.
         let number = u32::try_from(entity).unwrap_or(u32::MAX);
-        self.call("locate", |instance| {
+        self.call(("locate", entities.rows), |instance| {
             let raw = instance.locate(context, side, number, entities)?.unwrap_or_default();
             read(relations, raw).map_err(PluginErrorKind::Malformed)
         })
@@ -336,16 +342,24 @@ impl WasmSession {
 
     fn call<R>(
         &mut self,
-        function: &'static str,
+        (function, rows): (&'static str, usize),
         call: impl FnOnce(&mut dyn Instance) -> Result<R, PluginErrorKind>,
     ) -> Result<R, PluginError> {
         self.cost = None;
+        let began = self.patience.begin(rows).map_err(|kind| self.fault(function, kind))?;
         let mut instance = match self.idle.take() {
             Some(instance) => instance,
-            None => self.start()?,
+            None => match self.start() {
+                Ok(instance) => instance,
+                Err(error) => {
+                    self.patience.end(began, 0);
+                    return Err(error);
+                }
+            },
         };
         instance.forget_cost();
         let result = call(&mut *instance);
+        self.patience.end(began, instance.take_waited());
         self.log_left = instance.log_left();
         match result {
             Ok(result) => {

@@ -152,6 +152,10 @@ impl contract::Instance for Instance {
         self.store.data_mut().forget_cost();
     }
 
+    fn take_waited(&mut self) -> u64 {
+        self.store.data_mut().take_waited()
+    }
+
     fn describe(&mut self) -> Result<Info, PluginErrorKind> {
         let Self { store, exports: Exports { lifecycle, .. }, limits, .. } = self;
         let info = call(store, Allowance::new(*limits, 0), |store| lifecycle.call_describe(store))?;
