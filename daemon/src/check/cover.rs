@@ -4,6 +4,7 @@
 //! that: [`Covered`] and [`Cover`]. Refuses to read. Invariant: a question takes as long as a search in
 //! an ordered map, however many places and rows a mapping made.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::places::Place;
@@ -69,25 +70,41 @@ pub(super) fn covers(place: &StoreKey, at: &StoreKey) -> bool {
 
 /// Something for each of many places.
 #[derive(Debug)]
-pub(super) struct Covered<T>(BTreeMap<Box<[u8]>, (StoreKey, T)>);
+pub(super) struct Covered<T> {
+    all: BTreeMap<Box<[u8]>, (StoreKey, T)>,
+    /// What was added since it was marked.
+    fresh: Vec<Box<[u8]>>,
+}
 
 impl<T> Default for Covered<T> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self { all: BTreeMap::new(), fresh: Vec::new() }
     }
 }
 
 impl<T> Covered<T> {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
+    }
+
+    /// Remembers what is there.
+    pub(super) fn mark(&mut self) {
+        self.fresh.clear();
+    }
+
+    /// Removes what was added since it was marked.
+    pub(super) fn back(&mut self) {
+        for path in self.fresh.drain(..) {
+            self.all.remove(&path);
+        }
     }
 
     /// Adds what is at a place, unless there is something already.
@@ -97,49 +114,53 @@ impl<T> Covered<T> {
 
     /// As [`add`](Self::add), with what is made only where there is nothing.
     pub(super) fn add_with(&mut self, at: StoreKey, make: impl FnOnce() -> T) {
-        self.0.entry(path(&at)).or_insert_with(|| (at, make()));
+        let path = path(&at);
+        if let Entry::Vacant(vacant) = self.all.entry(path.clone()) {
+            vacant.insert((at, make()));
+            self.fresh.push(path);
+        }
     }
 
     /// What lies at `place`: the same, or the first of what lies under it.
     pub(super) fn at(&self, place: &StoreKey) -> Option<(&StoreKey, &T)> {
-        if self.0.is_empty() {
+        if self.all.is_empty() {
             return None;
         }
         let path = path(place);
-        let (first, (at, it)) = self.0.range(path.clone()..).next()?;
+        let (first, (at, it)) = self.all.range(path.clone()..).next()?;
         first.starts_with(&path).then_some((at, it))
     }
 
     /// Removes all that lies at `place`.
     pub(super) fn remove(&mut self, place: &StoreKey) {
         let path = path(place);
-        while let Some((first, _)) = self.0.range(path.clone()..).next()
+        while let Some((first, _)) = self.all.range(path.clone()..).next()
             && first.starts_with(&path)
         {
             let first = first.clone();
-            self.0.remove(&first);
+            self.all.remove(&first);
         }
     }
 
     /// Keeps only what lies where `keep` says.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&StoreKey) -> bool) {
-        self.0.retain(|_, (at, _)| keep(at));
+        self.all.retain(|_, (at, _)| keep(at));
     }
 
     /// All of it.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&StoreKey, &T)> {
-        self.0.values().map(|(at, it)| (at, it))
+        self.all.values().map(|(at, it)| (at, it))
     }
 
     /// All of it, to keep.
     pub(super) fn into_all(self) -> impl Iterator<Item = (StoreKey, T)> {
-        self.0.into_values()
+        self.all.into_values()
     }
 }
 
 impl<T> Extend<(StoreKey, T)> for Covered<T> {
     fn extend<I: IntoIterator<Item = (StoreKey, T)>>(&mut self, all: I) {
-        self.0.extend(all.into_iter().map(|(at, it)| (path(&at), (at, it))));
+        self.all.extend(all.into_iter().map(|(at, it)| (path(&at), (at, it))));
     }
 }
 

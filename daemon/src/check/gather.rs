@@ -18,12 +18,13 @@ use crate::store::{Care, Fetched, Page, Query};
 const BYTES_MAX: u64 = 64 << 20;
 /// Bytes that are asked for at once, going by what came before.
 const CHUNK_BYTES: u64 = 8 << 20;
-/// Keys that are asked for first and at most, if nothing is said.
-const KEYS: [usize; 2] = [64, 8_192];
-/// The same for questions: how much answers one is not known before.
-const QUESTIONS: [usize; 2] = [16, 1_024];
-/// The same for groups, which are mapped in one call.
-const GROUPS: [usize; 2] = [16, 1_024];
+/// Keys that are asked for first, if nothing is said, and at most: how large rows are is not known before
+/// they are read, and what came before need not be like what follows.
+const KEYS: [usize; 2] = [64, 1_024];
+/// The same for questions, each of which may have many rows.
+const QUESTIONS: [usize; 2] = [16, 128];
+/// The same for groups.
+const GROUPS: [usize; 2] = [16, 128];
 
 /// What was read of what was wanted.
 #[derive(Debug, Default)]
@@ -35,8 +36,8 @@ pub(super) struct Gathered {
     pub(super) cost: Cost,
     /// Bytes of what was read, about.
     pub(super) bytes: u64,
-    /// Whether something is unread because there was too much.
-    pub(super) too_much: bool,
+    /// Why something is unread, if that is because there was too much.
+    pub(super) too_much: Option<Fault>,
 }
 
 impl Gathered {
@@ -67,8 +68,8 @@ impl Gathered {
             remedy: "have the mapping name fewer rows for each entity, by longer keys".to_owned(),
             code: Fault::TOO_MUCH,
         };
-        self.unread.push((whose.to_vec(), fault));
-        self.too_much = true;
+        self.unread.push((whose.to_vec(), fault.clone()));
+        self.too_much = Some(fault);
         true
     }
 }
@@ -84,7 +85,7 @@ struct Chunks {
 
 impl Chunks {
     fn new(all: usize, [first, most]: [usize; 2]) -> Self {
-        Self { next: 0, all, size: first, most: most.max(first) }
+        Self { next: 0, all, size: first.min(most), most }
     }
 
     fn next(&mut self) -> Option<Range<usize>> {
@@ -96,7 +97,9 @@ impl Chunks {
     /// Says how many bytes a chunk brought.
     fn learn(&mut self, chunk: &Range<usize>, bytes: u64) {
         let size = CHUNK_BYTES.saturating_mul(chunk.len() as u64) / bytes.max(1);
-        self.size = usize::try_from(size).unwrap_or(usize::MAX).clamp(1, self.most);
+        // What is not there says little of what is.
+        let most = self.most.min(chunk.len().saturating_mul(2));
+        self.size = usize::try_from(size).unwrap_or(usize::MAX).clamp(1, most);
     }
 }
 

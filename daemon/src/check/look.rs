@@ -65,7 +65,7 @@ async fn look_at(context: &Context, asked: &[Asked], as_of: Moment) -> (Look, bo
     locate(&mut window, leads.follower(), asked, &mut places, &mut faults);
     // The follower may hold an entity whose leader's place was not known before.
     read(&mut window, leads.leader(), &mut places, &mut faults).await;
-    displace(&mut window, &places, &mut faults);
+    displace(&mut window, &mut places, &mut faults);
     let mut looked = sighted(&mut window, asked, &places, &faults);
     steady(context, as_of, &mut looked).await;
     look.spans = std::mem::take(&mut window.outcome.spans);
@@ -138,7 +138,7 @@ async fn read(
     faults.of_mut(side).extend(foreign.iter().map(|&at| (due[at].clone(), fault.clone())));
     let gathered = gather((side, here), wanted, None, Care::Consistent).await;
     window.add_cost(side, gathered.cost);
-    places.too_much |= gathered.too_much;
+    places.too_much |= gathered.too_much.is_some();
     for (whose, fault) in gathered.unread {
         faults.of_mut(side).extend(whose.iter().map(|&at| (due[at].clone(), fault.clone())));
     }
@@ -225,11 +225,12 @@ fn locate(
 
 /// Finds rows of the follower that lie where nobody would look for them. If that cannot be told, the
 /// follower is unread.
-fn displace(window: &mut Window<'_>, places: &Places, faults: &mut Sides<Covered<Fault>>) {
+fn displace(window: &mut Window<'_>, places: &mut Places, faults: &mut Sides<Covered<Fault>>) {
     let leads = window.context.leads;
     let pages = |side| (0..window.sets.of(side).page_count()).collect::<Vec<usize>>();
     let (follower, leader) = (pages(leads.follower()), pages(leads.leader()));
     if let Err(fault) = window.displace(&follower, &leader) {
+        places.too_much |= fault.code == Fault::TOO_MUCH;
         let read = places.read.of(leads.follower()).iter().cloned();
         faults.of_mut(leads.follower()).extend(read.map(|at| (at, fault.clone())));
     }

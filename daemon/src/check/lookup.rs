@@ -6,14 +6,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::check::gather::gather;
+use crate::check::gather::{Gathered, gather};
 use crate::check::places::Wanted;
 use crate::check::portion::{Lies, Portion};
 use crate::check::scan::Scan;
 use crate::check::window::Window;
 use crate::check::{SideContext, store_fault};
-use crate::model::{Extent, Range, Side};
-use crate::plugin::Input;
+use crate::model::{Extent, Fault, Range, Side};
 use crate::store::Care;
 
 /// Reads `extent` of `side` and its counterparts into the window.
@@ -36,15 +35,27 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
                 break;
             }
         };
-        let mut left = Some(portion);
-        while let Some(mut portion) = left.take() {
-            let at_once = window.portion_beside(side.other(), &portion);
-            left = cut(&mut portion, at_once);
+        let mut left = vec![portion];
+        while let Some(portion) = left.pop() {
+            let (portion, rest) = match portion.lies {
+                Lies::Rows { .. } => {
+                    let at_once = window.portion_beside(side.other(), &portion);
+                    portion.cut(at_once)
+                }
+                Lies::Groups(_) => (portion, None),
+            };
+            left.extend(rest);
             let last = last_key(here, &portion);
+            if let Some((some, others)) = counterparts(window, side, portion.clone()).await {
+                // With what is held already there may be less room than there could be.
+                window.compare();
+                held = 0;
+                left.extend([others, some]);
+                continue;
+            }
             rows += portion.rows();
             held += portion.rows();
             window.read_span(side, began, rows);
-            counterparts(window, side, portion).await;
             if alone {
                 window.compare();
                 continue;
@@ -52,7 +63,7 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
             if !window.is_full(&[side, side.other()], held) {
                 continue;
             }
-            let from = last.or_else(|| scan.whole_until().filter(|_| left.is_none()));
+            let from = last.or_else(|| scan.whole_until().filter(|_| left.is_empty()));
             match (extent, from) {
                 (Extent::Range(range), Some(from)) => {
                     let from = Some(from);
@@ -92,65 +103,74 @@ fn last_key(here: &SideContext, portion: &Portion) -> Option<i128> {
     Some(last.saturating_add(1))
 }
 
-/// Cuts `portion` behind its first `rows` rows, where they stand by themselves. Returns what follows;
-/// what it cost stays with the first.
-fn cut(portion: &mut Portion, rows: usize) -> Option<Portion> {
-    let Lies::Rows { relation, keys } = &portion.lies else { return None };
-    if keys.rows <= rows {
-        return None;
+/// Maps a portion, locates its entities on the other side, and fetches them. Returns its halves if all
+/// of it was too much at once; then nothing of it is in the comparison.
+async fn counterparts(
+    window: &mut Window<'_>,
+    side: Side,
+    portion: Portion,
+) -> Option<(Portion, Portion)> {
+    let groups = portion.lies.groups();
+    let before = window.mark();
+    let whole = portion.clone();
+    let fault = compared(window, side, portion).await?;
+    let rows = whole.rows();
+    window.back_to(before);
+    if let (some, Some(others)) = whole.cut(groups / 2)
+        && groups > 1
+    {
+        return Some((some, others));
     }
-    let (first, rest): (Vec<_>, Vec<_>) = (0..keys.rows).partition(|row| *row < rows);
-    let part = |rows: &[usize]| {
-        let lies = Lies::Rows { relation: *relation, keys: keys.take(rows) };
-        let input = |input: &Input<'_>| Input {
-            relation: input.relation,
-            rows: std::borrow::Cow::Owned(input.rows.take(rows)),
-            group: None,
-        };
-        (lies, portion.inputs.iter().map(input).collect())
-    };
-    let (lies, inputs) = part(&rest);
-    let wide = portion.wide;
-    let rest =
-        Portion { lies, inputs, wide, unmapped: Vec::new(), cost: crate::model::Cost::default() };
-    (portion.lies, portion.inputs) = part(&first);
-    Some(rest)
+    window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
+    None
 }
 
-/// Maps a portion, locates its entities on the other side, and fetches them.
-async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) {
+/// Puts a portion and its counterparts into the window. Returns why they are too much, if they are.
+async fn compared(window: &mut Window<'_>, side: Side, portion: Portion) -> Option<Fault> {
     let context = window.context;
     let other = side.other();
     let rows = portion.rows();
-    let Some(pages) = window.absorb_or_unread(side, portion) else { return };
+    let pages = window.absorb_or_unread(side, portion)?;
     let mut wanted = Wanted::default();
     let mut owners = Vec::new();
     for &page in &pages {
         if let Err(fault) = window.locate_page(side, page, (&mut wanted, &mut owners)) {
-            pages.iter().for_each(|page| window.drop_page(side, *page));
-            window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
-            return;
+            return drop_all(window, (side, rows), (&pages, &[]), fault);
         }
     }
     if wanted.is_empty() {
-        return;
+        return None;
     }
     let began = (context.clock)();
     let keys_first = Some(window.portion(other));
     let gathered = gather((other, context.side(other)), wanted, keys_first, Care::Ordinary).await;
     window.add_cost(other, gathered.cost);
+    window.note_counterparts(other, gathered.bytes, (rows, &gathered.portions));
+    if let Some(fault) = gathered.too_much {
+        return drop_all(window, (side, rows), (&pages, &[]), fault);
+    }
+    let fault = found(window, (side, rows), gathered, (&pages, &owners));
+    window.read_span(other, began, rows);
+    fault
+}
+
+/// Takes what was found of a portion's counterparts into the window.
+fn found(
+    window: &mut Window<'_>,
+    (side, rows): (Side, u64),
+    gathered: Gathered,
+    (pages, owners): (&[usize], &[(usize, usize)]),
+) -> Option<Fault> {
+    let other = side.other();
     let mut lost = BTreeSet::new();
     for (whose, fault) in gathered.unread {
         lost.extend(whose.iter().map(|owner| owners[*owner]));
         let scope = format!("{} keys of the {other}", whose.len());
         window.unread(scope, Some(whose.len() as u64), fault);
     }
-    window.note_counterparts(other, gathered.bytes, (rows, &gathered.portions));
-    let mut found = 0;
     let (mut absorbed, mut along) = (Vec::new(), Vec::new());
     let mut failed = false;
     for portion in gathered.portions {
-        found += portion.rows();
         let wide = portion.wide;
         match window.absorb_or_unread(other, portion) {
             Some(pages) if wide => along.extend(pages),
@@ -158,24 +178,37 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) {
             None => failed = true,
         }
         if let Some(fault) = window.too_much(other) {
-            window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
-            failed = true;
-            break;
+            absorbed.extend(along);
+            return drop_all(window, (side, rows), (pages, &absorbed), fault);
         }
     }
-    window.keep_asked(side, &pages, &along);
+    window.keep_asked(side, pages, &along);
     absorbed.extend(along);
-    window.drop_lost(side, &lost, (&pages, &absorbed));
     if failed {
         // Which entities could not be mapped is unknown, so none of this portion's is compared.
-        pages.iter().for_each(|page| window.drop_page(side, *page));
-        absorbed.into_iter().for_each(|page| window.drop_page(other, page));
-    } else if side == context.leads.follower()
-        && let Err(fault) = window.displace(&pages, &absorbed)
-    {
-        window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
-        pages.iter().for_each(|page| window.drop_page(side, *page));
-        absorbed.into_iter().for_each(|page| window.drop_page(other, page));
+        window.drop_pages(side, (pages, &absorbed));
+        return None;
     }
-    window.read_span(other, began, found);
+    window.drop_lost(side, &lost, (pages, &absorbed));
+    if side == window.context.leads.follower()
+        && let Err(fault) = window.displace(pages, &absorbed)
+    {
+        return drop_all(window, (side, rows), (pages, &absorbed), fault);
+    }
+    None
+}
+
+/// Takes a portion out of the comparison. Returns why it is too much, if that is why; else it is unread.
+fn drop_all(
+    window: &mut Window<'_>,
+    (side, rows): (Side, u64),
+    pages: (&[usize], &[usize]),
+    fault: Fault,
+) -> Option<Fault> {
+    window.drop_pages(side, pages);
+    if fault.code == Fault::TOO_MUCH {
+        return Some(fault);
+    }
+    window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
+    None
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::check::SideContext;
@@ -14,7 +15,7 @@ use crate::plugin::{Input, Rows};
 use crate::store::Page;
 
 /// Rows of one side, for one call of the mapping.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Portion {
     /// Where each group of it lies.
     pub(super) lies: Lies,
@@ -29,7 +30,7 @@ pub(super) struct Portion {
 }
 
 /// Where the groups of a portion lie.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Lies {
     /// Each is a row of this relation, at these primary keys.
     Rows { relation: usize, keys: Batch },
@@ -140,6 +141,31 @@ impl Portion {
     /// How many rows it has.
     pub(super) fn rows(&self) -> u64 {
         self.inputs.iter().map(|input| input.rows.rows as u64).sum()
+    }
+
+    /// Cuts it behind its first `groups` groups. Returns what follows, if anything; what it cost stays
+    /// with the first.
+    pub(super) fn cut(self, groups: usize) -> (Self, Option<Self>) {
+        let all = self.lies.groups();
+        if all <= groups {
+            return (self, None);
+        }
+        let Self { lies, inputs, wide, unmapped, cost } = self;
+        let rows = Rows { groups: all, inputs };
+        let part = |range: Range<usize>| {
+            let lies = match &lies {
+                Lies::Rows { relation, keys } => {
+                    let keys = keys.take(&range.clone().collect::<Vec<_>>());
+                    Lies::Rows { relation: *relation, keys }
+                }
+                Lies::Groups(places) => Lies::Groups(places[range.clone()].to_vec()),
+            };
+            (lies, rows.part(range).inputs)
+        };
+        let ((lies, inputs), (rest_lies, rest)) = (part(0..groups), part(groups..all));
+        let first = Self { lies, inputs, wide, unmapped, cost };
+        let (unmapped, cost) = (Vec::new(), Cost::default());
+        (first, Some(Self { lies: rest_lies, inputs: rest, wide, unmapped, cost }))
     }
 
     /// How much memory its rows take, about.

@@ -65,6 +65,12 @@ pub(super) struct Window<'a> {
     dropped: Sides<BTreeSet<(usize, usize)>>,
 }
 
+/// What was noted of rows so far.
+pub(super) struct Mark {
+    failed: Option<(Side, StoreKey, FailedRows)>,
+    unread: usize,
+}
+
 /// What a check tells. Where both directions are read, each difference is told by one of them: else
 /// a partition of one and a partition of the other would tell of the same keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +206,21 @@ impl<'a> Window<'a> {
     /// Notes what could not be compared.
     pub(super) fn unread(&mut self, scope: String, rows: Option<u64>, fault: Fault) {
         self.outcome.unread.push(Unread { scope, rows, key: None, fault });
+    }
+
+    /// What a portion may add that is taken back if it is read again in parts.
+    pub(super) fn mark(&mut self) -> Mark {
+        self.rejected.source.mark();
+        self.rejected.target.mark();
+        Mark { failed: self.failed.clone(), unread: self.outcome.unread.len() }
+    }
+
+    /// Takes back what was noted since.
+    pub(super) fn back_to(&mut self, mark: Mark) {
+        self.rejected.source.back();
+        self.rejected.target.back();
+        self.failed = mark.failed;
+        self.outcome.unread.truncate(mark.unread);
     }
 
     /// Notes that `kind` went on from `began` until now; one span is kept of each kind.
@@ -585,10 +606,14 @@ impl<'a> Window<'a> {
         self.dropped.of_mut(side).extend(rows.iter().map(|&row| (page, row)));
     }
 
-    /// Takes all rows of a page out of the comparison.
-    pub(super) fn drop_page(&mut self, side: Side, page: usize) {
-        let rows: Vec<usize> = (0..self.sets.of(side).page(page).rows).collect();
-        self.drop_rows(side, page, &rows);
+    /// Takes all rows of these pages out of the comparison, of `side` and of the other.
+    pub(super) fn drop_pages(&mut self, side: Side, (pages, others): (&[usize], &[usize])) {
+        for (side, pages) in [(side, pages), (side.other(), others)] {
+            for page in pages {
+                let rows: Vec<usize> = (0..self.sets.of(side).page(*page).rows).collect();
+                self.drop_rows(side, *page, &rows);
+            }
+        }
     }
 
     /// Forgets all that was read.
