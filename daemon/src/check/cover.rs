@@ -107,18 +107,15 @@ impl<T> Covered<T> {
         }
     }
 
-    /// Adds what is at a place, unless there is something already.
-    pub(super) fn add(&mut self, at: StoreKey, it: T) {
-        self.add_with(at, || it);
-    }
-
-    /// As [`add`](Self::add), with what is made only where there is nothing.
-    pub(super) fn add_with(&mut self, at: StoreKey, make: impl FnOnce() -> T) {
+    /// Adds what is at a place, made only if there is nothing yet. Says whether there was not.
+    pub(super) fn add_with(&mut self, at: StoreKey, make: impl FnOnce() -> T) -> bool {
         let path = path(&at);
         if let Entry::Vacant(vacant) = self.all.entry(path.clone()) {
             vacant.insert((at, make()));
             self.fresh.push(path);
+            return true;
         }
+        false
     }
 
     /// What lies at `place`: the same, or the first of what lies under it.
@@ -291,7 +288,7 @@ mod tests {
                 .collect::<Vec<_>>().iter().collect();
             for row in &rows {
                 let at = row.clone().encode();
-                all.add(at.clone(), row);
+                all.add_with(at.clone(), || row);
                 let held = places.iter().any(|place| lies(place, row));
                 prop_assert_eq!(cover.holds(&at), held, "{:?} {:?}", row, places);
             }

@@ -10,7 +10,7 @@ use crate::check::cover::{Cover, Covered};
 use crate::check::gather::gather;
 use crate::check::places::{Wanted, located};
 use crate::check::tell::{Entries, first};
-use crate::check::window::{Sides, Window};
+use crate::check::window::{self, Sides, Window, too_many_places};
 use crate::check::{Context, SideContext, plugin_fault};
 use crate::model::{
     Asked, Fault, Key, Look, Moment, Scope, Side, Sighting, SpanKind, State, StoreKey,
@@ -21,18 +21,24 @@ use crate::store::Care;
 /// that locates it elsewhere each time would have it looked for at ever more.
 const PLACES_MAX: usize = 64;
 
+/// Parts of a look that is too much at once; each begins anew with what a plugin may spend.
+const PARTS_MAX: usize = 64;
+
 /// Looks at `asked` again: strongly consistent reads where the store has them.
 pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     let mut look = Look::default();
     let mut left = vec![asked];
+    let mut parts = 0;
     while let Some(asked) = left.pop() {
         let (part, too_much) = look_at(context, asked, as_of).await;
+        parts += 1;
+        let is_over = parts >= PARTS_MAX || part.unread.iter().any(|(_, it)| it.is_of_plugin());
         look.source_cost.add(part.source_cost);
         look.target_cost.add(part.target_cost);
         if look.spans.is_empty() {
             look.spans = part.spans;
         }
-        if too_much && asked.len() > 1 {
+        if too_much && asked.len() > 1 && !is_over {
             // They are not too many one by one.
             let (some, others) = asked.split_at(asked.len() / 2);
             left.extend([others, some]);
@@ -184,6 +190,7 @@ fn locate(
     }
     let by_key: BTreeMap<&[u8], usize> =
         asked.iter().enumerate().map(|(at, asked)| (&*asked.key.0, at)).collect();
+    let mut count = 0;
     for page in 0..window.sets.of(side).page_count() {
         let set = window.sets.of(side);
         let present: BTreeSet<usize> = set.present_rows(page).collect();
@@ -193,33 +200,43 @@ fn locate(
             .map(|at| (set.entries()[at].row, by_key.get(set.key(at)).copied()))
             .filter(|(row, position)| position.is_some() || present.contains(row))
             .unzip();
-        let entities = set.page(page).take(&rows);
         let entity = set.page_type(page);
-        match window.session.locate_each(other, entity, &entities) {
-            Ok(placed) => {
-                let mut lost = present;
-                for (entity, error) in placed.failed {
-                    lost.remove(&rows[entity]);
-                    if let Some(position) = positions[entity] {
-                        places.lost.insert(position, plugin_fault(Some(other), &error));
+        let mut lost = present;
+        for (rows, positions) in
+            rows.chunks(window::ENTITIES_MAX).zip(positions.chunks(window::ENTITIES_MAX))
+        {
+            let entities = window.sets.of(side).page(page).take(rows);
+            let fault = match window.session.locate_each(other, entity, &entities) {
+                Ok(placed) => {
+                    for (entity, error) in placed.failed {
+                        lost.remove(&rows[entity]);
+                        if let Some(position) = positions[entity] {
+                            places.lost.insert(position, plugin_fault(Some(other), &error));
+                        }
                     }
-                }
-                for (entity, at) in located(window.context.side(other), &placed.located) {
-                    lost.remove(&rows[entity]);
-                    if let Some(position) = positions[entity] {
-                        places.at[position].of_mut(other).insert(at);
+                    let located = located(window.context.side(other), &placed.located);
+                    count += located.len();
+                    for (entity, at) in located {
+                        lost.remove(&rows[entity]);
+                        if let Some(position) = positions[entity] {
+                            places.at[position].of_mut(other).insert(at);
+                        }
                     }
+                    if count <= window::PLACES_MAX {
+                        continue;
+                    }
+                    places.too_much = true;
+                    too_many_places(other, window.context.side(other))
                 }
-                let lost: Vec<usize> = lost.into_iter().collect();
-                window.reject_unlocated(side, page, &lost);
-            }
-            Err(error) => {
-                let fault = plugin_fault(Some(other), &error);
-                let lost: Vec<StoreKey> =
-                    rows.iter().map(|row| window.at(side, page, *row)).collect();
-                faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
-            }
+                Err(error) => plugin_fault(Some(other), &error),
+            };
+            rows.iter().for_each(|row| _ = lost.remove(row));
+            let unread = rows.iter().map(|row| window.at(side, page, *row));
+            let unread: Vec<_> = unread.map(|at| (at, fault.clone())).collect();
+            faults.of_mut(side).extend(unread);
         }
+        let lost: Vec<usize> = lost.into_iter().collect();
+        window.reject_unlocated(side, page, &lost);
     }
 }
 
@@ -267,7 +284,8 @@ fn sighted(
                 if let Some(Ok(violations)) = violations {
                     sighting.violations = violations;
                 }
-                match gone(window.context, &sighting) {
+                let partly = cut_off(window.context, asked, &places.at[at], &sighting);
+                match gone(window.context, &sighting).or(partly) {
                     Some(fault) => Err(fault),
                     None => Ok(sighting),
                 }
@@ -276,6 +294,33 @@ fn sighted(
         looked.push(found);
     }
     looked
+}
+
+/// Why nothing can be said of a key on which both sides agree, if it may lie at places that were not
+/// looked at.
+fn cut_off(
+    context: &Context,
+    asked: &Asked,
+    places: &Sides<BTreeSet<StoreKey>>,
+    seen: &Sighting,
+) -> Option<Fault> {
+    let known = [(Side::Source, asked.source_at.len()), (Side::Target, asked.target_at.len())];
+    let is_full = |&(side, known): &(Side, usize)| {
+        known.max(places.of(side).len()) >= PLACES_MAX && seen.agrees()
+    };
+    let (side, _) = known.into_iter().find(is_full)?;
+    let here = context.side(side);
+    Some(Fault {
+        side: Some(side),
+        what: format!(
+            "store `{}`, relation `{}`: a key is looked for at {PLACES_MAX} places or more, and not \
+             at others where it was before",
+            here.store.name(),
+            here.relation_names()
+        ),
+        remedy: "have the mapping locate an entity at the same places each time".to_owned(),
+        code: Fault::TOO_MUCH,
+    })
 }
 
 /// Why nothing can be said of a key that one side holds, if the other cannot be searched for it and

@@ -27,9 +27,9 @@ const ENTITY_BYTES_MAX: u64 = 4 * BYTES_MAX;
 /// Bytes of counterparts that are read at once, about.
 const PORTION_BYTES: u64 = 8 << 20;
 /// Entities that a mapping is asked to locate at once.
-const ENTITIES_MAX: usize = 1_024;
+pub(super) const ENTITIES_MAX: usize = 1_024;
 /// Places at which the entities of one portion may be looked for.
-const PLACES_MAX: usize = 1 << 18;
+pub(super) const PLACES_MAX: usize = 1 << 18;
 /// Rows of the first portion, before it is known how large counterparts are.
 const PORTION: usize = 64;
 
@@ -51,6 +51,8 @@ pub(super) struct Window<'a> {
     pub(super) accumulated: Accumulated,
     /// Rows without an entity, by where they lie: the mapping rejects them, and why.
     pub(super) rejected: Sides<Covered<String>>,
+    /// About how much memory that takes.
+    rejected_bytes: Sides<u64>,
     /// Whose the rejected rows are, where the mapping says it.
     pub(super) identified: Sides<BTreeMap<StoreKey, Key>>,
     /// Where entities lie of which the mapping cannot say where they would be, and why.
@@ -124,6 +126,7 @@ impl<'a> Window<'a> {
             lies: Sides::default(),
             accumulated: Accumulated::default(),
             rejected: Sides::default(),
+            rejected_bytes: Sides::default(),
             identified: Sides::default(),
             lost: Sides::default(),
             failed: None,
@@ -142,13 +145,18 @@ impl<'a> Window<'a> {
     /// Whether it holds as much of `sides` as it may, after `rows` rows of one of them.
     pub(super) fn is_full(&self, sides: &[Side], rows: u64) -> bool {
         rows >= u64::from(self.context.window_rows.get())
-            || sides.iter().any(|side| self.sets.of(*side).bytes() >= BYTES_MAX)
+            || sides.iter().any(|side| self.bytes(*side) >= BYTES_MAX)
+    }
+
+    /// What is held of a side, in bytes, about.
+    fn bytes(&self, side: Side) -> u64 {
+        self.sets.of(side).bytes() + self.rejected_bytes.of(side)
     }
 
     /// Why no more of `side` may be held, if that is so: what a mapping makes of rows may be larger than
     /// these, and is not known before.
     pub(super) fn too_much(&self, side: Side) -> Option<Fault> {
-        (self.sets.of(side).bytes() > ENTITY_BYTES_MAX).then(|| Fault {
+        (self.bytes(side) > ENTITY_BYTES_MAX).then(|| Fault {
             side: Some(side),
             what: format!(
                 "what the mapping makes of rows of the {side} that are compared at once takes more \
@@ -260,7 +268,7 @@ impl<'a> Window<'a> {
         let lies = Arc::new(lies);
         for (group, reason) in rejected {
             let at = lies.at(self.context.side(side), group);
-            self.rejected.of_mut(side).add(at, reason);
+            self.reject(side, at, || reason);
         }
         if let Some(Failed { group, count, error }) = failed {
             let at = lies.at(self.context.side(side), group);
@@ -315,7 +323,7 @@ impl<'a> Window<'a> {
         let faults = set.add(&self.context.canons[entity], entities, beside, stands);
         for (row, fault) in faults {
             let at = lies.at(self.context.side(side), row);
-            self.rejected.of_mut(side).add_with(at, || fault.to_string());
+            self.reject(side, at, || fault.to_string());
         }
         self.lies.of_mut(side).push(lies);
         self.lose(side, page, &lost);
@@ -336,6 +344,19 @@ impl<'a> Window<'a> {
         for (row, error) in failed {
             let at = self.at(side, page, *row);
             self.lost.of_mut(side).insert(at, plugin_fault(Some(side), error));
+        }
+    }
+
+    fn reject(&mut self, side: Side, at: StoreKey, reason: impl FnOnce() -> String) {
+        let (place, mut length) = (at.0.len(), 0);
+        let reason = || {
+            let reason = reason();
+            length = reason.len();
+            reason
+        };
+        if self.rejected.of_mut(side).add_with(at, reason) {
+            // Its place stands there three times, and with it an entry of two maps.
+            *self.rejected_bytes.of_mut(side) += (3 * place + length + 200) as u64;
         }
     }
 
@@ -473,7 +494,7 @@ impl<'a> Window<'a> {
             let reason =
                 format!("has no place in the {other}: a field of its key there is null or absent");
             let at = self.at(side, page, *row);
-            self.rejected.of_mut(side).add(at, reason);
+            self.reject(side, at, || reason);
         }
     }
 
@@ -621,6 +642,13 @@ impl<'a> Window<'a> {
         self.sets = Sides::default();
         self.lies = Sides::default();
         self.rejected = Sides::default();
+        self.rejected_bytes = Sides::default();
+        if let Some((side, at, failed)) = &mut self.failed
+            && let Some(key) = self.identified.of(*side).get(at)
+        {
+            failed.key.clone_from(key);
+        }
+        self.identified = Sides::default();
         self.dropped = Sides::default();
     }
 
@@ -666,10 +694,7 @@ impl<'a> Window<'a> {
     pub(super) fn finish(mut self) -> Outcome {
         self.compare();
         self.rule();
-        self.outcome.failed = self.failed.take().map(|(side, at, failed)| {
-            // Whose it is may have become known since.
-            FailedRows { key: self.rejected_key(side, &at), ..failed }
-        });
+        self.outcome.failed = self.failed.take().map(|(.., failed)| failed);
         self.outcome
     }
 }
@@ -679,7 +704,7 @@ fn at_once(bytes: u64, each: u64) -> usize {
     usize::try_from(bytes / each.max(1)).unwrap_or(usize::MAX).max(1)
 }
 
-fn too_many_places(side: Side, here: &SideContext) -> Fault {
+pub(super) fn too_many_places(side: Side, here: &SideContext) -> Fault {
     Fault {
         side: Some(side),
         what: format!(

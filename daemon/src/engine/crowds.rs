@@ -44,6 +44,8 @@ pub(super) fn sort_of(charge: &settle::Charge) -> Sort {
 pub(super) struct Crowding {
     crowd: Crowd,
     members: BTreeMap<(u64, Sort), Standing>,
+    /// The most that a scan saw.
+    most: usize,
     scans: u32,
     /// Scans that showed nothing because of what they could not read, since one that did.
     failed: u32,
@@ -90,6 +92,7 @@ impl Crowding {
         Self {
             crowd,
             members: BTreeMap::new(),
+            most: 0,
             scans: 0,
             failed: 0,
             holed: 0,
@@ -128,6 +131,7 @@ impl Crowding {
             };
             self.members.insert(key, standing);
         }
+        self.most = self.most.max(members.len());
         self.scans += 1;
         self.failed = 0;
         self.holed = if extensive == Extensive::Holed { self.holed + 1 } else { 0 };
@@ -136,7 +140,12 @@ impl Crowding {
             Extensive::Whole => old.len() as u64,
             Extensive::Shrunk => 0,
             Extensive::Holed => {
-                self.members.append(&mut old);
+                // Of keys that are others in each scan no more are kept than one scan may see.
+                let latest = old.values().map(|standing| standing.seen).max();
+                if old.len() > self.most {
+                    old.retain(|_, standing| Some(standing.seen) == latest);
+                }
+                self.members.extend(old.into_iter().take(self.most));
                 0
             }
         }

@@ -191,6 +191,8 @@ struct GuardedSession {
     calls_left: u32,
     deadlines_left: u32,
     faults: u32,
+    /// Whether `keys-of` failed, and is not asked again in this check.
+    mute: bool,
     last: Option<PluginError>,
 }
 
@@ -261,9 +263,25 @@ impl Session for GuardedSession {
         keys: &Batch,
     ) -> Result<Vec<Output>, PluginError> {
         self.refused()?;
+        if self.mute {
+            return Ok(Vec::new());
+        }
+        // What it says is of use, and of no need: that it fails costs neither rows nor further calls.
         let known = self.inner.keys_of(side, relation, keys);
-        let call = Call { side: Some(side), rows: Some(keys.rows), ..Call::default() };
-        self.ended("keys-of", known, call)
+        self.fresh = known.is_err();
+        self.mute = known.is_err();
+        known.map_err(|mut error| {
+            let pairing = Some(self.shared.pairing.clone());
+            let rows = Some(keys.rows);
+            *error.call = Call { pairing, side: Some(side), rows, ..Call::default() };
+            let pairing = &self.shared.pairing;
+            tracing::warn!(
+                target: "driftd", pairing, code = error.kind.code(),
+                "{}; rejected rows of this check are told by their places; {}",
+                error.blame(), error.remedy()
+            );
+            error
+        })
     }
 
     fn check_pairs(&mut self, pairs: &Pairs<'_>) -> Result<Vec<PairViolation>, PluginError> {
@@ -312,6 +330,7 @@ impl GuardedSession {
             calls_left: CALLS_MAX,
             deadlines_left: DEADLINES_MAX,
             faults: 0,
+            mute: false,
             last: None,
         }
     }

@@ -134,8 +134,9 @@ impl Session for FakeSession {
         &mut self,
         _side: Side,
         _relation: usize,
-        _keys: &Batch,
+        keys: &Batch,
     ) -> Result<Vec<Output>, PluginError> {
+        self.others("keys-of", keys)?;
         Ok(Vec::new())
     }
 
@@ -300,6 +301,20 @@ fn a_plugin_that_always_fails_costs_few_calls_and_blames_no_row() {
     assert_eq!(mapped.rejected.len(), 9);
     // What one side can says nothing of the other.
     session.map(Side::Target, &Rows::each(0, &rows(0..9))).unwrap_err();
+}
+
+#[test]
+fn a_plugin_that_cannot_say_whose_rows_are_rejected_costs_no_rows() {
+    let world = World::new(Manner { others: [5].into(), ..Manner::default() });
+    for _ in 0..9 {
+        let mut session = world.session();
+        let keys = rows([5]);
+        session.keys_of(Side::Source, 0, &keys).unwrap_err();
+        world.calls();
+        assert_eq!(session.keys_of(Side::Source, 0, &keys).unwrap(), []);
+        assert_eq!(world.calls(), 0, "it is not asked again in this check");
+        session.map(Side::Source, &Rows::each(0, &rows(0..9))).unwrap();
+    }
 }
 
 #[test]

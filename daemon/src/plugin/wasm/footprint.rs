@@ -13,6 +13,8 @@ use wasmparser::{
 const ITEM_BYTES: u64 = 48;
 /// Instances of a file, of modules and of components: those of some languages consist of dozens.
 const INSTANCES_MAX: u64 = 1_000;
+/// Bytes that the host may hold for them: beyond that, compiling them alone takes too much.
+const BYTES_MAX: u64 = 64 << 20;
 
 /// What instances take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,9 @@ impl Footprint {
             Some(Self { instances, .. }) if instances > INSTANCES_MAX => {
                 Err(format!("it consists of {instances} instances; at most {INSTANCES_MAX}"))
             }
+            Some(Self { bytes, .. }) if bytes > BYTES_MAX => Err(format!(
+                "its instances take {bytes} bytes before they run; at most {BYTES_MAX}"
+            )),
             Some(counted) => Ok(counted),
         }
     }
@@ -129,6 +134,9 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
         Payload::TagSection(all) => part.items(all.count().into()),
         Payload::GlobalSection(all) => part.items(all.count().into()),
         Payload::DataSection(all) => part.items(all.count().into()),
+        // Each of these may become a function of the host, for every instance of the component.
+        Payload::ComponentCanonicalSection(all) => part.items(all.count().into()),
+        Payload::ComponentTypeSection(all) => part.items(all.count().into()),
         Payload::ElementSection(all) => {
             for element in all {
                 let items = match element?.items {
@@ -140,19 +148,24 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
         }
         Payload::InstanceSection(all) => {
             for instance in all {
-                if let Instance::Instantiate { module_index, .. } = instance? {
+                part.items(1);
+                if let Instance::Instantiate { module_index, args } = instance? {
+                    part.items(args.len() as u64);
                     part.instantiate(known(&part.modules, module_index));
                 }
             }
         }
         Payload::ComponentInstanceSection(all) => {
             for instance in all {
-                if let ComponentInstance::Instantiate { component_index, .. } = instance? {
+                part.items(1);
+                if let ComponentInstance::Instantiate { component_index, args } = instance? {
+                    part.items(args.len() as u64);
                     part.instantiate(known(&part.components, component_index));
                 }
             }
         }
         Payload::ComponentImportSection(all) => {
+            part.items(all.count().into());
             for import in all {
                 if let Some(space) = part.space(import?.ty.kind()) {
                     space.push(None);
@@ -160,6 +173,7 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
             }
         }
         Payload::ComponentExportSection(all) => {
+            part.items(all.count().into());
             for export in all {
                 let export = export?;
                 if let Some(space) = part.space(export.kind) {
@@ -169,6 +183,7 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
             }
         }
         Payload::ComponentAliasSection(all) => {
+            part.items(all.count().into());
             for alias in all {
                 add_alias(part, around, &alias?);
             }
@@ -260,8 +275,9 @@ mod tests {
     #[test]
     fn what_is_instantiated_counts_as_often_as_it_is() {
         assert_eq!(counted(component(10, 0)), (1, 0));
-        assert_eq!(counted(component(10, 3)), (4, 30));
-        assert_eq!(counted(around(&component(10, 3), 2)), (1 + 2 * 4, 60));
+        // An instance is an item, too, and so are what it is given, aliases, imports and exports.
+        assert_eq!(counted(component(10, 3)), (4, 33));
+        assert_eq!(counted(around(&component(10, 3), 2)), (1 + 2 * 4, 2 + 2 * 33));
         let mut aliased = component(10, 0);
         let mut within = Component::new();
         let mut alias = ComponentAliasSection::new();
@@ -276,7 +292,7 @@ mod tests {
         export.export("again", ComponentExportKind::Component, 0, None);
         aliased.section(&export);
         aliased.section(&nested(1, 5));
-        assert_eq!(counted(aliased), (1 + 5 * 2, 50));
+        assert_eq!(counted(aliased), (1 + 5 * 2, 1 + 5 + 5 * 12));
     }
 
     #[test]
@@ -285,6 +301,8 @@ mod tests {
         for _ in 0..12 {
             bomb = around(&bomb, 10);
         }
+        let wide = Footprint::of(&component(20_000, 99).finish()).unwrap_err();
+        assert_eq!(wide, "its instances take 95044752 bytes before they run; at most 67108864");
         let refused = Footprint::of(&bomb.finish()).unwrap_err();
         assert_eq!(refused, "it consists of 2111111111111 instances; at most 1000");
     }
