@@ -71,6 +71,8 @@ pub(super) struct Scan<'a> {
     /// A group of too many rows, which is passed over.
     huge: Option<Bound>,
     whole_until: Option<i128>,
+    /// The largest value of their first column that a row without a group had.
+    loose_at: Option<i128>,
     lost: Vec<(String, Fault)>,
 }
 
@@ -106,14 +108,16 @@ impl<'a> Scan<'a> {
             met: BTreeSet::new(),
             huge: None,
             whole_until: None,
+            loose_at: None,
             lost: Vec::new(),
         }
     }
 
     /// Up to which value of their first column (exclusive) all groups were handed over, where the
     /// extent may be cut there.
-    pub(super) const fn whole_until(&self) -> Option<i128> {
-        self.whole_until
+    pub(super) fn whole_until(&self) -> Option<i128> {
+        // Rows without a group are handed over as they come: those beyond would be read twice.
+        self.whole_until.filter(|until| self.loose_at.is_none_or(|at| at < *until))
     }
 
     /// What could not be put together since this was asked last: its scope, and why.
@@ -222,6 +226,11 @@ impl<'a> Scan<'a> {
         let loose: Vec<usize> = (0..groups.len()).filter(|row| groups[*row].is_none()).collect();
         if !loose.is_empty() {
             let (keys, rows) = (page.keys.take(&loose), page.rows.take(&loose));
+            let first = self.here.relations[lane.relation].group.first();
+            let first = first.map(|at| &page.rows.columns[*at]);
+            let at =
+                first.and_then(|column| loose.iter().filter_map(|row| column.integer(*row)).max());
+            self.loose_at = self.loose_at.max(at);
             // What the page cost is told once, with the rows that are in groups where there are some.
             let cost = if loose.len() == groups.len() { page.cost } else { Cost::default() };
             let page = Page { keys, rows, unmapped: Vec::new(), cost };

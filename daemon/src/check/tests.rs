@@ -166,6 +166,24 @@ fn a_key_that_is_gone_from_a_side_that_cannot_be_searched_is_not_said_to_lack() 
 }
 
 #[test]
+fn a_key_with_more_places_than_are_looked_at_is_not_said_to_agree() {
+    let pair = one_way();
+    pair.source.put("things", row(&[("id", int(5)), ("k", int(1)), ("v", int(1))]));
+    pair.target.put("things", row(&[("k", int(1)), ("v", int(2))]));
+    let suspect = asked(&checked(&pair, Direction::FromSource).suspects[0]);
+    pair.target.put("things", row(&[("k", int(1)), ("v", int(1))]));
+    for (places, told) in [(63, (1, 0)), (64, (0, 1)), (100, (0, 1))] {
+        let mut asked = suspect.clone();
+        let place = |key| StoreKey(Value::List(vec![int(key)]).to_cbor().into());
+        asked.target_at = (1..=places).map(place).collect();
+        let look = looked(&pair, &[asked]);
+        assert_eq!((look.sightings.len(), look.unread.len()), told, "{places}");
+        assert!(look.sightings.iter().all(Sighting::agrees));
+        assert!(look.unread.iter().all(|(_, fault)| fault.code == Fault::TOO_MUCH));
+    }
+}
+
+#[test]
 fn a_place_that_is_no_key_any_more_is_unread() {
     let pair = one_way();
     pair.source.put("things", row(&[("id", int(5)), ("k", int(1)), ("v", int(1))]));
