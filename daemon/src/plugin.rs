@@ -147,6 +147,12 @@ pub trait Session: Send {
     /// Says that up to `rows` rows of those to come may well fail by themselves: they are looked at
     /// because they are suspected.
     fn allow_guilty(&mut self, _rows: usize) {}
+
+    /// Remembers what may still be spent on rows that fail by themselves.
+    fn mark(&mut self) {}
+
+    /// Rows that came since it was marked are to come again: what was spent on them is given back.
+    fn back(&mut self) {}
 }
 
 /// What a mapping is bound to.

@@ -32,7 +32,8 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     while let Some(asked) = left.pop() {
         let (part, too_much) = look_at(context, asked, as_of).await;
         parts += 1;
-        let is_over = parts >= PARTS_MAX || part.unread.iter().any(|(_, it)| it.is_of_plugin());
+        let is_spent = part.unread.iter().any(|(_, fault)| fault.code == "plugin-time");
+        let is_over = parts >= PARTS_MAX || is_spent;
         look.source_cost.add(part.source_cost);
         look.target_cost.add(part.target_cost);
         if look.spans.is_empty() {
@@ -89,6 +90,8 @@ async fn look_at(context: &Context, asked: &[Asked], as_of: Moment) -> (Look, bo
 /// Where each asked key is looked for, and what of it was read already.
 struct Places {
     at: Vec<Sides<BTreeSet<StoreKey>>>,
+    /// Those of them where the mapping locates it now.
+    fresh: Vec<Sides<BTreeSet<StoreKey>>>,
     read: Sides<BTreeSet<StoreKey>>,
     /// Asked keys of which it cannot be said where they lie, and why.
     lost: BTreeMap<usize, Fault>,
@@ -106,8 +109,10 @@ impl Places {
             sides.of_mut(Side::Target).extend(asked.target_at.iter().take(PLACES_MAX).cloned());
             sides
         });
+        let fresh = asked.iter().map(|_| Sides::default());
         Self {
             at: at.collect(),
+            fresh: fresh.collect(),
             read: Sides::default(),
             lost: BTreeMap::new(),
             met: Sides::default(),
@@ -219,6 +224,7 @@ fn locate(
                     for (entity, at) in located {
                         lost.remove(&rows[entity]);
                         if let Some(position) = positions[entity] {
+                            places.fresh[position].of_mut(other).insert(at.clone());
                             places.at[position].of_mut(other).insert(at);
                         }
                     }
@@ -284,8 +290,10 @@ fn sighted(
                 if let Some(Ok(violations)) = violations {
                     sighting.violations = violations;
                 }
-                let partly = cut_off(window.context, asked, &places.at[at], &sighting);
-                match gone(window.context, &sighting).or(partly) {
+                let partly = is_partial(asked)
+                    && !to_look_at(window, asked, (&entries[at], &places.fresh[at]), &mut sighting);
+                match gone(window.context, &sighting) {
+                    None if partly => Err(too_many_known(window.context)),
                     Some(fault) => Err(fault),
                     None => Ok(sighting),
                 }
@@ -296,31 +304,52 @@ fn sighted(
     looked
 }
 
-/// Why nothing can be said of a key on which both sides agree, if it may lie at places that were not
-/// looked at.
-fn cut_off(
-    context: &Context,
+/// Whether a key is known to have been at more places than one look looks at.
+fn is_partial(asked: &Asked) -> bool {
+    asked.source_at.len().max(asked.target_at.len()) > PLACES_MAX
+}
+
+/// Makes of a sighting at some of a key's places one by which it is looked at further, at the others and
+/// where something is. False: there are too many.
+fn to_look_at(
+    window: &Window<'_>,
     asked: &Asked,
-    places: &Sides<BTreeSet<StoreKey>>,
-    seen: &Sighting,
-) -> Option<Fault> {
-    let known = [(Side::Source, asked.source_at.len()), (Side::Target, asked.target_at.len())];
-    let is_full = |&(side, known): &(Side, usize)| {
-        known.max(places.of(side).len()) >= PLACES_MAX && seen.agrees()
-    };
-    let (side, _) = known.into_iter().find(is_full)?;
-    let here = context.side(side);
-    Some(Fault {
-        side: Some(side),
+    (entries, fresh): (&Entries, &Sides<BTreeSet<StoreKey>>),
+    seen: &mut Sighting,
+) -> bool {
+    seen.steady = false;
+    let mut fits = true;
+    for (side, entries) in [(Side::Source, &entries.0), (Side::Target, &entries.1)] {
+        let (known, places) = match side {
+            Side::Source => (&asked.source_at, &mut seen.source_at),
+            Side::Target => (&asked.target_at, &mut seen.target_at),
+        };
+        let set = window.sets.of(side);
+        let mut there = Covered::default();
+        for entry in entries.iter().map(|at| &set.entries()[*at]) {
+            there.add_with(window.at(side, entry.page, entry.row), || ());
+        }
+        let beyond = known.iter().skip(PLACES_MAX).cloned();
+        let looked = known.iter().take(PLACES_MAX).filter(|place| there.at(place).is_some());
+        let all: BTreeSet<StoreKey> =
+            beyond.chain(looked.cloned()).chain(fresh.of(side).iter().cloned()).collect();
+        fits &= all.len() <= 4 * PLACES_MAX;
+        *places = all.into_iter().collect();
+    }
+    fits
+}
+
+fn too_many_known(context: &Context) -> Fault {
+    Fault {
+        side: None,
         what: format!(
-            "store `{}`, relation `{}`: a key is looked for at {PLACES_MAX} places or more, and not \
-             at others where it was before",
-            here.store.name(),
-            here.relation_names()
+            "pairing `{}`: a key was at more than {} places",
+            context.pairing,
+            4 * PLACES_MAX
         ),
         remedy: "have the mapping locate an entity at the same places each time".to_owned(),
         code: Fault::TOO_MUCH,
-    })
+    }
 }
 
 /// Why nothing can be said of a key that one side holds, if the other cannot be searched for it and
@@ -427,8 +456,6 @@ fn sighting(
     }
     let mut sighting = window
         .sighting(entries, [places.of(Side::Source).clone(), places.of(Side::Target).clone()]);
-    sighting.source_at.truncate(PLACES_MAX);
-    sighting.target_at.truncate(PLACES_MAX);
     sighting.key = asked.key.clone();
     sighting
 }
@@ -437,7 +464,7 @@ fn sighting(
 async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting, Fault>]) {
     let leader = context.leads.leader();
     let agreeing: Vec<usize> = (0..looked.len())
-        .filter(|&at| looked[at].as_ref().is_ok_and(|seen| seen.agrees()))
+        .filter(|&at| looked[at].as_ref().is_ok_and(|seen| seen.agrees() && seen.steady))
         .collect();
     let again: Vec<Asked> = agreeing
         .iter()

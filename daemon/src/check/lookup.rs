@@ -12,7 +12,7 @@ use crate::check::portion::{Lies, Portion};
 use crate::check::scan::Scan;
 use crate::check::window::Window;
 use crate::check::{SideContext, store_fault};
-use crate::model::{Extent, Fault, Range, Side};
+use crate::model::{Cost, Extent, Fault, Range, Side};
 use crate::store::Care;
 
 /// Reads `extent` of `side` and its counterparts into the window.
@@ -37,24 +37,21 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
         };
         let mut left = vec![portion];
         while let Some(portion) = left.pop() {
-            let (portion, rest) = match portion.lies {
-                Lies::Rows { .. } => {
-                    let at_once = window.portion_beside(side.other(), &portion);
-                    portion.cut(at_once)
-                }
-                Lies::Groups(_) => (portion, None),
-            };
+            let at_once = window.portion_beside(side.other(), &portion);
+            let (portion, rest) = portion.cut(at_once);
             left.extend(rest);
             let last = last_key(here, &portion);
-            if let Some((some, others)) = counterparts(window, side, portion.clone()).await {
+            let count = portion.rows();
+            let again = counterparts(window, side, portion).await;
+            if !again.is_empty() {
                 // With what is held already there may be less room than there could be.
                 window.compare();
                 held = 0;
-                left.extend([others, some]);
+                left.extend(again);
                 continue;
             }
-            rows += portion.rows();
-            held += portion.rows();
+            rows += count;
+            held += count;
             window.read_span(side, began, rows);
             if alone {
                 window.compare();
@@ -103,33 +100,34 @@ fn last_key(here: &SideContext, portion: &Portion) -> Option<i128> {
     Some(last.saturating_add(1))
 }
 
-/// Maps a portion, locates its entities on the other side, and fetches them. Returns its halves if all
-/// of it was too much at once; then nothing of it is in the comparison.
-async fn counterparts(
-    window: &mut Window<'_>,
-    side: Side,
-    portion: Portion,
-) -> Option<(Portion, Portion)> {
-    let groups = portion.lies.groups();
-    let before = window.mark();
-    let whole = portion.clone();
-    let fault = compared(window, side, portion).await?;
-    let rows = whole.rows();
+/// Maps a portion, locates its entities on the other side, and fetches them. Returns what is to be tried
+/// again, the first last, if all of it was too much at once; then nothing of it is in the comparison.
+async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) -> Vec<Portion> {
+    let (groups, rows) = (portion.lies.groups(), portion.rows());
+    let (before, was_empty) = (window.mark(), window.is_empty());
+    let mut whole = portion.clone();
+    // That is told with the first try.
+    (whole.cost, whole.unmapped) = (Cost::default(), Vec::new());
+    let Some(fault) = compared(window, side, portion).await else { return Vec::new() };
     window.back_to(before);
-    if let (some, Some(others)) = whole.cut(groups / 2)
-        && groups > 1
-    {
-        return Some((some, others));
+    if window.tries_again() {
+        if groups > 1 {
+            let (some, others) = whole.cut(groups / 2);
+            return others.into_iter().chain([some]).collect();
+        }
+        if !was_empty {
+            return vec![whole];
+        }
     }
     window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
-    None
+    Vec::new()
 }
 
 /// Puts a portion and its counterparts into the window. Returns why they are too much, if they are.
 async fn compared(window: &mut Window<'_>, side: Side, portion: Portion) -> Option<Fault> {
     let context = window.context;
     let other = side.other();
-    let rows = portion.rows();
+    let (rows, groups) = (portion.rows(), portion.lies.groups());
     let pages = window.absorb_or_unread(side, portion)?;
     let mut wanted = Wanted::default();
     let mut owners = Vec::new();
@@ -145,8 +143,9 @@ async fn compared(window: &mut Window<'_>, side: Side, portion: Portion) -> Opti
     let keys_first = Some(window.portion(other));
     let gathered = gather((other, context.side(other)), wanted, keys_first, Care::Ordinary).await;
     window.add_cost(other, gathered.cost);
-    window.note_counterparts(other, gathered.bytes, (rows, &gathered.portions));
+    window.note_counterparts(other, gathered.bytes, (groups, &gathered.portions));
     if let Some(fault) = gathered.too_much {
+        gathered.portions.iter().for_each(|portion| window.add_cost(other, portion.cost));
         return drop_all(window, (side, rows), (&pages, &[]), fault);
     }
     let fault = found(window, (side, rows), gathered, (&pages, &owners));
@@ -170,7 +169,8 @@ fn found(
     }
     let (mut absorbed, mut along) = (Vec::new(), Vec::new());
     let mut failed = false;
-    for portion in gathered.portions {
+    let mut portions = gathered.portions.into_iter();
+    while let Some(portion) = portions.next() {
         let wide = portion.wide;
         match window.absorb_or_unread(other, portion) {
             Some(pages) if wide => along.extend(pages),
@@ -179,6 +179,7 @@ fn found(
         }
         if let Some(fault) = window.too_much(other) {
             absorbed.extend(along);
+            portions.for_each(|portion| window.add_cost(other, portion.cost));
             return drop_all(window, (side, rows), (pages, &absorbed), fault);
         }
     }

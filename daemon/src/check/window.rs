@@ -28,6 +28,8 @@ const ENTITY_BYTES_MAX: u64 = 4 * BYTES_MAX;
 const PORTION_BYTES: u64 = 8 << 20;
 /// Entities that a mapping is asked to locate at once.
 pub(super) const ENTITIES_MAX: usize = 1_024;
+/// Portions of a check that may turn out to be too much at once. Each was read for nothing.
+const TRIES_MAX: u32 = 100;
 /// Places at which the entities of one portion may be looked for.
 pub(super) const PLACES_MAX: usize = 1 << 18;
 /// Rows of the first portion, before it is known how large counterparts are.
@@ -57,6 +59,8 @@ pub(super) struct Window<'a> {
     pub(super) identified: Sides<BTreeMap<StoreKey, Key>>,
     /// Where entities lie of which the mapping cannot say where they would be, and why.
     pub(super) lost: Sides<BTreeMap<StoreKey, Fault>>,
+    /// How often something was too much at once.
+    tries: u32,
     /// Rows that the plugin fails on by themselves, and where the first of them lies.
     failed: Option<(Side, StoreKey, FailedRows)>,
     /// Ranges of which one side's rows could not be mapped.
@@ -129,6 +133,7 @@ impl<'a> Window<'a> {
             rejected_bytes: Sides::default(),
             identified: Sides::default(),
             lost: Sides::default(),
+            tries: 0,
             failed: None,
             holes: Vec::new(),
             row_bytes: Sides::default(),
@@ -171,30 +176,33 @@ impl<'a> Window<'a> {
         })
     }
 
-    /// Of how many rows of the other side the counterparts on `side` are read at once, going by those
-    /// read before.
+    /// Of how many groups of the other side the counterparts on `side` are read at once, going by those
+    /// read before; most often a row is a group.
     pub(super) fn portion(&self, side: Side) -> usize {
         self.row_bytes.of(side).map_or(PORTION, |bytes| at_once(PORTION_BYTES, bytes))
     }
 
-    /// The same for the rows of `portion`. Before anything was read, counterparts are taken to be as
+    /// The same for those of `portion`. Before anything was read, counterparts are taken to be as
     /// large as these.
     pub(super) fn portion_beside(&self, side: Side, portion: &Portion) -> usize {
         match self.row_bytes.of(side) {
             Some(_) => self.portion(side),
-            None => PORTION.min(at_once(PORTION_BYTES, portion.bytes() / portion.rows().max(1))),
+            None => {
+                let groups = portion.lies.groups().max(1) as u64;
+                PORTION.min(at_once(PORTION_BYTES, portion.bytes() / groups))
+            }
         }
     }
 
-    /// Takes note of how much counterparts of `rows` rows take.
+    /// Takes note of how much counterparts of so many groups take.
     pub(super) fn note_counterparts(
         &mut self,
         side: Side,
         bytes: u64,
-        (rows, found): (u64, &[Portion]),
+        (groups, found): (usize, &[Portion]),
     ) {
         let found: u64 = found.iter().map(Portion::rows).sum();
-        if let Some(each) = bytes.checked_div(found.min(rows)) {
+        if let Some(each) = bytes.checked_div(found.min(groups as u64)) {
             *self.row_bytes.of_mut(side) = Some(each);
         }
     }
@@ -216,8 +224,20 @@ impl<'a> Window<'a> {
         self.outcome.unread.push(Unread { scope, rows, key: None, fault });
     }
 
+    /// Whether something that was too much at once is to be read again in parts; not for ever.
+    pub(super) const fn tries_again(&mut self) -> bool {
+        self.tries += 1;
+        self.tries <= TRIES_MAX
+    }
+
+    /// Whether nothing is held.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sets.source.page_count() + self.sets.target.page_count() == 0
+    }
+
     /// What a portion may add that is taken back if it is read again in parts.
     pub(super) fn mark(&mut self) -> Mark {
+        self.session.mark();
         self.rejected.source.mark();
         self.rejected.target.mark();
         Mark { failed: self.failed.clone(), unread: self.outcome.unread.len() }
@@ -225,6 +245,7 @@ impl<'a> Window<'a> {
 
     /// Takes back what was noted since.
     pub(super) fn back_to(&mut self, mark: Mark) {
+        self.session.back();
         self.rejected.source.back();
         self.rejected.target.back();
         self.failed = mark.failed;
@@ -281,7 +302,14 @@ impl<'a> Window<'a> {
         let mut pages = Vec::with_capacity(outputs.len());
         for Output { entity, entities, from_group, standing } in outputs {
             let lies = PageLies::new(&lies, from_group);
-            pages.push(self.add(side, (entity, entities), &standing, lies)?);
+            match self.add(side, (entity, entities), &standing, lies) {
+                Ok(page) => pages.push(page),
+                Err(error) => {
+                    // Of rows that are unread as a whole no type of entity is compared.
+                    self.drop_pages(side, (&pages, &[]));
+                    return Err(error);
+                }
+            }
         }
         Ok(pages)
     }

@@ -193,7 +193,17 @@ struct GuardedSession {
     faults: u32,
     /// Whether `keys-of` failed, and is not asked again in this check.
     mute: bool,
+    marked: Budget,
     last: Option<PluginError>,
+}
+
+/// What may be spent on searching.
+#[derive(Clone, Copy, Debug, Default)]
+struct Budget {
+    rows: usize,
+    others: usize,
+    calls: u32,
+    deadlines: u32,
 }
 
 /// How many items may be found guilty, and how many of them are left.
@@ -313,6 +323,16 @@ impl Session for GuardedSession {
         self.rows.allow(rows);
         self.others.allow(rows);
     }
+
+    fn mark(&mut self) {
+        self.marked = self.budget();
+    }
+
+    fn back(&mut self) {
+        let Budget { rows, others, calls, deadlines } = self.marked;
+        (self.rows.left, self.others.left) = (rows, others);
+        (self.calls_left, self.deadlines_left) = (calls, deadlines);
+    }
 }
 
 impl GuardedSession {
@@ -331,7 +351,18 @@ impl GuardedSession {
             deadlines_left: DEADLINES_MAX,
             faults: 0,
             mute: false,
+            marked: Budget::default(),
             last: None,
+        }
+    }
+
+    /// What may still be spent on searching.
+    const fn budget(&self) -> Budget {
+        Budget {
+            rows: self.rows.left,
+            others: self.others.left,
+            calls: self.calls_left,
+            deadlines: self.deadlines_left,
         }
     }
 

@@ -348,7 +348,8 @@ impl Session for Shop {
         Ok(Checked { violations, failed })
     }
 
-    /// Fails in the target on lines of order 114, one by one.
+    /// Fails in the target on lines of order 114, one by one, and where there are some of order 118, as a
+    /// whole.
     fn locate_each(
         &mut self,
         side: Side,
@@ -356,6 +357,10 @@ impl Session for Shop {
         entities: &Batch,
     ) -> Result<Placed, PluginError> {
         let located = self.locate(side, entity, entities)?;
+        let whole = |row: usize| cell(&entities.columns[0], row) == Some(118);
+        if (side, entity) == (Side::Target, LINE) && (0..entities.rows).any(whole) {
+            return Err(trap("locate"));
+        }
         let fails = |row: &usize| {
             (side, entity) == (Side::Target, LINE) && cell(&entities.columns[0], *row) == Some(114)
         };

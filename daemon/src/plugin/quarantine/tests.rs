@@ -304,6 +304,21 @@ fn a_plugin_that_always_fails_costs_few_calls_and_blames_no_row() {
 }
 
 #[test]
+fn rows_that_come_again_are_found_again_at_no_cost() {
+    let world = World::new(Manner { guilty: (0..16).collect(), ..Manner::default() });
+    let mut session = world.session();
+    session.map(Side::Source, &Rows::each(0, &rows([99]))).unwrap();
+    for _ in 0..5 {
+        session.mark();
+        let mapped = session.map(Side::Source, &Rows::each(0, &rows(0..64))).unwrap();
+        assert_eq!(mapped.rejected.len(), 16);
+        session.back();
+    }
+    session.map(Side::Source, &Rows::each(0, &rows(0..64))).unwrap();
+    session.map(Side::Source, &Rows::each(0, &rows(0..64))).unwrap_err();
+}
+
+#[test]
 fn a_plugin_that_cannot_say_whose_rows_are_rejected_costs_no_rows() {
     let world = World::new(Manner { others: [5].into(), ..Manner::default() });
     for _ in 0..9 {

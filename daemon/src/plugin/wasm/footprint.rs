@@ -148,20 +148,12 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
         }
         Payload::InstanceSection(all) => {
             for instance in all {
-                part.items(1);
-                if let Instance::Instantiate { module_index, args } = instance? {
-                    part.items(args.len() as u64);
-                    part.instantiate(known(&part.modules, module_index));
-                }
+                add_instance(part, instance?);
             }
         }
         Payload::ComponentInstanceSection(all) => {
             for instance in all {
-                part.items(1);
-                if let ComponentInstance::Instantiate { component_index, args } = instance? {
-                    part.items(args.len() as u64);
-                    part.instantiate(known(&part.components, component_index));
-                }
+                add_component_instance(part, instance?);
             }
         }
         Payload::ComponentImportSection(all) => {
@@ -191,6 +183,28 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+fn add_instance(part: &mut Part, instance: Instance<'_>) {
+    part.items(1);
+    match instance {
+        Instance::Instantiate { module_index, args } => {
+            part.items(args.len() as u64);
+            part.instantiate(known(&part.modules, module_index));
+        }
+        Instance::FromExports(exports) => part.items(exports.len() as u64),
+    }
+}
+
+fn add_component_instance(part: &mut Part, instance: ComponentInstance<'_>) {
+    part.items(1);
+    match instance {
+        ComponentInstance::Instantiate { component_index, args } => {
+            part.items(args.len() as u64);
+            part.instantiate(known(&part.components, component_index));
+        }
+        ComponentInstance::FromExports(exports) => part.items(exports.len() as u64),
+    }
 }
 
 fn add_alias(part: &mut Part, around: &[Part], alias: &ComponentAlias<'_>) {

@@ -136,3 +136,13 @@ fn entities_that_are_too_large_together_are_compared_a_few_at_a_time() {
     assert_eq!((look.sightings.len(), look.unread), (5, vec![]));
     assert!(!look.sightings.iter().any(Sighting::agrees));
 }
+
+#[test]
+fn of_rows_that_cannot_be_placed_no_type_of_entity_is_compared() {
+    // Its orders are among the entities already when its lines turn out to have no place.
+    let world = world(100);
+    world.order(118, 2);
+    let outcome = world.checked(Direction::FromTarget);
+    assert_eq!((outcome.same, outcome.suspects), (0, vec![]));
+    assert!(!outcome.unread.is_empty());
+}
