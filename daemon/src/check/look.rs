@@ -17,8 +17,7 @@ use crate::model::{
 };
 use crate::store::Care;
 
-/// Places of a key that are looked at, on each side, beside those where it is located now: a mapping
-/// that locates it elsewhere each time would have it looked for at ever more.
+/// Places of a key on a side beyond which those are forgotten at which nothing is.
 const PLACES_MAX: usize = 64;
 
 /// Parts of a look that is too much at once; each begins anew with what a plugin may spend.
@@ -105,8 +104,8 @@ impl Places {
     fn new(asked: &[Asked]) -> Self {
         let at = asked.iter().map(|asked| {
             let mut sides = Sides::<BTreeSet<StoreKey>>::default();
-            sides.of_mut(Side::Source).extend(asked.source_at.iter().take(PLACES_MAX).cloned());
-            sides.of_mut(Side::Target).extend(asked.target_at.iter().take(PLACES_MAX).cloned());
+            sides.of_mut(Side::Source).extend(asked.source_at.iter().cloned());
+            sides.of_mut(Side::Target).extend(asked.target_at.iter().cloned());
             sides
         });
         let fresh = asked.iter().map(|_| Sides::default());
@@ -290,10 +289,8 @@ fn sighted(
                 if let Some(Ok(violations)) = violations {
                     sighting.violations = violations;
                 }
-                let partly = is_partial(asked)
-                    && !to_look_at(window, asked, (&entries[at], &places.fresh[at]), &mut sighting);
+                forget(window, (&entries[at], &places.fresh[at]), &mut sighting);
                 match gone(window.context, &sighting) {
-                    None if partly => Err(too_many_known(window.context)),
                     Some(fault) => Err(fault),
                     None => Ok(sighting),
                 }
@@ -304,51 +301,31 @@ fn sighted(
     looked
 }
 
-/// Whether a key is known to have been at more places than one look looks at.
-fn is_partial(asked: &Asked) -> bool {
-    asked.source_at.len().max(asked.target_at.len()) > PLACES_MAX
-}
-
-/// Makes of a sighting at some of a key's places one by which it is looked at further, at the others and
-/// where something is. False: there are too many.
-fn to_look_at(
+/// Forgets places of a key at which nothing is and where the mapping does not locate it now, where there
+/// are many: one that locates it elsewhere each time would have it looked for at ever more.
+fn forget(
     window: &Window<'_>,
-    asked: &Asked,
     (entries, fresh): (&Entries, &Sides<BTreeSet<StoreKey>>),
     seen: &mut Sighting,
-) -> bool {
-    seen.steady = false;
-    let mut fits = true;
+) {
     for (side, entries) in [(Side::Source, &entries.0), (Side::Target, &entries.1)] {
-        let (known, places) = match side {
-            Side::Source => (&asked.source_at, &mut seen.source_at),
-            Side::Target => (&asked.target_at, &mut seen.target_at),
+        let places = match side {
+            Side::Source => &mut seen.source_at,
+            Side::Target => &mut seen.target_at,
         };
+        if places.len() <= PLACES_MAX {
+            continue;
+        }
         let set = window.sets.of(side);
         let mut there = Covered::default();
         for entry in entries.iter().map(|at| &set.entries()[*at]) {
             there.add_with(window.at(side, entry.page, entry.row), || ());
         }
-        let beyond = known.iter().skip(PLACES_MAX).cloned();
-        let looked = known.iter().take(PLACES_MAX).filter(|place| there.at(place).is_some());
-        let all: BTreeSet<StoreKey> =
-            beyond.chain(looked.cloned()).chain(fresh.of(side).iter().cloned()).collect();
-        fits &= all.len() <= 4 * PLACES_MAX;
-        *places = all.into_iter().collect();
-    }
-    fits
-}
-
-fn too_many_known(context: &Context) -> Fault {
-    Fault {
-        side: None,
-        what: format!(
-            "pairing `{}`: a key was at more than {} places",
-            context.pairing,
-            4 * PLACES_MAX
-        ),
-        remedy: "have the mapping locate an entity at the same places each time".to_owned(),
-        code: Fault::TOO_MUCH,
+        places.retain(|place| {
+            fresh.of(side).contains(place)
+                || there.at(place).is_some()
+                || window.rejected_at(side, [place]).is_some()
+        });
     }
 }
 
@@ -464,7 +441,7 @@ fn sighting(
 async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting, Fault>]) {
     let leader = context.leads.leader();
     let agreeing: Vec<usize> = (0..looked.len())
-        .filter(|&at| looked[at].as_ref().is_ok_and(|seen| seen.agrees() && seen.steady))
+        .filter(|&at| looked[at].as_ref().is_ok_and(|seen| seen.agrees()))
         .collect();
     let again: Vec<Asked> = agreeing
         .iter()

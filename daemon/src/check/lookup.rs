@@ -110,14 +110,12 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) -> 
     (whole.cost, whole.unmapped) = (Cost::default(), Vec::new());
     let Some(fault) = compared(window, side, portion).await else { return Vec::new() };
     window.back_to(before);
-    if window.tries_again() {
-        if groups > 1 {
-            let (some, others) = whole.cut(groups / 2);
-            return others.into_iter().chain([some]).collect();
-        }
-        if !was_empty {
+    if (groups > 1 || !was_empty) && window.tries_again() {
+        if groups == 1 {
             return vec![whole];
         }
+        let (some, others) = whole.cut(groups / 2);
+        return others.into_iter().chain([some]).collect();
     }
     window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);
     Vec::new()

@@ -29,7 +29,9 @@ const PORTION_BYTES: u64 = 8 << 20;
 /// Entities that a mapping is asked to locate at once.
 pub(super) const ENTITIES_MAX: usize = 1_024;
 /// Portions of a check that may turn out to be too much at once. Each was read for nothing.
-const TRIES_MAX: u32 = 100;
+const TRIES_MAX: u64 = 100;
+/// Rows for which there is one more.
+const ROWS_A_TRY: u64 = 100;
 /// Places at which the entities of one portion may be looked for.
 pub(super) const PLACES_MAX: usize = 1 << 18;
 /// Rows of the first portion, before it is known how large counterparts are.
@@ -60,7 +62,7 @@ pub(super) struct Window<'a> {
     /// Where entities lie of which the mapping cannot say where they would be, and why.
     pub(super) lost: Sides<BTreeMap<StoreKey, Fault>>,
     /// How often something was too much at once.
-    tries: u32,
+    tries: u64,
     /// Rows that the plugin fails on by themselves, and where the first of them lies.
     failed: Option<(Side, StoreKey, FailedRows)>,
     /// Ranges of which one side's rows could not be mapped.
@@ -227,7 +229,8 @@ impl<'a> Window<'a> {
     /// Whether something that was too much at once is to be read again in parts; not for ever.
     pub(super) const fn tries_again(&mut self) -> bool {
         self.tries += 1;
-        self.tries <= TRIES_MAX
+        let rows = self.outcome.source.cost.rows + self.outcome.target.cost.rows;
+        self.tries <= TRIES_MAX + rows / ROWS_A_TRY
     }
 
     /// Whether nothing is held.

@@ -16,9 +16,6 @@ use crate::model::{
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
-/// Places of a key that are carried over from a finding to a suspect, on each side.
-const PLACES_MAX: usize = 64;
-
 /// Rows that the mapping rejects, each followed under one key.
 #[derive(Debug, Default)]
 pub(super) struct Rejected {
@@ -113,9 +110,7 @@ impl Pairing {
                 (&finding.source_at, &mut suspect.source_at),
                 (&finding.target_at, &mut suspect.target_at),
             ] {
-                let new = known.iter().filter(|at| !places.contains(at));
-                let room = PLACES_MAX.saturating_sub(places.len());
-                let new: Vec<_> = new.take(room).cloned().collect();
+                let new: Vec<_> = known.iter().filter(|at| !places.contains(at)).cloned().collect();
                 places.extend(new);
             }
         }

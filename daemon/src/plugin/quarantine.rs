@@ -204,6 +204,7 @@ struct Budget {
     others: usize,
     calls: u32,
     deadlines: u32,
+    faults: u32,
 }
 
 /// How many items may be found guilty, and how many of them are left.
@@ -329,9 +330,9 @@ impl Session for GuardedSession {
     }
 
     fn back(&mut self) {
-        let Budget { rows, others, calls, deadlines } = self.marked;
+        let Budget { rows, others, calls, deadlines, faults } = self.marked;
         (self.rows.left, self.others.left) = (rows, others);
-        (self.calls_left, self.deadlines_left) = (calls, deadlines);
+        (self.calls_left, self.deadlines_left, self.faults) = (calls, deadlines, faults);
     }
 }
 
@@ -363,6 +364,7 @@ impl GuardedSession {
             others: self.others.left,
             calls: self.calls_left,
             deadlines: self.deadlines_left,
+            faults: self.faults,
         }
     }
 
