@@ -607,16 +607,24 @@ impl<'a> Window<'a> {
         if !here.locatable {
             return Ok(());
         }
-        let set = self.sets.of(follower);
-        let pages = follower_pages.iter().flat_map(|page| set.page_entries(*page));
-        let keys: BTreeSet<Vec<u8>> = pages.map(|entry| set.key(entry).to_vec()).collect();
+        let count = |side: Side, pages: &[usize]| {
+            let set = self.sets.of(side);
+            pages.iter().map(|page| set.page_entries(*page).len()).sum::<usize>()
+        };
+        // Most often both are the same entities. Others need not be located.
+        let keys = (count(leader, leader_pages) > 2 * count(follower, follower_pages)).then(|| {
+            let set = self.sets.of(follower);
+            let entries = follower_pages.iter().flat_map(|page| set.page_entries(*page));
+            entries.map(|entry| set.key(entry).to_vec()).collect::<BTreeSet<_>>()
+        });
         let mut places: BTreeMap<Vec<u8>, Cover> = BTreeMap::new();
         let mut count = 0;
         for &page in leader_pages {
             let set = self.sets.of(leader);
             let entity = set.page_type(page);
             let entries = set.page_entries(page).filter(|&at| {
-                set.entries()[at].standpoint == Standpoint::Present && keys.contains(set.key(at))
+                set.entries()[at].standpoint == Standpoint::Present
+                    && keys.as_ref().is_none_or(|keys| keys.contains(set.key(at)))
             });
             let entries: Vec<usize> = entries.collect();
             for some in entries.chunks(ENTITIES_MAX) {
