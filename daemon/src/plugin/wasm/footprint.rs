@@ -69,6 +69,14 @@ impl Part {
         });
     }
 
+    /// Adds an instance, of what if it is of something, and what it is given.
+    fn instance(&mut self, of: Option<Option<Footprint>>, given: usize) {
+        self.items(1 + given as u64);
+        if let Some(of) = of {
+            self.instantiate(of);
+        }
+    }
+
     fn items(&mut self, count: u64) {
         let bytes = count.saturating_mul(ITEM_BYTES);
         self.instantiate(Some(Footprint { instances: 0, bytes }));
@@ -123,10 +131,8 @@ fn count(bytes: &[u8]) -> Result<Option<Footprint>> {
 fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
     match payload {
         Payload::ImportSection(all) => {
-            for import in all.into_imports() {
-                import?;
-                part.items(1);
-            }
+            let count = all.into_imports().try_fold(0, |count, it| it.map(|_| count + 1))?;
+            part.items(count);
         }
         Payload::FunctionSection(all) => part.items(all.count().into()),
         Payload::TableSection(all) => part.items(all.count().into()),
@@ -148,12 +154,22 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
         }
         Payload::InstanceSection(all) => {
             for instance in all {
-                add_instance(part, instance?);
+                let (of, given) = match instance? {
+                    Instance::Instantiate { module_index: of, args } => (Some(of), args.len()),
+                    Instance::FromExports(exports) => (None, exports.len()),
+                };
+                part.instance(of.map(|of| known(&part.modules, of)), given);
             }
         }
         Payload::ComponentInstanceSection(all) => {
             for instance in all {
-                add_component_instance(part, instance?);
+                let (of, given) = match instance? {
+                    ComponentInstance::Instantiate { component_index: of, args } => {
+                        (Some(of), args.len())
+                    }
+                    ComponentInstance::FromExports(exports) => (None, exports.len()),
+                };
+                part.instance(of.map(|of| known(&part.components, of)), given);
             }
         }
         Payload::ComponentImportSection(all) => {
@@ -183,28 +199,6 @@ fn add(part: &mut Part, around: &[Part], payload: Payload<'_>) -> Result<()> {
         _ => {}
     }
     Ok(())
-}
-
-fn add_instance(part: &mut Part, instance: Instance<'_>) {
-    part.items(1);
-    match instance {
-        Instance::Instantiate { module_index, args } => {
-            part.items(args.len() as u64);
-            part.instantiate(known(&part.modules, module_index));
-        }
-        Instance::FromExports(exports) => part.items(exports.len() as u64),
-    }
-}
-
-fn add_component_instance(part: &mut Part, instance: ComponentInstance<'_>) {
-    part.items(1);
-    match instance {
-        ComponentInstance::Instantiate { component_index, args } => {
-            part.items(args.len() as u64);
-            part.instantiate(known(&part.components, component_index));
-        }
-        ComponentInstance::FromExports(exports) => part.items(exports.len() as u64),
-    }
 }
 
 fn add_alias(part: &mut Part, around: &[Part], alias: &ComponentAlias<'_>) {
