@@ -36,7 +36,7 @@ impl Pairing {
     /// Keeps an open finding.
     pub(super) fn keep(&mut self, finding: Finding) {
         if let Subject::Partition { .. } = &finding.subject {
-            self.wholes.insert(finding.id);
+            self.of_partitions.insert(finding.id);
         }
         if let Subject::Key(key) = &finding.subject {
             self.by_key.entry(key.clone()).or_default().insert(finding.id);
@@ -57,8 +57,8 @@ impl Pairing {
 
     /// The open findings of partitions with rows of this one.
     pub(super) fn findings_on(&self, partition: Partition) -> impl Iterator<Item = &Finding> {
-        let wholes = self.wholes.iter().filter_map(|id| self.findings.get(id));
-        wholes.filter(move |finding| match &finding.subject {
+        let findings = self.of_partitions.iter().filter_map(|id| self.findings.get(id));
+        findings.filter(move |finding| match &finding.subject {
             Subject::Partition { partition: known, .. } => overlap(*known, partition),
             Subject::Key(_) => false,
         })
@@ -69,7 +69,7 @@ impl Pairing {
             self.residue = None;
         }
         self.gone.remove(&id);
-        self.wholes.remove(&id);
+        self.of_partitions.remove(&id);
         let finding = self.findings.remove(&id)?;
         self.finding_due.remove(&(finding.due, id));
         if let Subject::Key(key) = &finding.subject

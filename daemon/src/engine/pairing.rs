@@ -57,7 +57,7 @@ pub(super) struct Pairing {
     pub(super) due: BTreeSet<(Moment, Key)>,
     pub(super) findings: BTreeMap<u64, Finding>,
     /// Those of whole partitions.
-    pub(super) wholes: BTreeSet<u64>,
+    pub(super) of_partitions: BTreeSet<u64>,
     /// Open findings of single keys.
     pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
     /// Those keys in short, as crowds name them.
@@ -140,7 +140,7 @@ impl Pairing {
             suspects: BTreeMap::new(),
             due: BTreeSet::new(),
             findings: BTreeMap::new(),
-            wholes: BTreeSet::new(),
+            of_partitions: BTreeSet::new(),
             by_key: BTreeMap::new(),
             told: BTreeSet::new(),
             gone: BTreeMap::new(),
