@@ -31,7 +31,7 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     while let Some(asked) = left.pop() {
         let (part, too_much) = look_at(context, asked, as_of).await;
         parts += 1;
-        let is_spent = part.unread.iter().any(|(_, fault)| fault.code == "plugin-time");
+        let is_spent = part.unread.iter().any(|(_, fault)| fault.code == Fault::PLUGIN_TIME);
         let is_over = parts >= PARTS_MAX || is_spent;
         look.source_cost.add(part.source_cost);
         look.target_cost.add(part.target_cost);

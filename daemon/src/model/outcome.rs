@@ -337,6 +337,8 @@ impl Fault {
     pub const GONE: &'static str = "place-gone";
     /// The code of what is unread because a mapping looks for more than may be held at once.
     pub const TOO_MUCH: &'static str = "too-much";
+    /// The code of what is unread because a plugin has run for as long as it may in one check.
+    pub const PLUGIN_TIME: &'static str = "plugin-time";
 
     /// Whether a plugin, or the built-in mapping, failed.
     #[must_use]

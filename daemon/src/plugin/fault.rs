@@ -8,7 +8,7 @@
 use std::fmt::{self, Write as _};
 
 use super::calendar;
-use crate::model::{Moment, Side};
+use crate::model::{Fault, Moment, Side};
 
 /// Stands in a trap's message between what trapped and what the guest said just before.
 pub(super) const LAST_WORDS: &str = "; the plugin's last words: ";
@@ -242,7 +242,7 @@ impl PluginErrorKind {
             Self::Trap(_) => "plugin-trap",
             Self::Fuel { .. } => "plugin-fuel",
             Self::Deadline { .. } => "plugin-deadline",
-            Self::Patience { .. } => "plugin-time",
+            Self::Patience { .. } => Fault::PLUGIN_TIME,
             Self::Memory { .. } => "plugin-memory",
             Self::Output { .. } => "plugin-output",
             Self::Malformed(_) => "plugin-malformed",
