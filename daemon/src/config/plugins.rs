@@ -68,8 +68,16 @@ static LIMITS: Table = Table {
             Shape::Count { min: 0, max: FUEL_MAX },
             "fuel added for each row of the call",
         ),
-        Key::defaulted("deadline", Shape::SOME_DURATION, "wall-clock time of a call"),
-        Key::defaulted("memory", Shape::Size { min: 64 << 10 }, "linear memory of an instance"),
+        Key::defaulted(
+            "deadline",
+            Shape::SOME_DURATION,
+            "wall-clock time of a call; all calls of a check have sixty of these, and one more for every 10,000 rows",
+        ),
+        Key::defaulted(
+            "memory",
+            Shape::Size { min: 64 << 10 },
+            "memory of an instance: linear memory, and what driftd keeps for its functions and globals",
+        ),
         Key::defaulted(
             "output",
             Shape::Size { min: 1 << 10 },
