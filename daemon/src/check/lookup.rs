@@ -108,7 +108,7 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) -> 
     let mut whole = portion.clone();
     // That is told with the first try.
     (whole.cost, whole.unmapped) = (Cost::default(), Vec::new());
-    let Some(fault) = compared(window, side, portion).await else { return Vec::new() };
+    let Some(fault) = take_in(window, side, portion).await else { return Vec::new() };
     window.back_to(before);
     if (groups > 1 || !was_empty) && window.tries_again() {
         if groups == 1 {
@@ -122,7 +122,7 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) -> 
 }
 
 /// Puts a portion and its counterparts into the window. Returns why they are too much, if they are.
-async fn compared(window: &mut Window<'_>, side: Side, portion: Portion) -> Option<Fault> {
+async fn take_in(window: &mut Window<'_>, side: Side, portion: Portion) -> Option<Fault> {
     let context = window.context;
     let other = side.other();
     let (rows, groups) = (portion.rows(), portion.lies.groups());
@@ -146,13 +146,13 @@ async fn compared(window: &mut Window<'_>, side: Side, portion: Portion) -> Opti
         gathered.portions.iter().for_each(|portion| window.add_cost(other, portion.cost));
         return drop_all(window, (side, rows), (&pages, &[]), fault);
     }
-    let fault = found(window, (side, rows), gathered, (&pages, &owners));
+    let fault = take_in_found(window, (side, rows), gathered, (&pages, &owners));
     window.read_span(other, began, rows);
     fault
 }
 
 /// Takes what was found of a portion's counterparts into the window.
-fn found(
+fn take_in_found(
     window: &mut Window<'_>,
     (side, rows): (Side, u64),
     gathered: Gathered,
