@@ -203,7 +203,9 @@ mod tests {
         let (busy, _) = pool.enter(60);
         let order = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            for (at, bytes) in [80, 10, 10].into_iter().enumerate() {
+            // The small ones fit beside the busy one, and not beside the large one: they come when it
+            // has gone, so that the order in which they say so is that in which they entered.
+            for (at, bytes) in [80, 30, 30].into_iter().enumerate() {
                 let (pool, order) = (&pool, &order);
                 scope.spawn(move || {
                     let (place, waited) = pool.enter(bytes);
@@ -217,7 +219,7 @@ mod tests {
             }
             drop(busy);
         });
-        assert_eq!(order.into_inner().unwrap()[0], 80);
+        assert_eq!(order.into_inner().unwrap(), [80, 30, 30]);
     }
 
     #[test]
