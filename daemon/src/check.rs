@@ -153,6 +153,12 @@ async fn compared(mut window: window::Window<'_>, partition: &Partition, crowd: 
             window::Tells::Everything
         }
     };
+    window.cut = match (partition.direction, partition.extent) {
+        (_, Extent::Segment { .. }) => &[],
+        (Direction::Aligned, Extent::Range(_)) => &[Side::Source, Side::Target],
+        (Direction::FromSource, Extent::Range(_)) => &[Side::Source],
+        (Direction::FromTarget, Extent::Range(_)) => &[Side::Target],
+    };
     match (partition.direction, partition.extent) {
         (Direction::Aligned, Extent::Range(range)) => aligned::read(&mut window, range).await,
         (Direction::Aligned, Extent::Segment { .. }) => {

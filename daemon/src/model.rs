@@ -37,7 +37,7 @@ pub use outcome::{
     Asked, Cost, DriftKind, Facets, FailedRows, Fault, Key, Look, Member, Outcome, Reading, Ruled,
     Sighting, Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
 };
-pub use partition::{Direction, Extent, Partition, Range};
+pub use partition::{Cut, Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};
 pub use secret::{Secret, SecretError};
 pub use value::{CELL_VALUES_MAX, CborError, JsonError, Number, NumberError, Value, cbor};

@@ -143,6 +143,28 @@ pub fn order(seed: u64, pass: u64, direction: Direction, count: u32) -> Vec<u32>
     order
 }
 
+/// The order in which a pass visits the partitions of all of its directions, of which each has so many:
+/// that of each direction, and these side by side, so that at any moment about the same share of each
+/// is done.
+#[must_use]
+pub fn side_by_side(
+    seed: u64,
+    pass: u64,
+    counts: impl IntoIterator<Item = (Direction, u32)>,
+) -> Vec<(Direction, u32)> {
+    let mut visits = Vec::new();
+    for (direction, count) in counts {
+        for (at, number) in (0u128..).zip(order(seed, pass, direction, count)) {
+            // The middle of its share of the pass, in 2^64 parts.
+            let share = ((2 * at + 1) << 64) / (2 * u128::from(count));
+            visits.push((share, direction, number));
+        }
+    }
+    // A stable order: of equal shares the first direction comes first.
+    visits.sort_by_key(|(share, ..)| *share);
+    visits.into_iter().map(|(_, direction, number)| (direction, number)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +211,28 @@ mod tests {
         ] {
             assert_ne!(one, other);
         }
+    }
+
+    #[test]
+    fn directions_are_visited_side_by_side_and_each_in_its_own_order() {
+        use Direction::{FromSource, FromTarget};
+        for counts in [[(FromSource, 1_000), (FromTarget, 40)], [(FromSource, 3), (FromTarget, 7)]]
+        {
+            let visits = side_by_side(7, 1, counts);
+            for (direction, count) in counts {
+                let of = |visits: &[(Direction, u32)]| -> Vec<u32> {
+                    let of = visits.iter().filter(|(of, _)| *of == direction);
+                    of.map(|(_, number)| *number).collect()
+                };
+                assert_eq!(of(&visits), order(7, 1, direction, count));
+                for end in 0..=visits.len() {
+                    // What is done of it differs from its share by less than two partitions.
+                    let done = of(&visits[..end]).len() as f64;
+                    let share = f64::from(count) * end as f64 / visits.len() as f64;
+                    assert!((done - share).abs() < 2.0, "{direction}: {done} of {end}");
+                }
+            }
+        }
+        assert_eq!(side_by_side(7, 1, [(FromSource, 0), (FromTarget, 1)]), [(FromTarget, 0)]);
     }
 }

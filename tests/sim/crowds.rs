@@ -157,6 +157,35 @@ fn damage_beside_damage_that_is_known_is_told_although_passes_cut_anew() {
 }
 
 #[test]
+fn a_check_that_does_not_say_where_keys_lie_has_them_told_twice() {
+    let damaged = |blind: bool| {
+        let mut setting = still(4, Shape::Aligned);
+        setting.pairing.plan.partition_rows = NonZeroU32::new(60).unwrap();
+        let mut sim = Sim::new(setting.clone());
+        if blind {
+            sim.tamper_event = Some(Box::new(|event| {
+                if let driftd::engine::Event::Checked { outcome, .. } = event {
+                    outcome.suspects.iter_mut().for_each(|seen| seen.cuts.clear());
+                }
+            }));
+        }
+        sim.run_for(seconds(1));
+        // Then the table shrinks, so that passes cut it elsewhere, and what of the damage lies in one of
+        // the new partitions is too little for a crowd.
+        corrupt(&sim, 150..172);
+        assert!(sim.run_pass(seconds(200)));
+        sim.run_for(seconds(60));
+        assert_eq!(counted(&sim, DriftKind::Mismatch), (22, 0));
+        (0..40).chain(172..400).for_each(|id| sim.world().delete(id));
+        sim.run_for(seconds(600));
+        expect(&sim, &setting, judge::sound(&sim.record));
+        counted(&sim, DriftKind::Mismatch)
+    };
+    assert_eq!(damaged(false), (22, 0));
+    assert!(damaged(true).1 > 0, "the checker must object");
+}
+
+#[test]
 fn memory_does_not_grow_with_the_number_of_differences() {
     let mut setting = Setting::new(1, Shape::Aligned);
     setting.knobs.entities = 3_000;

@@ -60,6 +60,7 @@ fn rejected(key: driftd::model::Key, places: &[&str]) -> Sighting {
         target: State::Unmappable(Digest(1)),
         source_at: Vec::new(),
         target_at: places.iter().map(at).collect(),
+        cuts: Vec::new(),
         violations: Vec::new(),
         labels: std::collections::BTreeMap::new(),
         steady: true,

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::check::SideContext;
+use crate::check::{RelationContext, SideContext};
 use crate::model::{
-    Batch, Column, ColumnBuilder, Logical, Number, RelationSchema, StoreKey, Value,
+    Batch, Column, ColumnBuilder, Cut, Logical, Number, RelationSchema, StoreKey, Value,
 };
 use crate::plugin::{Access, Located};
 use crate::store::Query;
@@ -105,6 +105,28 @@ pub(super) fn first_integer(at: &StoreKey) -> Option<i128> {
             number.to_integer()
         }
         Place::Group(_) | Place::Under { .. } => None,
+    }
+}
+
+/// By what a row that was scanned lies in ranges, as far as its place says it.
+pub(super) fn cut(here: &SideContext, at: &StoreKey) -> Option<Cut> {
+    let integer = |value: Option<&Value>| {
+        let Some(Value::Number(number)) = value else { return None };
+        number.to_integer().map(Some)
+    };
+    match Place::decode(at)? {
+        Place::Group(values) => integer(values.first()),
+        Place::Row { relation, key } => {
+            let RelationContext { read, group } = here.relations.get(relation)?;
+            let Some(cut) = read.other_cut() else { return integer(key.first()) };
+            match read.schema.key_columns().position(|column| column.name == cut) {
+                Some(at) => integer(key.get(at)),
+                // A row of a relation whose rows are grouped stands by itself because a value of its
+                // group is null; which, of several, its place does not say.
+                None => (group.len() == 1).then_some(None),
+            }
+        }
+        Place::Under { .. } => None,
     }
 }
 
@@ -385,7 +407,9 @@ fn column(values: Vec<Value>, logical: Logical) -> Column {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Bitmap, Buffer};
+    use crate::model::{Bitmap, Buffer, ColumnDef};
+    use crate::store::Read;
+    use crate::store::memory::Memory;
 
     fn text(text: &str) -> Value {
         Value::Text(text.to_owned())
@@ -417,6 +441,56 @@ mod tests {
         );
         for odd in [&b"\xff"[..], b"\x01", b"\xd9\xd7\x06\x80", b"\xd9\xd7\x08\x81\x00"] {
             assert_eq!(Place::decode(&StoreKey(Box::from(odd))), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_says_by_what_its_row_lies_in_ranges() {
+        let column =
+            |name: &str, logical| ColumnDef { name: name.to_owned(), logical, nullable: true };
+        let columns = ["id", "of", "part"].map(|name| column(name, Logical::Integer)).to_vec();
+        let relation = |key: &[usize], group: &[usize]| RelationContext {
+            read: Read {
+                schema: RelationSchema {
+                    relation: "r".to_owned(),
+                    columns: columns.clone(),
+                    key: key.to_vec(),
+                    open: false,
+                },
+                columns: columns.iter().map(|column| column.name.clone()).collect(),
+                ignored: Vec::new(),
+                page_rows: std::num::NonZeroU32::MIN,
+                cut: group.first().map(|at| columns[*at].name.clone()),
+            },
+            group: group.to_vec(),
+        };
+        let here = SideContext {
+            store: std::sync::Arc::new(Memory::new("here", false).0),
+            relations: vec![
+                relation(&[0], &[]),
+                relation(&[0], &[1]),
+                relation(&[0, 1], &[1]),
+                relation(&[0], &[1, 2]),
+            ],
+            locatable: true,
+        };
+        let key = || vec![int(7), int(3)];
+        let row = |relation, key| Place::Row { relation, key };
+        let under = |first| Place::Under { relation: 0, prefix: false, first };
+        for (place, expected) in [
+            (row(0, vec![int(7)]), Some(Some(7))),
+            // It stands by itself, so it has no value where its relation is cut.
+            (row(1, vec![int(7)]), Some(None)),
+            (row(2, key()), Some(Some(3))),
+            // One of two values is null; which is not known.
+            (row(3, vec![int(7)]), None),
+            (row(9, vec![int(7)]), None),
+            (row(0, vec![text("x")]), None),
+            (Place::Group(key()), Some(Some(7))),
+            (Place::Group(vec![text("x")]), None),
+            (under(vec![int(7)]), None),
+        ] {
+            assert_eq!(cut(&here, &place.clone().encode()), expected, "{place:?}");
         }
     }
 

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
-use crate::check::places::located;
+use crate::check::places::{cut, located};
 use crate::check::plugin_fault;
 use crate::check::window::{Tells, Window};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
-    Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Facets, Fault, FieldDef, Key, Logical,
-    Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
+    Batch, Buffer, Column, ColumnBuilder, Cut, Digest, DriftKind, Facets, Fault, FieldDef, Key,
+    Logical, Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
 };
 use crate::plugin::{Checked, PairViolation, Pairs, PluginError};
 
@@ -311,9 +311,13 @@ impl Window<'_> {
                 }));
             }
         }
+        // Before places are added where nothing was scanned.
+        let cuts: Vec<Vec<Cut>> = places.iter().map(|places| self.cuts(places)).collect();
         let lost = self.locate(differing, &mut places);
-        let sighted = differing.iter().zip(places).enumerate().map(|(at, (entries, places))| {
-            (!lost.contains(&at)).then(|| self.sighting(entries, places))
+        let sighted = differing.iter().zip(places).zip(cuts).enumerate();
+        let sighted = sighted.map(|(at, ((entries, places), cuts))| {
+            let seen = || Sighting { cuts, ..self.sighting(entries, places) };
+            (!lost.contains(&at)).then(seen)
         });
         let sighted: Vec<Option<Sighting>> = sighted.collect();
         for sighting in sighted.iter().flatten() {
@@ -325,6 +329,16 @@ impl Window<'_> {
             }
         }
         sighted
+    }
+
+    /// By what the rows at these places lie in ranges, as far as they were scanned by ranges.
+    fn cuts(&self, places: &[BTreeSet<StoreKey>; 2]) -> Vec<Cut> {
+        let of_side = |side: Side| {
+            let places = &places[usize::from(side == Side::Target)];
+            places.iter().filter_map(move |at| cut(self.context.side(side), at))
+        };
+        let cuts: BTreeSet<Cut> = self.cut.iter().flat_map(|side| of_side(*side)).collect();
+        cuts.into_iter().collect()
     }
 
     /// Adds where the mapping would look for each entity on both sides. Returns those for which it
@@ -426,6 +440,7 @@ impl Window<'_> {
             target,
             source_at,
             target_at,
+            cuts: Vec::new(),
             violations: Vec::new(),
             labels,
             steady: true,
@@ -511,6 +526,8 @@ impl Window<'_> {
             .as_ref()
             .map_or(State::Absent, |reason| State::Unmappable(self.rejection(&at, reason)));
         let key = self.rejected_key(side, &at);
+        let scanned = self.cut.contains(&side);
+        let cuts = scanned.then(|| cut(self.context.side(side), &at)).flatten();
         let (source, target) = match side {
             Side::Source => (state, State::Absent),
             Side::Target => (State::Absent, state),
@@ -525,6 +542,7 @@ impl Window<'_> {
             target,
             source_at,
             target_at,
+            cuts: cuts.into_iter().collect(),
             violations: Vec::new(),
             labels: BTreeMap::new(),
             steady: true,

@@ -45,6 +45,8 @@ pub(super) struct Window<'a> {
     pub(super) crowd: usize,
     /// What this check tells; the rest is told by the checks of the other direction.
     pub(super) tells: Tells,
+    /// The sides that are scanned by ranges of what cuts their relations.
+    pub(super) cut: &'static [Side],
     /// Every differing key so far, while they are no crowd.
     pub(super) members: Vec<Member>,
     pub(super) session: Box<dyn Session>,
@@ -126,6 +128,7 @@ impl<'a> Window<'a> {
             outcome: Outcome::default(),
             crowd: usize::MAX,
             tells: Tells::Everything,
+            cut: &[],
             members: Vec::new(),
             session: context.mapper.begin(as_of)?,
             sets: Sides::default(),

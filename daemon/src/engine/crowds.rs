@@ -29,6 +29,15 @@ const SAMPLE_MAX: usize = 64;
 /// invariant. Each sort is counted, and told, apart.
 pub(super) type Sort = (DriftKind, Option<u16>);
 
+/// What an open finding tells of a part of a partition as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) partition: Partition,
+    pub(super) sort: Sort,
+    /// Whether all of the partition lies in that part.
+    pub(super) all: bool,
+}
+
 /// The sort of what a charge is about.
 pub(super) fn sort_of(charge: &settle::Charge) -> Sort {
     match charge.what {
@@ -212,15 +221,15 @@ impl Pairing {
 
     /// A check saw `seen` differences of these kinds in a partition. Findings that tell of fewer are
     /// looked at again now: what is told of as a whole is counted there and nowhere else.
-    pub(super) fn seen_again(&mut self, now: Moment, told: &[(Partition, Sort)], seen: u64) {
+    pub(super) fn seen_again(&mut self, now: Moment, told: &[Told], seen: u64) {
         let more: Vec<u64> = self
             .findings
             .values()
             .filter(|finding| match &finding.subject {
                 Subject::Partition { partition, entities, .. } => {
-                    !finding.is_of_rule()
-                        && *entities < seen
-                        && told.contains(&(*partition, self.sort(finding)))
+                    let sort = self.sort(finding);
+                    let tells = |told: &Told| told.partition == *partition && told.sort == sort;
+                    !finding.is_of_rule() && *entities < seen && told.iter().any(tells)
                 }
                 Subject::Key(_) => false,
             })
@@ -249,8 +258,8 @@ impl Pairing {
         let mut untold: Vec<Partition> = Vec::new();
         for sort in sorts {
             let mut left = vec![partition];
-            for (told, _) in known.iter().filter(|(_, of)| *of == sort) {
-                left = left.into_iter().flat_map(|part| without(part, *told)).collect();
+            for told in known.iter().filter(|told| told.sort == sort) {
+                left = left.into_iter().flat_map(|part| without(part, told.partition)).collect();
             }
             for crowding in &self.crowds {
                 let settling = crowding.crowd.partition;
@@ -277,13 +286,14 @@ impl Pairing {
     }
 
     /// Where open findings tell of a part of `partition` as a whole, and of which sort.
-    pub(super) fn told_in(&self, partition: Partition) -> Vec<(Partition, Sort)> {
-        let crowds = self.findings.values().filter(|finding| !finding.is_of_rule());
-        let told = crowds.filter_map(|finding| match &finding.subject {
-            Subject::Partition { partition: told, .. } if overlap(*told, partition) => {
-                Some((*told, self.sort(finding)))
+    pub(super) fn told_in(&self, partition: Partition) -> Vec<Told> {
+        let crowds = self.findings_on(partition).filter(|finding| !finding.is_of_rule());
+        let told = crowds.filter_map(|finding| match finding.subject {
+            Subject::Partition { partition: told, .. } => {
+                let all = without(partition, told).is_empty();
+                Some(Told { partition: told, sort: self.sort(finding), all })
             }
-            Subject::Partition { .. } | Subject::Key(_) => None,
+            Subject::Key(_) => None,
         });
         told.collect()
     }
@@ -574,6 +584,43 @@ pub(super) fn without(part: Partition, other: Partition) -> Vec<Partition> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::rules::told_as_whole;
+    use crate::engine::tests::sighting;
+
+    #[test]
+    fn a_key_lies_under_a_finding_of_a_partition_by_what_its_check_says() {
+        let told = |from, until, all| Told {
+            partition: Partition {
+                direction: Direction::FromSource,
+                number: 0,
+                extent: Extent::Range(Range { from, until }),
+            },
+            sort: (DriftKind::Mismatch, None),
+            all,
+        };
+        let part = told(Some(10), Some(20), false);
+        let begin = told(None, Some(20), false);
+        // Whatever its place is: a group, a row of another relation, what lies under a prefix.
+        for (told, cuts, expected) in [
+            (part, vec![Some(12)], true),
+            (part, vec![Some(20)], false),
+            (part, vec![Some(50), Some(19)], true),
+            (part, vec![None], false),
+            (begin, vec![None], true),
+            // Nothing says where it lies: it is told on its own, unless all that was checked is told.
+            (part, vec![], false),
+            (told(Some(10), Some(20), true), vec![], true),
+        ] {
+            let seen = Sighting { cuts: cuts.clone(), ..sighting() };
+            for (kind, tells) in [
+                (DriftKind::Mismatch, expected),
+                (DriftKind::Stale, expected),
+                (DriftKind::Missing, false),
+            ] {
+                assert_eq!(told_as_whole(&[told], (kind, None), &seen), tells, "{told:?} {cuts:?}");
+            }
+        }
+    }
 
     #[test]
     fn what_is_left_of_a_partition_covers_the_rest_exactly() {

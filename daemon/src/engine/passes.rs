@@ -105,21 +105,23 @@ impl Frame {
             .iter()
             .map(|&(direction, number, end)| ((direction, number), end))
             .collect();
-        for (direction, extents) in &frame.state.extents {
-            let count = u32::try_from(extents.len()).unwrap_or(u32::MAX);
-            for number in plan::order(frame.state.seed, frame.state.pass, *direction, count) {
-                let extent = match ends.get(&(*direction, number)) {
-                    None => extents[number as usize],
-                    Some(PartitionEnd::Continued(rest)) => *rest,
-                    Some(PartitionEnd::Unread) => {
-                        frame.unread += 1;
-                        continue;
-                    }
-                    Some(PartitionEnd::Compared) => continue,
-                };
-                frame.open += 1;
-                frame.queue.push_back(Partition { direction: *direction, number, extent });
-            }
+        let extents: BTreeMap<Direction, &Vec<Extent>> =
+            frame.state.extents.iter().map(|(direction, extents)| (*direction, extents)).collect();
+        let counts = extents.iter().map(|(direction, extents)| {
+            (*direction, u32::try_from(extents.len()).unwrap_or(u32::MAX))
+        });
+        for (direction, number) in plan::side_by_side(frame.state.seed, frame.state.pass, counts) {
+            let extent = match ends.get(&(direction, number)) {
+                None => extents[&direction][number as usize],
+                Some(PartitionEnd::Continued(rest)) => *rest,
+                Some(PartitionEnd::Unread) => {
+                    frame.unread += 1;
+                    continue;
+                }
+                Some(PartitionEnd::Compared) => continue,
+            };
+            frame.open += 1;
+            frame.queue.push_back(Partition { direction, number, extent });
         }
         frame
     }

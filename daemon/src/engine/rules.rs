@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::crowds::{Sort, overlap, sort_of, without};
+use crate::engine::crowds::{Sort, Told, overlap, sort_of, without};
 use crate::engine::findings::is_field_drift;
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::passes::covered;
@@ -443,7 +443,7 @@ impl Pairing {
     }
 
     /// Whether findings tell all that is wrong with a key.
-    fn is_settled(&self, now: Moment, sighting: &Sighting, told: &[(Partition, Sort)]) -> bool {
+    fn is_settled(&self, now: Moment, sighting: &Sighting, told: &[Told]) -> bool {
         let key = self.followed_as(sighting).unwrap_or(&sighting.key);
         if self.suspects.contains_key(key) || self.suspects.contains_key(&sighting.key) {
             return false;
@@ -488,8 +488,8 @@ impl Pairing {
         let told = self.told_in(partition);
         let as_a_whole = |sort: Sort| {
             let mut left = vec![partition];
-            for (part, _) in told.iter().filter(|(_, of)| alike(*of) == sort) {
-                left = left.into_iter().flat_map(|whole| without(whole, *part)).collect();
+            for told in told.iter().filter(|told| alike(told.sort) == sort) {
+                left = left.into_iter().flat_map(|whole| without(whole, told.partition)).collect();
             }
             left.is_empty()
         };
@@ -507,9 +507,10 @@ fn alike(sort: Sort) -> Sort {
 }
 
 /// Whether findings of parts of its partition as a whole tell this of the key.
-pub(super) fn told_as_whole(told: &[(Partition, Sort)], sort: Sort, sighting: &Sighting) -> bool {
-    told.iter().any(|(partition, told)| {
-        (*told == sort || is_field_drift(told.0, sort.0)) && lies_in(partition, sighting)
+pub(super) fn told_as_whole(told: &[Told], sort: Sort, sighting: &Sighting) -> bool {
+    told.iter().any(|told| {
+        let alike = told.sort == sort || is_field_drift(told.sort.0, sort.0);
+        alike && (told.all || lies_in(&told.partition, sighting))
     })
 }
 

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::crowds::{Sort, sort_of};
+use crate::engine::crowds::{Told, sort_of};
 use crate::engine::pairing::Pairing;
 use crate::engine::rules::told_as_whole;
 use crate::engine::{Step, Until};
 use crate::model::{
-    Direction, Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Side,
-    Sighting, State, StoreKey, Suspect, Value, Version,
+    Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Side, Sighting, State,
+    StoreKey, Suspect, Version,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
@@ -62,7 +62,7 @@ impl Pairing {
         step: &mut Step<'_>,
         check: u64,
         sighting: &Sighting,
-        told: &[(Partition, Sort)],
+        told: &[Told],
     ) {
         self.found_elsewhere(sighting);
         if self.suspects.contains_key(&sighting.key) {
@@ -366,20 +366,13 @@ impl Pairing {
     }
 }
 
-/// Whether a key that a check of an overlapping partition saw lies in this one.
+/// Whether a key that a check of an overlapping partition saw lies in this one, as far as is known:
+/// what is not known to lie there is told on its own.
 pub(super) fn lies_in(partition: &Partition, sighting: &Sighting) -> bool {
-    let Extent::Range(range) = partition.extent else { return true };
-    let places = match partition.direction {
-        Direction::Aligned => sighting.source_at.iter().chain(&sighting.target_at),
-        Direction::FromSource => sighting.source_at.iter().chain(&[]),
-        Direction::FromTarget => sighting.target_at.iter().chain(&[]),
-    };
-    let mut keys = places.filter_map(|at| {
-        let Ok(Value::List(parts)) = Value::decode(&at.0) else { return None };
-        let Some(Value::Number(number)) = parts.first() else { return None };
-        number.to_integer()
-    });
-    keys.any(|key| range.contains(key))
+    match partition.extent {
+        Extent::Range(range) => sighting.cuts.iter().any(|cut| range.holds(*cut)),
+        Extent::Segment { .. } => true,
+    }
 }
 
 /// A version that is a point in time.

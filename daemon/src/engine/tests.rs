@@ -63,6 +63,7 @@ pub(super) fn sighting_of(key: Key) -> Sighting {
         target: held(2),
         source_at: vec![StoreKey(Box::from(&b"5"[..]))],
         target_at: vec![StoreKey(Box::from(&b"k"[..]))],
+        cuts: Vec::new(),
         violations: Vec::new(),
         labels: std::collections::BTreeMap::new(),
         steady: true,

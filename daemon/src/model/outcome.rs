@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Checksum, Digest, Extent, Moment, Number, Side};
+use crate::model::{Checksum, Cut, Digest, Extent, Moment, Number, Side};
 
 /// An entity's key: the deterministic CBOR array of its key fields' canonical values, in plan order.
 /// Where a mapping has several entity types, it is tag 55045 on `[type number, that array]`.
@@ -253,6 +253,9 @@ pub struct Sighting {
     pub source_at: Vec<StoreKey>,
     /// Where the target keeps it.
     pub target_at: Vec<StoreKey>,
+    /// By what the rows of it that a scan met lie in ranges; the check says it, because only that knows
+    /// how they are cut. Empty where no scan met it, where it is not known, and of segments.
+    pub cuts: Vec<Cut>,
     /// Invariants that the pair failed.
     pub violations: Vec<Violation>,
     /// The values of its label fields, by field name.

@@ -21,7 +21,17 @@ impl Range {
     pub fn contains(&self, key: i128) -> bool {
         self.from.is_none_or(|from| from <= key) && self.until.is_none_or(|until| key < until)
     }
+
+    /// Whether a row lies in the range by what it has in the column that cuts its relation.
+    #[must_use]
+    pub fn holds(&self, cut: Cut) -> bool {
+        cut.map_or(self.from.is_none(), |key| self.contains(key))
+    }
 }
+
+/// What a row has in the column that cuts its relation. None: no value, which lies where a range has no
+/// beginning.
+pub type Cut = Option<i128>;
 
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

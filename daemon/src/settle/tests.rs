@@ -44,6 +44,7 @@ fn sighting(text: &str) -> (Moment, Sighting) {
         target,
         source_at: Vec::new(),
         target_at: Vec::new(),
+        cuts: Vec::new(),
         violations,
         labels: std::collections::BTreeMap::new(),
         steady: !rest.contains(&"~"),

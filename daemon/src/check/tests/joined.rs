@@ -618,6 +618,14 @@ fn every_fault_of_joined_rows_is_seen_by_one_direction_and_settled_by_looks() {
             "order 99: absent, present",
         ];
         assert_eq!(shown(&from_target.suspects), of_target, "{page_rows}");
+        // By what a range that was scanned holds them.
+        let cuts = |seen: &[Sighting]| {
+            let mut cuts: Vec<_> = seen.iter().map(|it| it.cuts.clone()).collect();
+            cuts.sort_unstable();
+            cuts
+        };
+        assert_eq!(cuts(&from_source.suspects), [2, 3, 4].map(|order| vec![Some(order)]));
+        assert_eq!(cuts(&from_target.suspects), [vec![], vec![], vec![]]);
         let look = world.looked(&from_source.suspects);
         assert_eq!(
             (shown(&look.sightings), &look.unread),
@@ -689,6 +697,7 @@ fn rows_that_belong_to_no_group_are_rejected_and_not_passed_over() {
     assert_eq!(outcome.unread, []);
     assert_eq!(outcome.same, 3);
     assert_eq!(shown(&outcome.suspects), ["row: unmappable, absent"]);
+    assert_eq!(outcome.suspects[0].cuts, [None], "it has no value where its relation is cut");
     let look = world.looked(&outcome.suspects);
     assert_eq!(
         (shown(&look.sightings), look.unread),
