@@ -23,7 +23,7 @@ use crate::abort;
 use crate::model::{
     Asked, Command, Commit, CriterionState, Direction, DriftKind, Extent, Fault, Finding,
     FindingStatus, Happening, HookJob, InvariantDef, Key, Leads, Look, MappingIdentity, Moment,
-    Note, Occurrence, Outcome, PairingStatus, Partition, Saved, Sighting,
+    NamedKey, Note, Occurrence, Outcome, PairingStatus, Partition, RelationNames, Saved, Sighting,
 };
 use crate::settle::Charged;
 use crate::{plan, settle};
@@ -52,6 +52,8 @@ pub struct Spec {
     pub entities: Vec<EntitySpec>,
     /// Its invariants.
     pub invariants: Vec<InvariantDef>,
+    /// What the relations of source and target are called, as places number them.
+    pub relations: [Vec<RelationNames>; 2],
 }
 
 /// What the engine must know of an entity type.
@@ -72,6 +74,12 @@ impl Spec {
         if key.is_of_row() { None } else { self.entities.get(key.entity_type()) }
     }
 
+    /// The key with the name of its type.
+    fn named(&self, key: &Key) -> NamedKey {
+        let entity = self.entity(key).map(|entity| entity.name.clone());
+        NamedKey { key: key.clone(), entity }
+    }
+
     /// The names of these compared fields of the entity with this key.
     fn names(&self, key: &Key, fields: &[usize]) -> Vec<String> {
         let known = self.entity(key).map_or(&[][..], |entity| &entity.fields);
@@ -80,9 +88,9 @@ impl Spec {
 
     /// The name of the type that so many entities are all of, as far as their sample tells: of several
     /// types only a sample that names each of them does.
-    fn shared(&self, sample: &[Key], entities: u64) -> Option<String> {
+    fn shared(&self, sample: &[NamedKey], entities: u64) -> Option<String> {
         let types: BTreeSet<Option<&str>> =
-            sample.iter().map(|key| self.entity(key).map(|entity| entity.name.as_str())).collect();
+            sample.iter().map(|named| named.entity.as_deref()).collect();
         let told = match self.entities.as_slice() {
             [one] if types.is_empty() => Some(one.name.as_str()),
             [_one] => types.first().copied().flatten(),

@@ -24,7 +24,7 @@ mod write;
 pub use error::JournalError;
 pub use file::Identity;
 pub use reader::{Filter, Reader, Recent};
-pub use text::{named_key, readable_key, readable_store_key};
+pub use text::{named_key, readable_key, readable_place};
 pub use tidy::Tidied;
 
 use read::Source;

@@ -24,8 +24,8 @@ pub use commit::{Answer, Command, Commit, PartitionEnd, PassState, Saved};
 pub use digest::{Checksum, Digest, MappingIdentity};
 pub use event::{CheckNote, CriterionState, Happening, HookJob, HookState, Note, Occurrence};
 pub use finding::{
-    Broken, Crowd, Finding, FindingStatus, Incident, PairingStatus, Part, Still, Subject, Suspect,
-    SuspectPartition, SuspectRule,
+    Broken, Crowd, Finding, FindingStatus, Incident, NamedKey, PairingStatus, Part, RelationNames,
+    Still, Subject, Suspect, SuspectPartition, SuspectRule,
 };
 pub use mapping::{
     EntityDef, FieldDef, InvariantDef, MappingPlan, RelationPlan, Role, Rule, RuleError, Scope,
@@ -34,8 +34,8 @@ pub use mapping::{
 pub use moment::Moment;
 pub use name::{Leads, Side};
 pub use outcome::{
-    Asked, Cost, DriftKind, Facets, FailedRows, Fault, Key, Look, Member, Outcome, Reading, Ruled,
-    Sighting, Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
+    Asked, Cost, DriftKind, Facets, FailedRows, Fault, Key, Look, Member, Outcome, Placed, Reading,
+    Ruled, Sighting, Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
 };
 pub use partition::{Cut, Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};

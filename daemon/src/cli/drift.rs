@@ -8,8 +8,10 @@ use serde_json::json;
 
 use crate::cli::output::{Output, ago, table};
 use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort, keys, unknown};
-use crate::journal::{Filter, Reader, named_key, readable_key, readable_store_key};
-use crate::model::{Command, DriftKind, Finding, FindingStatus, Moment, PairingStatus, Subject};
+use crate::journal::{Filter, Reader, named_key, readable_key, readable_place};
+use crate::model::{
+    Command, DriftKind, Finding, FindingStatus, Moment, NamedKey, PairingStatus, StoreKey, Subject,
+};
 use crate::report::form::rfc3339;
 use crate::run::Clock;
 
@@ -97,7 +99,7 @@ fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, Cl
     statuses.retain(|status| options.pairing.as_ref().is_none_or(|name| status.pairing == *name));
     let gaps = gaps(&statuses);
     if journal.json {
-        let findings: Vec<_> = findings.iter().map(json).collect();
+        let findings: Vec<_> = findings.iter().map(|one| json(one, &statuses)).collect();
         let gaps: Vec<_> =
             gaps.iter().map(|(pairing, why)| json!({ "pairing": pairing, "why": why })).collect();
         let result = json!({ "count": count, "findings": findings, "gaps": gaps });
@@ -109,7 +111,7 @@ fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, Cl
         return Ok(SAME);
     }
     let shown: Vec<&Finding> = findings.iter().collect();
-    let mut words = text(&shown);
+    let mut words = text(&shown, &statuses);
     let more = count.saturating_sub(findings.len() as u64);
     if more > 0 {
         words = format!("{words}... and {more} more; `--limit` shows them\n");
@@ -146,14 +148,15 @@ fn nothing(options: &List, statuses: &[PairingStatus], gaps: &[(&str, String)]) 
     words
 }
 
-/// A table of findings.
-pub(super) fn text(findings: &[&Finding]) -> String {
+/// A table of findings; `statuses` are those of their pairings.
+pub(super) fn text(findings: &[&Finding], statuses: &[PairingStatus]) -> String {
     let now = Clock::new().now();
-    let rows: Vec<Vec<String>> = findings.iter().map(|finding| row(finding, now)).collect();
+    let rows: Vec<Vec<String>> =
+        findings.iter().map(|finding| row(finding, statuses, now)).collect();
     table(&["#", "pairing", "kind", "key", "what", "first seen", "status"], &rows)
 }
 
-fn row(finding: &Finding, now: Moment) -> Vec<String> {
+fn row(finding: &Finding, statuses: &[PairingStatus], now: Moment) -> Vec<String> {
     let status = match finding.status {
         FindingStatus::Open if !finding.counts(now) => "ignored".to_owned(),
         FindingStatus::Open => "open".to_owned(),
@@ -164,26 +167,40 @@ fn row(finding: &Finding, now: Moment) -> Vec<String> {
         finding.id.to_string(),
         finding.pairing.clone(),
         finding.kind.as_str().to_owned(),
-        subject(finding),
+        subject(finding, statuses),
         what(finding),
         ago(now, finding.first_seen),
         status,
     ]
 }
 
-fn subject(finding: &Finding) -> String {
+/// Where both sides keep what a finding is about, as its pairing's relations are called. Under another
+/// mapping these may be others.
+fn places(finding: &Finding, statuses: &[PairingStatus]) -> [Vec<String>; 2] {
+    let status = statuses
+        .iter()
+        .find(|status| status.pairing == finding.pairing && status.identity == finding.identity);
+    let shown = |side: usize, at: &[StoreKey]| {
+        let relations = status.map_or(&[][..], |status| &status.relations[side]);
+        at.iter().map(|at| readable_place(relations, at)).collect()
+    };
+    [shown(0, &finding.source_at), shown(1, &finding.target_at)]
+}
+
+fn subject(finding: &Finding, statuses: &[PairingStatus]) -> String {
     match &finding.subject {
         Subject::Key(key) if key.is_of_row() => {
-            let places = finding.source_at.iter().chain(&finding.target_at);
-            let places: Vec<String> = places.map(readable_store_key).collect();
-            format!("row at {}", places.join(", "))
+            format!("row at {}", places(finding, statuses).concat().join(", "))
         }
         Subject::Key(key) => named_key(finding.entity.as_deref(), key),
         Subject::Partition { partition, .. } if finding.is_of_rule() => {
             format!("all of {}", partition.extent)
         }
         Subject::Partition { partition, entities, sample } => {
-            let named = |key| named_key(finding.entity.as_deref(), key);
+            let named = |named: &NamedKey| {
+                let entity = named.entity.as_deref().or(finding.entity.as_deref());
+                named_key(entity, &named.key)
+            };
             let sample: Vec<String> = sample.iter().take(3).map(named).collect();
             format!("{entities} entities in {}, such as {}", partition.extent, sample.join(", "))
         }
@@ -210,25 +227,24 @@ fn what(finding: &Finding) -> String {
     words.join(" ")
 }
 
-/// A finding as JSON.
-pub(super) fn json(finding: &Finding) -> serde_json::Value {
+/// A finding as JSON; `statuses` are those of its pairing.
+pub(super) fn json(finding: &Finding, statuses: &[PairingStatus]) -> serde_json::Value {
     // Where the name stands beside it, a key is only its fields.
-    let named = |key| match finding.entity {
+    let named = |entity: Option<&str>, key| match finding.entity {
         Some(_) => readable_key(key),
-        None => named_key(None, key),
+        None => named_key(entity, key),
     };
     let (key, partition, sample) = match &finding.subject {
         // Of a row that the mapping rejects only its place is known.
         Subject::Key(key) if key.is_of_row() => (None, None, None),
-        Subject::Key(key) => (Some(named(key)), None, None),
+        Subject::Key(key) => (Some(named(None, key)), None, None),
         Subject::Partition { partition, sample, .. } => {
-            let sample = sample.iter().map(named).collect::<Vec<_>>();
+            let sample = sample.iter().map(|one| named(one.entity.as_deref(), &one.key));
+            let sample = sample.collect::<Vec<_>>();
             (None, Some(partition.extent.to_string()), Some(sample))
         }
     };
-    let places = |at: &[crate::model::StoreKey]| -> Vec<String> {
-        at.iter().map(readable_store_key).collect()
-    };
+    let [source_at, target_at] = places(finding, statuses);
     let status = match finding.status {
         FindingStatus::Open => "open",
         FindingStatus::Resolved(_) => "resolved",
@@ -250,8 +266,8 @@ pub(super) fn json(finding: &Finding) -> serde_json::Value {
         "severity": finding.invariant.as_ref().map(|(_, severity)| severity.as_str()),
         "message": finding.message,
         "labels": finding.labels,
-        "source_at": places(&finding.source_at),
-        "target_at": places(&finding.target_at),
+        "source_at": source_at,
+        "target_at": target_at,
         "first_seen": rfc3339(finding.first_seen),
         "confirmed": rfc3339(finding.confirmed),
         "last_seen": rfc3339(finding.last_seen),
@@ -315,7 +331,9 @@ fn moment(text: &str, now: Moment) -> Result<Moment, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Direction, Extent, Key, Partition, Value};
+    use crate::model::{
+        Direction, Extent, Key, MappingIdentity, Partition, RelationNames, Side, Value,
+    };
     use crate::report::tests::{finding, rule};
 
     fn order(subject: Subject, entity: Option<&str>) -> Finding {
@@ -333,25 +351,67 @@ mod tests {
             (&typed, None, "type 1 [17]", "type 1 [17]"),
         ] {
             let one = order(Subject::Key(key.clone()), entity);
-            assert_eq!(subject(&one), shown);
-            assert_eq!(
-                (&json(&one)["entity"], &json(&one)["key"]),
-                (&json!(entity), &json!(as_json))
-            );
-            let extent = Extent::Segment { index: 0, of: 2 };
-            let partition = Partition { direction: Direction::FromTarget, number: 0, extent };
-            let sample = vec![key.clone()];
+            assert_eq!(subject(&one, &[]), shown);
+            let told = json(&one, &[]);
+            assert_eq!((&told["entity"], &told["key"]), (&json!(entity), &json!(as_json)));
+        }
+        let line = Key::of_type(0, &array);
+        let extent = Extent::Segment { index: 0, of: 2 };
+        let partition = Partition { direction: Direction::FromTarget, number: 0, extent };
+        let named = |key: &Key, entity: Option<&str>| NamedKey {
+            key: key.clone(),
+            entity: entity.map(str::to_owned),
+        };
+        for (entity, sample, shown, as_json) in [
+            (Some("order"), vec![named(&typed, Some("order"))], "order [17]", json!(["[17]"])),
+            // Of a journal that did not name them yet.
+            (Some("order"), vec![named(&typed, None)], "order [17]", json!(["[17]"])),
+            (None, vec![named(&typed, None)], "type 1 [17]", json!(["type 1 [17]"])),
+            (
+                None,
+                vec![named(&typed, Some("order")), named(&line, Some("line"))],
+                "order [17], line [17]",
+                json!(["order [17]", "line [17]"]),
+            ),
+        ] {
             let many = order(Subject::Partition { partition, entities: 9, sample }, entity);
-            let told = subject(&many);
+            let told = subject(&many, &[]);
             assert!(told.ends_with(&format!("such as {shown}")), "{told}");
-            assert_eq!(json(&many)["sample"], json!([as_json]));
+            assert_eq!(json(&many, &[])["sample"], as_json);
         }
     }
 
     #[test]
+    fn a_row_of_a_group_is_shown_with_its_relation_and_the_column_that_groups_it() {
+        let array = Value::List(vec![Value::Number(15i64.into())]).to_cbor();
+        let at = StoreKey([&StoreKey::OF_GROUP[..], &array].concat().into());
+        let key = Key::of_row(Side::Source, &at);
+        let one =
+            Finding { source_at: vec![at], target_at: vec![], ..order(Subject::Key(key), None) };
+        let orders = RelationNames {
+            relation: "orders".to_owned(),
+            key: vec!["id".to_owned()],
+            group: vec!["id".to_owned()],
+        };
+        let status = PairingStatus {
+            pairing: one.pairing.clone(),
+            identity: one.identity,
+            relations: [vec![orders], Vec::new()],
+            ..PairingStatus::default()
+        };
+        assert_eq!(subject(&one, std::slice::from_ref(&status)), "row at orders(id) [15]");
+        assert_eq!(
+            json(&one, std::slice::from_ref(&status))["source_at"],
+            json!(["orders(id) [15]"])
+        );
+        let other = PairingStatus { identity: MappingIdentity(99), ..status };
+        assert_eq!(subject(&one, &[other]), "row at group [15]", "its relations may be others");
+    }
+
+    #[test]
     fn a_rule_over_a_partition_is_of_all_of_it() {
-        assert_eq!(subject(&rule()), "all of [424242424242, 424242424252)");
-        let told = json(&rule());
+        assert_eq!(subject(&rule(), &[]), "all of [424242424242, 424242424252)");
+        let told = json(&rule(), &[]);
         assert_eq!(told["partition"], "[424242424242, 424242424252)");
         assert_eq!((&told["key"], &told["entities"]), (&json!(null), &json!(1)));
         assert_eq!((&told["invariant"], &told["sample"]), (&json!("status-known"), &json!([])));

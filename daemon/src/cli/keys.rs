@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::cli::output::Output;
 use crate::cli::{CliError, JournalPath, SAME, UNTOLD, block_on, load};
-use crate::journal::{Reader, named_key, readable_key, readable_store_key};
-use crate::model::{DriftKind, Finding, Partition, Subject};
-use crate::run::{Differing, DifferingKey, Signals};
+use crate::journal::{Reader, named_key, readable_key, readable_place};
+use crate::model::{DriftKind, Finding, Partition, Sighting, Subject};
+use crate::run::{Differing, Signals};
 
 /// Reads the partition of a finding, and prints every key that differs.
 pub(super) fn keys(finding: &str, journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
@@ -32,7 +32,8 @@ pub(super) fn keys(finding: &str, journal: &JournalPath, output: &Output) -> Res
         let signals = Signals::of_process()?;
         let reading =
             crate::run::differing(settings, &finding.pairing, partition, &secrets, &signals);
-        let found = reading.await?;
+        let mut found = reading.await?;
+        keep_alike(&mut found, &finding);
         for unread in &found.unread {
             let (scope, fault) = (&unread.scope, &unread.fault);
             output.note(&format!(
@@ -64,12 +65,33 @@ fn partition(finding: &Finding) -> Result<Partition, CliError> {
     }
 }
 
+/// Keeps what the finding tells: other kinds of drift in its partition are told by other findings. A
+/// field that differs counts as such, whether the follower holds an older version or a wrong one.
+fn keep_alike(found: &mut Differing, finding: &Finding) {
+    let invariant = finding.invariant.as_ref().map(|(id, _)| id);
+    for key in &mut found.keys {
+        key.wrong.retain(|(kind, about)| match kind {
+            DriftKind::Violation => {
+                finding.kind == DriftKind::Violation && about.first() == invariant
+            }
+            DriftKind::Mismatch | DriftKind::Stale => {
+                matches!(finding.kind, DriftKind::Mismatch | DriftKind::Stale)
+            }
+            DriftKind::Missing
+            | DriftKind::Unexpected
+            | DriftKind::Duplicate
+            | DriftKind::Unmappable => finding.kind == *kind,
+        });
+    }
+    found.keys.retain(|key| !key.wrong.is_empty());
+}
+
 /// Where a row is that the mapping rejects: it has no key but its place.
-fn row(found: &DifferingKey) -> Option<String> {
-    let sighting = &found.sighting;
-    let places = sighting.source_at.iter().chain(&sighting.target_at);
-    let places: Vec<String> = places.map(readable_store_key).collect();
-    sighting.key.is_of_row().then(|| format!("row at {}", places.join(", ")))
+fn row(found: &Differing, Sighting { key, source_at, target_at, .. }: &Sighting) -> Option<String> {
+    let of = |side: usize, at| readable_place(&found.relations[side], at);
+    let places = source_at.iter().map(|at| of(0, at)).chain(target_at.iter().map(|at| of(1, at)));
+    let places: Vec<String> = places.collect();
+    key.is_of_row().then(|| format!("row at {}", places.join(", ")))
 }
 
 /// One line a key and kind, separated by tabs: to be cut and counted by other programs.
@@ -77,7 +99,7 @@ fn as_text(partition: &Partition, found: &Differing) -> String {
     let mut text = String::new();
     for key in &found.keys {
         let named = || named_key(key.entity.as_deref(), &key.sighting.key);
-        let name = row(key).unwrap_or_else(named);
+        let name = row(found, &key.sighting).unwrap_or_else(named);
         for (kind, about) in &key.wrong {
             text = text + &name + "\t" + kind.as_str() + "\t" + &about.join(",") + "\n";
         }
@@ -93,7 +115,8 @@ fn as_json(finding: u64, partition: &Partition, found: &Differing) -> String {
         .keys
         .iter()
         .map(|key| {
-            let name = row(key).unwrap_or_else(|| readable_key(&key.sighting.key));
+            let named = || readable_key(&key.sighting.key);
+            let name = row(found, &key.sighting).unwrap_or_else(named);
             let kinds: Vec<_> = key.wrong.iter().map(wrong).collect();
             json!({ "entity": key.entity, "key": name, "wrong": kinds })
         })
@@ -110,7 +133,53 @@ fn as_json(finding: u64, partition: &Partition, found: &Differing) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Key, Severity, State};
     use crate::report::tests::{crowd, finding, rule};
+    use crate::run::DifferingKey;
+
+    fn sighting() -> Sighting {
+        Sighting {
+            key: Key([0x81, 0x01].into()),
+            source: State::Absent,
+            target: State::Absent,
+            source_at: Vec::new(),
+            target_at: Vec::new(),
+            cuts: Vec::new(),
+            violations: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
+            steady: true,
+            cosmetic: Vec::new(),
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn only_keys_of_the_kind_that_a_finding_tells_are_listed() {
+        let about = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let wrong: Vec<(DriftKind, Vec<String>)> = vec![
+            (DriftKind::Missing, about(&[])),
+            (DriftKind::Stale, about(&["email"])),
+            (DriftKind::Violation, about(&["status-known"])),
+            (DriftKind::Violation, about(&["balance"])),
+        ];
+        let listed = |finding: &Finding| {
+            let each = wrong.iter().map(|one| DifferingKey {
+                sighting: sighting(),
+                entity: None,
+                wrong: vec![one.clone()],
+            });
+            let mut found = Differing { keys: each.collect(), ..Differing::default() };
+            keep_alike(&mut found, finding);
+            found.keys.into_iter().flat_map(|key| key.wrong).collect::<Vec<_>>()
+        };
+        let of = |kind| Finding { kind, invariant: None, ..crowd() };
+        let invariant = Some(("status-known".to_owned(), Severity::Error));
+        let violation = Finding { invariant, ..of(DriftKind::Violation) };
+        assert_eq!(listed(&of(DriftKind::Missing)), wrong[..1]);
+        assert_eq!(listed(&of(DriftKind::Mismatch)), wrong[1..2]);
+        assert_eq!(listed(&violation), wrong[2..3]);
+        assert_eq!(listed(&of(DriftKind::Unexpected)), []);
+    }
 
     #[test]
     fn only_findings_of_many_entities_have_keys_to_list() {

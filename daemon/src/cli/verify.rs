@@ -170,7 +170,8 @@ fn json(ended: &Ended, faults: &Faults, code: u8, now: Moment) -> String {
     // What renders the status writes nothing but JSON.
     let statuses: serde_json::Value =
         serde_json::from_str(&status::render(&ended.statuses, now)).unwrap_or_default();
-    let findings: Vec<_> = ended.findings.iter().map(drift::json).collect();
+    let findings: Vec<_> =
+        ended.findings.iter().map(|one| drift::json(one, &ended.statuses)).collect();
     let unread: Vec<_> = faults
         .iter()
         .map(|((pairing, code), (fault, count))| {
@@ -199,7 +200,7 @@ fn text(ended: &Ended, code: u8, all: bool) -> String {
     let limit = if all { usize::MAX } else { SHOWN };
     let shown: Vec<&Finding> = ended.findings.iter().take(limit).collect();
     if !shown.is_empty() {
-        text = drift::text(&shown);
+        text = drift::text(&shown, &ended.statuses);
         if ended.findings.len() > shown.len() {
             let more = ended.findings.len() - shown.len();
             text = format!("{text}... and {more} more; `--all` shows them\n");

@@ -12,7 +12,7 @@ use crate::engine::rules::Doubt;
 use crate::engine::{Step, Until};
 use crate::model::{
     Crowd, Direction, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Member, Moment,
-    Note, Outcome, Partition, Range, Sighting, Subject,
+    NamedKey, Note, Outcome, Partition, Range, Sighting, Subject,
 };
 use crate::settle::{self, Origin};
 
@@ -487,15 +487,16 @@ impl Pairing {
     ) -> Finding {
         let origin =
             Origin { pairing: &self.spec.name, identity: self.spec.identity, check: crowd.check };
-        let mut sample: Vec<Key> = Vec::new();
+        let mut sample: Vec<NamedKey> = Vec::new();
         let mut fields: Vec<String> = Vec::new();
         for sighting in seen {
             let sides = self.sides(sighting);
             let suspect = settle::suspect(&origin, sighting, sides, step.now, &self.spec.settle);
             let charges = settle::charges(&suspect);
             for charge in charges.into_iter().filter(|charge| sort_of(charge) == sort) {
-                if sample.len() < SAMPLE_MAX && !sample.contains(&sighting.key) {
-                    sample.push(sighting.key.clone());
+                let known = sample.iter().any(|named| named.key == sighting.key);
+                if sample.len() < SAMPLE_MAX && !known {
+                    sample.push(self.spec.named(&sighting.key));
                 }
                 if let settle::Charged::Fields(at) = charge.what {
                     fields.extend(self.spec.names(&sighting.key, &at));

@@ -110,6 +110,7 @@ impl Pairing {
                 ..PairingStatus::default()
             });
         status.not_verifiable.clone_from(&spec.reading.not_verifiable);
+        status.relations.clone_from(&spec.relations);
         let (findings, superseded) =
             own(&spec, &saved.findings, |one| (one.pairing.as_str(), one.identity));
         let (suspects, forgotten) =

@@ -28,6 +28,7 @@ pub(super) fn settings() -> Settings {
         seed: 1,
         entities: vec![entity("thing", &["f"])],
         invariants: Vec::new(),
+        relations: <[_; 2]>::default(),
     };
     let abort = abort::Settings { mode: abort::Mode::Armed, criteria: Vec::new() };
     Settings { pairings: vec![spec], abort, hooks: Vec::new(), until: Until::Stopped }
@@ -196,6 +197,7 @@ fn entities_share_a_type_only_if_their_sample_tells_of_all() {
         (vec![row.clone()], 9, None),
         (vec![row.clone(), key()], 2, None),
     ] {
+        let sample: Vec<_> = sample.iter().map(|key| spec.named(key)).collect();
         assert_eq!(spec.shared(&sample, entities).as_deref(), expected, "{sample:?} of {entities}");
     }
     spec.entities.push(entity("order", &["total"]));
@@ -206,6 +208,7 @@ fn entities_share_a_type_only_if_their_sample_tells_of_all() {
         (vec![of(1), of(0)], 2, None),
         (vec![row], 1, None),
     ] {
+        let sample: Vec<_> = sample.iter().map(|key| spec.named(key)).collect();
         assert_eq!(spec.shared(&sample, entities).as_deref(), expected, "{sample:?} of {entities}");
     }
 }

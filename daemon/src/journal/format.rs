@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::journal::text::Word;
 use crate::model::{
     Broken, Command, CriterionState, Crowd, Digest, DriftKind, Facets, Finding, FindingStatus,
-    HookJob, HookState, Incident, Key, MappingIdentity, Moment, PairingStatus, Part, Partition,
-    Severity, Side, State, Still, StoreKey, Subject, Suspect, SuspectPartition, SuspectRule,
-    Version, Violation,
+    HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey, PairingStatus, Part,
+    Partition, RelationNames, Severity, Side, State, Still, StoreKey, Subject, Suspect,
+    SuspectPartition, SuspectRule, Version, Violation,
 };
 
 /// A word that has a JSON form.
@@ -242,8 +242,8 @@ enum SubjectForm {
         #[serde(with = "text")]
         partition: Partition,
         entities: u64,
-        #[serde(with = "texts")]
-        sample: Vec<Key>,
+        #[serde(with = "named_keys")]
+        sample: Vec<NamedKey>,
     },
 }
 
@@ -337,6 +337,8 @@ struct StatusForm {
     unsettled_before: u64,
     #[serde(default, with = "incidents")]
     incidents: BTreeSet<Incident>,
+    #[serde(default, with = "relations")]
+    relations: [Vec<RelationNames>; 2],
 }
 
 #[derive(Serialize, Deserialize)]
@@ -494,6 +496,55 @@ mod incidents {
             code,
         };
         Ok(incidents.map(incident).collect())
+    }
+}
+
+mod named_keys {
+    use super::*;
+
+    /// As it was before types were named, the key alone.
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Named(Text<Key>, Option<String>),
+        Alone(Text<Key>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(keys: &[NamedKey], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(keys.iter().map(|NamedKey { key, entity }| (key.to_text(), entity)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<NamedKey>, D::Error> {
+        let named = |either| match either {
+            Either::Named(Text(key), entity) => NamedKey { key, entity },
+            Either::Alone(Text(key)) => NamedKey { key, entity: None },
+        };
+        Ok(Vec::<Either>::deserialize(from)?.into_iter().map(named).collect())
+    }
+}
+
+mod relations {
+    use super::*;
+
+    type Names = (String, Vec<String>, Vec<String>);
+
+    pub(super) fn serialize<S: Serializer>(
+        sides: &[Vec<RelationNames>; 2],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let names = |of: &RelationNames| (of.relation.clone(), of.key.clone(), of.group.clone());
+        let sides = sides.each_ref().map(|side| side.iter().map(names).collect::<Vec<Names>>());
+        sides.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<[Vec<RelationNames>; 2], D::Error> {
+        let names = |(relation, key, group)| RelationNames { relation, key, group };
+        let sides = <[Vec<Names>; 2]>::deserialize(from)?;
+        Ok(sides.map(|side| side.into_iter().map(names).collect()))
     }
 }
 

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 
 use crate::model::{
     Digest, Direction, DriftKind, Extent, HookState, Key, MappingIdentity, Moment, Number,
-    Partition, PartitionEnd, Range, Severity, Side, StoreKey, Value, Version,
+    Partition, PartitionEnd, Placed, Range, RelationNames, Severity, Side, StoreKey, Value,
+    Version,
 };
 
 /// A word that has a text form.
@@ -271,13 +272,35 @@ pub fn named_key(entity: Option<&str>, key: &Key) -> String {
     }
 }
 
-/// The same for a place in a store: `[42,"de"]`, `group [42]` for rows that belong together, and
-/// `under ["SHOP","ORDER#"]` for whatever lies there.
+/// The same for a place in a side, whose relations are these: `[42,"de"]` for a row where there is one
+/// relation, `order_lines(id) [42]` where there are several, `orders(id) [42]` for the rows of a group,
+/// and `items(pk,sk) under ["SHOP","ORDER#"]` for whatever lies there. What a relation that is not known
+/// is called is left out.
 #[must_use]
-pub fn readable_store_key(key: &StoreKey) -> String {
-    match key.shown() {
-        ("", array) => readable(array),
-        (word, array) => format!("{word} {}", readable(array)),
+pub fn readable_place(relations: &[RelationNames], at: &StoreKey) -> String {
+    let (placed, array) = at.shown();
+    let values = readable(array);
+    let named = |of: &RelationNames, columns: &[String]| {
+        // As many columns as there are values: a place may say only the first.
+        let width = Value::decode(array).map_or(columns.len(), |value| match value {
+            Value::List(values) => values.len(),
+            _ => columns.len(),
+        });
+        format!("{}({})", of.relation, columns.get(..width).unwrap_or(columns).join(","))
+    };
+    match placed {
+        Placed::Row(relation) => match relations.get(relation) {
+            Some(of) if relations.len() > 1 => format!("{} {values}", named(of, &of.key)),
+            Some(_) | None => values,
+        },
+        Placed::Group => match relations.iter().find(|of| !of.group.is_empty()) {
+            Some(of) => format!("{} {values}", named(of, &of.group)),
+            None => format!("group {values}"),
+        },
+        Placed::Under(relation) => match relations.get(relation) {
+            Some(of) => format!("{} under {values}", named(of, &of.key)),
+            None => format!("under {values}"),
+        },
     }
 }
 
@@ -426,6 +449,42 @@ mod tests {
             r#"[42,"a\"b",{"bytes":"ab"},{"timestamp":"1970-01-01T00:00:00Z"},{"date":"1970-01-02"}]"#
         );
         assert_eq!(readable_key(&Key([0xff, 0x00].into())), r#""ff00""#);
+    }
+
+    #[test]
+    fn places_are_told_with_their_relation_and_its_columns() {
+        let list = |values: &[i64]| {
+            let numbers = values.iter().map(|value| Value::Number((*value).into())).collect();
+            Value::List(numbers).to_cbor()
+        };
+        let at = |head: &[u8], array: Vec<u8>| StoreKey([head, &array].concat().into());
+        let relation = |name: &str, key: &[&str], group: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            RelationNames { relation: name.to_owned(), key: names(key), group: names(group) }
+        };
+        let alone = [relation("users", &["id"], &[])];
+        let items = [relation("items", &["pk", "sk"], &["pk"])];
+        let orders = [
+            relation("orders", &["id"], &["id"]),
+            relation("order_lines", &["order_id", "no"], &["order_id"]),
+        ];
+        let row = at(&[], list(&[42]));
+        let line = at(&[0xd9, 0xd7, 0x06, 0x82, 1], list(&[42, 1]));
+        let group = at(&StoreKey::OF_GROUP, list(&[15]));
+        let under = at(&[0xd9, 0xd7, 0x08, 0x83, 0, 0xf5], list(&[15]));
+        for (relations, at, expected) in [
+            (&alone[..], &row, "[42]"),
+            (&orders, &row, "orders(id) [42]"),
+            (&orders, &line, "order_lines(order_id,no) [42,1]"),
+            (&orders, &group, "orders(id) [15]"),
+            (&items, &group, "items(pk) [15]"),
+            (&items, &under, "items(pk) under [15]"),
+            (&[], &line, "[42,1]"),
+            (&[], &group, "group [15]"),
+            (&[], &under, "under [15]"),
+        ] {
+            assert_eq!(readable_place(relations, at), expected);
+        }
     }
 
     #[test]

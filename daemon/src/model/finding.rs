@@ -90,8 +90,28 @@ pub enum Subject {
         /// Entities that differ.
         entities: u64,
         /// Some of their keys.
-        sample: Vec<Key>,
+        sample: Vec<NamedKey>,
     },
+}
+
+/// A key with the name of its entity type: none for a row that no entity is known of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedKey {
+    /// The key.
+    pub key: Key,
+    /// The type's name.
+    pub entity: Option<String>,
+}
+
+/// What a relation is called, where people are told what lies in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelationNames {
+    /// Its name.
+    pub relation: String,
+    /// The columns of its primary key.
+    pub key: Vec<String>,
+    /// The columns whose values make groups; empty where its rows stand by themselves.
+    pub group: Vec<String>,
 }
 
 /// Whether a finding still stands.
@@ -329,4 +349,6 @@ pub struct PairingStatus {
     pub unsettled_before: u64,
     /// Open incidents of what cannot be read.
     pub incidents: BTreeSet<Incident>,
+    /// The relations of source and target under this identity, as places number them.
+    pub relations: [Vec<RelationNames>; 2],
 }

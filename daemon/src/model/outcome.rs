@@ -34,26 +34,38 @@ impl StoreKey {
     /// The head of tag 55048, which marks what lies under the first values of a key.
     pub const UNDER: [u8; 3] = [0xd9, 0xd7, 0x08];
 
-    /// What lies there, in a word for people, and the array of the values that say where; no word for
-    /// a row of the first relation.
+    /// What lies there, and the array of the values that say where.
     #[must_use]
-    pub fn shown(&self) -> (&'static str, &[u8]) {
+    pub fn shown(&self) -> (Placed, &[u8]) {
         shown(&self.0)
     }
 }
 
-/// A place's word and its array of values. Relations are few, so that their number is one byte.
-fn shown(place: &[u8]) -> (&'static str, &[u8]) {
+/// What lies at a place. Relations go by their position among those of the side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// A row of this relation.
+    Row(usize),
+    /// The rows of a group, of all relations whose rows are grouped.
+    Group,
+    /// Whatever of this relation has a key that begins so.
+    Under(usize),
+}
+
+/// What lies at a place, and its array of values. Relations are few, so that their number is one byte.
+fn shown(place: &[u8]) -> (Placed, &[u8]) {
     if let Some(array) = place.strip_prefix(&StoreKey::OF_GROUP) {
-        return ("group", array);
+        return (Placed::Group, array);
     }
     let of_relation = place.strip_prefix(&StoreKey::OF_RELATION);
-    if let Some([0x82, 0..=0x17, array @ ..]) = of_relation {
-        return ("", array);
+    if let Some([0x82, relation @ 0..=0x17, array @ ..]) = of_relation {
+        return (Placed::Row(usize::from(*relation)), array);
     }
     match place.strip_prefix(&StoreKey::UNDER) {
-        Some([0x83, 0..=0x17, 0xf4 | 0xf5, array @ ..]) => ("under", array),
-        Some(_) | None => ("", place),
+        Some([0x83, relation @ 0..=0x17, 0xf4 | 0xf5, array @ ..]) => {
+            (Placed::Under(usize::from(*relation)), array)
+        }
+        Some(_) | None => (Placed::Row(0), place),
     }
 }
 
@@ -583,18 +595,18 @@ mod tests {
     fn places_of_every_kind_show_their_values() {
         let plain = array(17);
         let of = |head: [u8; 3], inner: &[u8]| [&head[..], inner, &plain].concat();
-        for (bytes, word) in [
-            (plain.clone(), ""),
-            (of(StoreKey::OF_RELATION, &[0x82, 3]), ""),
-            (of(StoreKey::OF_GROUP, &[]), "group"),
-            (of(StoreKey::UNDER, &[0x83, 0, 0xf5]), "under"),
+        for (bytes, placed) in [
+            (plain.clone(), Placed::Row(0)),
+            (of(StoreKey::OF_RELATION, &[0x82, 3]), Placed::Row(3)),
+            (of(StoreKey::OF_GROUP, &[]), Placed::Group),
+            (of(StoreKey::UNDER, &[0x83, 1, 0xf5]), Placed::Under(1)),
         ] {
             let at = StoreKey(bytes.into());
-            assert_eq!(at.shown(), (word, &plain[..]));
+            assert_eq!(at.shown(), (placed, &plain[..]));
             assert_eq!(Key::of_row(Side::Source, &at).array(), plain);
         }
         let odd = StoreKey(of(StoreKey::UNDER, &[0x81]).into());
-        assert_eq!(odd.shown(), ("", &*odd.0), "what is no place is shown as it is");
+        assert_eq!(odd.shown(), (Placed::Row(0), &*odd.0), "what is no place is shown as it is");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::model::{
-    CriterionState, DriftKind, Finding, FindingStatus, Happening, HookJob, HookState, Key,
+    CriterionState, DriftKind, Finding, FindingStatus, Happening, HookJob, HookState, NamedKey,
     Occurrence, Partition, Severity, Subject,
 };
 use crate::report::Identity;
@@ -193,7 +193,7 @@ struct Drift<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     partition: Option<Part>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    sample: Vec<SampleKey>,
+    sample: Vec<SampleKey<'a>>,
     fields: &'a [String],
     cosmetic: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,10 +218,12 @@ struct Drift<'a> {
 }
 
 #[derive(Serialize)]
-struct SampleKey {
+struct SampleKey<'a> {
     key_hmac: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entity: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -381,7 +383,7 @@ fn drift<'a>(finding: &'a Finding, was: Option<DriftKind>, identity: &Identity) 
         sample: sample
             .iter()
             .take(NAMES_MAX)
-            .map(|key| sample_key(pairing, key, identity))
+            .map(|named| sample_key(finding, named, identity))
             .collect(),
         fields: first(&finding.fields),
         cosmetic: first(&finding.cosmetic),
@@ -405,8 +407,17 @@ fn drift<'a>(finding: &'a Finding, was: Option<DriftKind>, identity: &Identity) 
     }))
 }
 
-fn sample_key(pairing: &str, key: &Key, identity: &Identity) -> SampleKey {
-    SampleKey { key_hmac: identity.key_hmac(pairing, key), key: identity.key_plain(key) }
+fn sample_key<'a>(
+    finding: &Finding,
+    NamedKey { key, entity }: &'a NamedKey,
+    identity: &Identity,
+) -> SampleKey<'a> {
+    SampleKey {
+        key_hmac: identity.key_hmac(&finding.pairing, key),
+        key: identity.key_plain(key),
+        // Where all are of one type, the finding says it.
+        entity: entity.as_deref().filter(|_| finding.entity.is_none()),
+    }
 }
 
 fn part(partition: &Partition, identity: &Identity) -> Part {

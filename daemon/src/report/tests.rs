@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::model::{
     CriterionState, Digest, Direction, DriftKind, Extent, Fault, Finding, FindingStatus, Happening,
-    HookJob, HookState, Key, MappingIdentity, Moment, Number, Occurrence, Partition, Range,
-    Severity, Side, StoreKey, Subject, Value,
+    HookJob, HookState, Key, MappingIdentity, Moment, NamedKey, Number, Occurrence, Partition,
+    Range, Severity, Side, StoreKey, Subject, Value,
 };
 use crate::report::{EventSink, Identity, KeyExport, Settings};
 
@@ -100,6 +100,7 @@ pub(crate) fn violation() -> Finding {
 pub(crate) fn crowd() -> Finding {
     let sample = (0..100)
         .map(|n: i64| Key(Value::List(vec![Value::Text(format!("{SECRET}-{n}"))]).to_cbor().into()))
+        .map(|key| NamedKey { key, entity: Some("user".to_owned()) })
         .collect();
     let subject = Subject::Partition { partition: partition(), entities: 5_000, sample };
     Finding { kind: DriftKind::Missing, subject, target_digest: None, ..finding() }

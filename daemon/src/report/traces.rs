@@ -434,7 +434,7 @@ fn told(findings: &[Finding]) -> Vec<(&Finding, Option<&Key>)> {
             Subject::Key(key) => (Some(key), [].as_slice()),
             Subject::Partition { sample, .. } => (None, sample.as_slice()),
         };
-        let sample = sample.iter().map(Some);
+        let sample = sample.iter().map(|named| Some(&named.key));
         std::iter::once(whole).chain(sample).map(move |key| (finding, key))
     });
     all.take(KEYS_MAX).collect()

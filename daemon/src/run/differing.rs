@@ -10,7 +10,7 @@ use crate::check;
 use crate::config::Settings;
 use crate::engine::Spec;
 use crate::journal;
-use crate::model::{DriftKind, Partition, Sighting, Unread};
+use crate::model::{DriftKind, Partition, RelationNames, Sighting, Unread};
 use crate::report::{Identity, Report};
 use crate::run::{Clock, Contexts, Purpose, RunError, Signals, Supplied, start, stop_report};
 
@@ -21,6 +21,8 @@ pub struct Differing {
     pub keys: Vec<DifferingKey>,
     /// What could not be read.
     pub unread: Vec<Unread>,
+    /// What the relations of source and target are called, as places number them.
+    pub relations: [Vec<RelationNames>; 2],
 }
 
 /// A key that differs.
@@ -70,6 +72,7 @@ pub async fn differing(
     let (contexts, specs) = alone(settings, &clock, secrets, signals).await?;
     let mut found = Differing::default();
     let Some((context, spec)) = contexts.first().zip(specs.first()) else { return Ok(found) };
+    found.relations.clone_from(&spec.relations);
     let mut next = Some(partition.extent);
     while let Some(extent) = next {
         let part = Partition { extent, ..partition };

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use crate::check::{RelationContext, SideContext};
 use crate::config::{MappingSettings, PairingSettings};
-use crate::model::{Direction, Logical, RelationPlan, Side, SidePlan};
+use crate::model::{Direction, Logical, RelationNames, RelationPlan, Side, SidePlan};
 use crate::plan::{Reading, SideFacts};
 use crate::plugin::builtin;
 use crate::plugin::template::{KeyTemplate, Part, Template};
@@ -112,6 +112,19 @@ pub(super) fn facts(
         _ => None,
     };
     SideFacts { ranges: described.store.abilities().ranges && cut, locatable, key_field }
+}
+
+/// What the relations of a side are called.
+pub(super) fn names(described: &Described<'_>, plan: &SidePlan) -> Vec<RelationNames> {
+    let names = |plan: &RelationPlan| {
+        let schema = &described.schemas[plan.relation];
+        RelationNames {
+            relation: schema.relation.clone(),
+            key: schema.key_columns().map(|column| column.name.clone()).collect(),
+            group: plan.group_by.iter().map(|at| plan.columns[*at].clone()).collect(),
+        }
+    };
+    plan.relations.iter().map(names).collect()
 }
 
 pub(super) fn side_context(

@@ -452,6 +452,8 @@ impl Binder<'_> {
             return Err(self.unreadable(pairing, &path, why));
         }
         self.exported(pairing, &*mapper)?;
+        let relations = [(&source, &plan.source), (&target, &plan.target)];
+        let relations = relations.map(|(described, plan)| sides::names(described, plan));
         let spec = Spec {
             name: pairing.name.clone(),
             identity: mapper.identity(),
@@ -462,6 +464,7 @@ impl Binder<'_> {
             seed: self.secrets.seed,
             entities: plan.entities.iter().zip(&canons).map(entity_spec).collect(),
             invariants: mapper.invariants().to_vec(),
+            relations,
         };
         let rows = pairing.plan.partition_rows;
         let window = rows.get().saturating_mul(WINDOW);

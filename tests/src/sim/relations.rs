@@ -221,6 +221,7 @@ impl Pairing {
                 version_is_time: canon.version_is_time(),
             }],
             invariants: [mapper.invariants().to_vec(), self.rules()].concat(),
+            relations: <[_; 2]>::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::model::{
-    Direction, DriftKind, Extent, Finding, FindingStatus, Key, MappingIdentity, Moment, Partition,
+    Direction, DriftKind, Extent, Finding, FindingStatus, MappingIdentity, Moment, Partition,
     Subject,
 };
 use faults::Fault;
@@ -159,7 +159,7 @@ fn planted_equals_found_only_entity_by_entity_and_kind_by_kind() {
     let extent = Extent::Segment { index: 0, of: 1 };
     let partition = Partition { direction: Direction::FromTarget, number: 0, extent };
     let mut as_a_whole = right();
-    let subject = Subject::Partition { partition, entities: 7, sample: Vec::<Key>::new() };
+    let subject = Subject::Partition { partition, entities: 7, sample: Vec::new() };
     as_a_whole.push(finding(3, DriftKind::Missing, subject));
     for (case, found, expected) in [
         ("too few", too_few, (1, 0)),

@@ -10,10 +10,10 @@ use proptest::sample::select;
 
 use crate::model::{
     Broken, Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, Finding,
-    FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, Number,
-    Occurrence, PairingStatus, Part, Partition, PartitionEnd, PassState, Range, Saved, Severity,
-    Side, State, Still, StoreKey, Subject, Suspect, SuspectPartition, SuspectRule, Value, Version,
-    Violation,
+    FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey,
+    Number, Occurrence, PairingStatus, Part, Partition, PartitionEnd, PassState, Range,
+    RelationNames, Saved, Severity, Side, State, Still, StoreKey, Subject, Suspect,
+    SuspectPartition, SuspectRule, Value, Version, Violation,
 };
 
 use prop::collection::{btree_map, vec};
@@ -213,9 +213,13 @@ fn suspect_partition() -> impl Strategy<Value = SuspectPartition> {
 pub(in crate::journal) fn finding() -> impl Strategy<Value = Finding> {
     let subject = prop_oneof![
         key().prop_map(Subject::Key),
-        (partition(), any::<u64>(), vec(key(), 0..3)).prop_map(|(partition, entities, sample)| {
-            Subject::Partition { partition, entities, sample }
-        }),
+        (partition(), any::<u64>(), vec((key(), of(word())), 0..3)).prop_map(
+            |(partition, entities, sample)| {
+                let named = |(key, entity)| NamedKey { key, entity };
+                let sample = sample.into_iter().map(named).collect();
+                Subject::Partition { partition, entities, sample }
+            }
+        ),
     ];
     let severity =
         select(vec![Severity::Info, Severity::Warning, Severity::Error, Severity::Critical]);
@@ -305,7 +309,10 @@ fn status() -> impl Strategy<Value = PairingStatus> {
     let incident = (of(partition()), word());
     let incident = incident.prop_map(|(partition, code)| Incident { partition, code });
     let incidents = prop::collection::btree_set(incident, 0..3);
-    let tail = (of(moment()), of(moment()), of(word()), -1e300..1e300f64, incidents);
+    let names = (word(), vec(word(), 0..2), vec(word(), 0..2));
+    let names = names.prop_map(|(relation, key, group)| RelationNames { relation, key, group });
+    let relations = [vec(names.clone(), 0..2), vec(names, 0..2)];
+    let tail = (of(moment()), of(moment()), of(word()), -1e300..1e300f64, incidents, relations);
     (pairing(), identity(), moment(), counts, kinds, unmapped, tail).prop_map(
         |(pairing, identity, pass_began, counts, kinds, unmapped, tail)| PairingStatus {
             pairing,
@@ -342,6 +349,7 @@ fn status() -> impl Strategy<Value = PairingStatus> {
             pass_compared: counts[1],
             unsettled_before: counts[2],
             incidents: tail.4,
+            relations: tail.5,
         },
     )
 }
