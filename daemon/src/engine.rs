@@ -13,6 +13,7 @@ mod passes;
 mod remap;
 mod rules;
 mod suspects;
+mod unsettled;
 #[cfg(test)]
 mod tests;
 

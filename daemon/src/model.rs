@@ -17,6 +17,7 @@ mod outcome;
 mod partition;
 mod schema;
 mod secret;
+mod unsettled;
 mod value;
 
 pub use batch::{Batch, Bitmap, Buffer, Column, ColumnBuilder, VarBytes};
@@ -40,4 +41,5 @@ pub use outcome::{
 pub use partition::{Cut, Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};
 pub use secret::{Secret, SecretError};
+pub use unsettled::{Unjudged, Unsettled, Why};
 pub use value::{CELL_VALUES_MAX, CborError, JsonError, Number, NumberError, Value, cbor};

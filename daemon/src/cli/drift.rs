@@ -10,7 +10,8 @@ use crate::cli::output::{Output, ago, table};
 use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort, keys, unknown};
 use crate::journal::{Filter, Reader, named_key, readable_key, readable_place};
 use crate::model::{
-    Command, DriftKind, Finding, FindingStatus, Moment, NamedKey, PairingStatus, StoreKey, Subject,
+    Command, DriftKind, Finding, FindingStatus, Moment, NamedKey, PairingStatus, Side, StoreKey,
+    Subject, Unjudged, Unsettled,
 };
 use crate::report::form::rfc3339;
 use crate::run::Clock;
@@ -37,6 +38,10 @@ struct List {
     /// Only this pairing.
     #[arg(long, value_name = "NAME")]
     pairing: Option<String>,
+    /// What differed and could not be judged, and why, in place of findings; with `--all` also what has
+    /// been judged since.
+    #[arg(long, conflicts_with = "kind")]
+    unsettled: bool,
     /// At most so many.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
@@ -73,8 +78,122 @@ pub(super) fn drift(options: Options, output: &Output) -> Result<u8, CliError> {
     match options.command {
         Some(Change::Keys { finding }) => keys::keys(&finding, &options.journal, output),
         Some(Change::Ignore { key, until }) => ignore(&key, &until, &options.journal, output),
+        None if options.list.unsettled => list_unsettled(&options.list, &options.journal, output),
         None => list(&options.list, &options.journal, output),
     }
+}
+
+fn list_unsettled(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
+    let reader = Reader::open(&journal.resolve()?)?;
+    let statuses = reader.statuses()?;
+    let pairing = options.pairing.as_deref();
+    if let Some(name) = pairing {
+        known_pairing(name, &statuses)?;
+    }
+    let (listed, count) = reader.unsettled(pairing, options.all, options.limit)?;
+    if journal.json {
+        let listed: Vec<_> = listed.iter().map(|one| unsettled_json(one, &statuses)).collect();
+        output.result(&format!("{:#}", json!({ "count": count, "unsettled": listed })))?;
+        return Ok(SAME);
+    }
+    if listed.is_empty() {
+        output.result("nothing is unsettled")?;
+        return Ok(SAME);
+    }
+    let now = Clock::new().now();
+    let row = |one: &Unsettled| {
+        vec![
+            one.pairing.clone(),
+            unjudged(one, &statuses),
+            one.times.to_string(),
+            ago(now, one.first_seen),
+            ago(now, one.at),
+            why(one),
+        ]
+    };
+    let rows: Vec<_> = listed.iter().map(row).collect();
+    let head = ["pairing", "what", "times", "first seen", "let go", "why it could not be judged"];
+    let mut words = table(&head, &rows);
+    let more = count.saturating_sub(listed.len() as u64);
+    if more > 0 {
+        words = format!("{words}... and {more} more; `--limit` shows them\n");
+    }
+    output.result(&words)?;
+    Ok(SAME)
+}
+
+fn known_pairing(name: &str, statuses: &[PairingStatus]) -> Result<(), CliError> {
+    let known: Vec<&str> = statuses.iter().map(|status| status.pairing.as_str()).collect();
+    if known.contains(&name) {
+        return Ok(());
+    }
+    Err(CliError::Usage(unknown("pairing", name, &known)))
+}
+
+/// What could not be judged; `statuses` are those of its pairing.
+pub(super) fn unjudged(unsettled: &Unsettled, statuses: &[PairingStatus]) -> String {
+    match &unsettled.subject {
+        Unjudged::Key(key) => match key.row() {
+            Some((side, at)) => {
+                let status = statuses.iter().find(|status| {
+                    status.pairing == unsettled.pairing && status.identity == unsettled.identity
+                });
+                let relations = status
+                    .map_or(&[][..], |status| &status.relations[usize::from(side == Side::Target)]);
+                format!("row of the {side} at {}", readable_place(relations, &at))
+            }
+            None => named_key(unsettled.entity.as_deref(), key),
+        },
+        Unjudged::Members(partition) => {
+            format!("{} entities in {}", unsettled.entities, partition.extent)
+        }
+        Unjudged::Rule { partition, invariant } => {
+            format!("rule {invariant} over all of {}", partition.extent)
+        }
+    }
+}
+
+/// Why it could not be judged.
+pub(super) fn why(unsettled: &Unsettled) -> String {
+    match &unsettled.fault {
+        Some(code) => format!("{}: {} ({code})", unsettled.why.as_str(), unsettled.what),
+        None => format!("{}: {}", unsettled.why.as_str(), unsettled.what),
+    }
+}
+
+/// What could not be judged, as JSON.
+pub(super) fn unsettled_json(
+    unsettled: &Unsettled,
+    statuses: &[PairingStatus],
+) -> serde_json::Value {
+    let (partition, invariant) = match &unsettled.subject {
+        Unjudged::Key(_) => (None, None),
+        Unjudged::Members(partition) => (Some(partition), None),
+        Unjudged::Rule { partition, invariant } => (Some(partition), Some(invariant)),
+    };
+    let key = match &unsettled.subject {
+        Unjudged::Key(key) if !key.is_of_row() => Some(match unsettled.entity {
+            Some(_) => readable_key(key),
+            None => named_key(None, key),
+        }),
+        Unjudged::Key(_) => Some(unjudged(unsettled, statuses)),
+        Unjudged::Members(_) | Unjudged::Rule { .. } => None,
+    };
+    json!({
+        "pairing": unsettled.pairing,
+        "entity": unsettled.entity,
+        "key": key,
+        "partition": partition.map(|partition| partition.extent.to_string()),
+        "invariant": invariant,
+        "entities": unsettled.entities,
+        "why": unsettled.why.as_str(),
+        "what": unsettled.what,
+        "code": unsettled.fault,
+        "first_seen": rfc3339(unsettled.first_seen),
+        "at": rfc3339(unsettled.at),
+        "looks": unsettled.looks,
+        "times": unsettled.times,
+    })
 }
 
 fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, CliError> {
@@ -91,10 +210,7 @@ fn list(options: &List, journal: &JournalPath, output: &Output) -> Result<u8, Cl
     if let Some(name) = &options.pairing
         && findings.is_empty()
     {
-        let known: Vec<&str> = statuses.iter().map(|status| status.pairing.as_str()).collect();
-        if !known.contains(&name.as_str()) {
-            return Err(CliError::Usage(unknown("pairing", name, &known)));
-        }
+        known_pairing(name, &statuses)?;
     }
     statuses.retain(|status| options.pairing.as_ref().is_none_or(|name| status.pairing == *name));
     let gaps = gaps(&statuses);

@@ -10,12 +10,15 @@ use std::io::IsTerminal;
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::cli::{CliError, ConfigPath, DRIFT, SAME, UNTOLD, drift, load};
-use crate::model::{Fault, Finding, Moment, Note, PairingStatus};
+use crate::model::{Fault, Finding, Happening, Moment, Note, PairingStatus, Unsettled};
 use crate::report::{LogLevel, status};
 use crate::run::{Clock, Ended, Purpose, Signals, Supplied};
 
 /// Findings that are printed one by one, unless all are asked for.
 const SHOWN: usize = 100;
+
+/// How much of what could not be judged is named.
+const NAMED_MAX: usize = 10_000;
 
 /// Options of `verify`.
 #[derive(Debug, clap::Args)]
@@ -48,8 +51,10 @@ type Faults = BTreeMap<(String, &'static str), (Fault, u64)>;
 #[derive(Default)]
 struct Untold {
     faults: Faults,
-    /// How often a rule over partitions could not be judged, by pairing, rule and why.
-    unsettled: BTreeMap<(String, String, String), u64>,
+    /// What could not be judged.
+    unsettled: Vec<Unsettled>,
+    /// How much more of it there was.
+    unnamed: u64,
 }
 
 impl Untold {
@@ -62,9 +67,12 @@ impl Untold {
                     .or_insert_with(|| (fault.clone(), 0u64));
                 seen.1 += 1;
             }
-            Note::Unsettled { pairing, rule, why, .. } => {
-                let about = (pairing.clone(), rule.clone(), why.clone());
-                *self.unsettled.entry(about).or_insert(0) += 1;
+            Note::Happened(Happening::Unsettled(unsettled)) => {
+                if self.unsettled.len() < NAMED_MAX {
+                    self.unsettled.push(unsettled.clone());
+                } else {
+                    self.unnamed += 1;
+                }
             }
             Note::Checked(_)
             | Note::Decided { .. }
@@ -74,16 +82,21 @@ impl Untold {
         }
     }
 
-    fn tell(&self, output: &Output) {
+    fn tell(&self, statuses: &[PairingStatus], output: &Output) {
         for ((pairing, code), (fault, count)) in &self.faults {
             output.note(&format!(
                 "unread: pairing `{pairing}`, {count} times: {} ({code}); {}",
                 fault.what, fault.remedy
             ));
         }
-        for ((pairing, rule, why), count) in &self.unsettled {
+        for unsettled in self.unsettled.iter().take(SHOWN) {
+            let (subject, why) = (drift::unjudged(unsettled, statuses), drift::why(unsettled));
+            output.note(&format!("unsettled: pairing `{}`: {subject}: {why}", unsettled.pairing));
+        }
+        let more = self.unsettled.len().saturating_sub(SHOWN) as u64 + self.unnamed;
+        if more > 0 {
             output.note(&format!(
-                "unsettled: pairing `{pairing}`, rule `{rule}`, {count} partitions: {why}"
+                "unsettled: ... and {more} more; `--json` names the first {NAMED_MAX}"
             ));
         }
     }
@@ -124,11 +137,11 @@ pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliE
     })
     .await?;
     progress.clear();
-    untold.tell(output);
+    untold.tell(&ended.statuses, output);
     let code = code(&ended);
     let now = Clock::new().now();
     if options.json {
-        output.result(&json(&ended, &untold.faults, code, now))?;
+        output.result(&json(&ended, &untold, code, now))?;
     } else {
         output.result(&text(&ended, code, options.all))?;
     }
@@ -166,13 +179,17 @@ fn verdict(code: u8) -> &'static str {
     }
 }
 
-fn json(ended: &Ended, faults: &Faults, code: u8, now: Moment) -> String {
+fn json(ended: &Ended, untold: &Untold, code: u8, now: Moment) -> String {
     // What renders the status writes nothing but JSON.
     let statuses: serde_json::Value =
         serde_json::from_str(&status::render(&ended.statuses, now)).unwrap_or_default();
     let findings: Vec<_> =
         ended.findings.iter().map(|one| drift::json(one, &ended.statuses)).collect();
-    let unread: Vec<_> = faults
+    let unsettled = untold.unsettled.iter();
+    let unsettled: Vec<_> =
+        unsettled.map(|one| drift::unsettled_json(one, &ended.statuses)).collect();
+    let unread: Vec<_> = untold
+        .faults
         .iter()
         .map(|((pairing, code), (fault, count))| {
             serde_json::json!({
@@ -191,6 +208,7 @@ fn json(ended: &Ended, faults: &Faults, code: u8, now: Moment) -> String {
         "pairings": statuses["pairings"],
         "findings": findings,
         "unread": unread,
+        "unsettled": unsettled,
     });
     format!("{result:#}")
 }

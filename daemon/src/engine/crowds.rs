@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::passes::covered;
 use crate::engine::rules::Doubt;
+use crate::engine::unsettled::LetGo;
 use crate::engine::{Step, Until};
 use crate::model::{
-    Crowd, Direction, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Member, Moment,
-    NamedKey, Note, Outcome, Partition, Range, Sighting, Subject,
+    Crowd, Direction, DriftKind, Extent, Fault, Finding, FindingStatus, Happening, Key, Member,
+    Moment, NamedKey, Note, Outcome, Partition, Range, Sighting, Subject, Unjudged, Why,
 };
 use crate::settle::{self, Origin};
 
@@ -382,7 +383,8 @@ impl Pairing {
         self.status.unread += outcome.unread.len() as u64;
         let members = self.untold_members(&outcome);
         if members.is_empty() && !outcome.unread.is_empty() {
-            return self.crowd_failed(step, at);
+            let fault = outcome.unread[0].fault.clone();
+            return self.crowd_failed(step, at, &fault);
         }
         let crowding = &mut self.crowds[at];
         let covered = covered(partition, outcome.rest);
@@ -418,25 +420,46 @@ impl Pairing {
         }
         let crowding = self.crowds.remove(at);
         let mut counts: BTreeMap<Sort, u64> = BTreeMap::new();
+        let mut moving = 0;
         for ((_, sort), standing) in &crowding.members {
             if ripe(standing) {
                 *counts.entry(*sort).or_insert(0) += 1;
             } else {
-                self.status.unsettled += 1;
+                moving += 1;
             }
+        }
+        let subject = Unjudged::Members(crowding.crowd.partition);
+        if moving > 0 {
+            let (why, what) = self.moving(crowding.crowd.first_seen);
+            let (first_seen, looks) = (crowding.crowd.first_seen, crowding.scans);
+            let fault = None;
+            let gone = LetGo { subject, entities: moving, first_seen, looks, why, what, fault };
+            self.let_go(step, gone);
+        } else {
+            self.judged(step, &subject);
         }
         self.condemn_crowd(step, &crowding.crowd, counts, &outcome.suspects);
         self.disperse(step, &crowding.crowd, any_ripe);
     }
 
     /// A scan of a crowd showed nothing because of what it could not read.
-    fn crowd_failed(&mut self, step: &mut Step<'_>, at: usize) {
+    fn crowd_failed(&mut self, step: &mut Step<'_>, at: usize, fault: &Fault) {
         let tries = self.spec.plan.tries.get();
         let mut crowding = self.crowds.remove(at);
         crowding.fail(step.now.after(self.spec.settle.wait_max), tries);
         if step.until == Until::OnePass && crowding.failed >= tries {
             // A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
-            self.status.unsettled += (crowding.members.len() as u64).max(1);
+            let crowd = &crowding.crowd;
+            let gone = LetGo {
+                subject: Unjudged::Members(crowd.partition),
+                entities: (crowding.members.len() as u64).max(1),
+                first_seen: crowd.first_seen,
+                looks: crowding.scans,
+                why: Why::Unread,
+                what: format!("{}; {}", fault.what, fault.remedy),
+                fault: Some(fault.code.to_owned()),
+            };
+            self.let_go(step, gone);
             self.disperse(step, &crowding.crowd, false);
             return;
         }

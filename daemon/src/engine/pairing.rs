@@ -11,10 +11,11 @@ use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
 use crate::engine::rules::Doubt;
 use crate::engine::suspects::Rejected;
+use crate::engine::unsettled::Listed;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
     Asked, Cost, Finding, Key, MappingIdentity, Moment, PairingStatus, Partition, Saved, Side,
-    Suspect,
+    Suspect, Unjudged,
 };
 use crate::settle::Lag;
 
@@ -74,6 +75,8 @@ pub(super) struct Pairing {
     pub(super) crowds: Vec<Crowding>,
     /// Partitions that are suspect for rules.
     pub(super) doubts: Vec<Doubt>,
+    /// What could not be judged.
+    pub(super) unsettled: Listed,
     /// Checks whose suspects are not all decided: how many, and whether one was drift.
     pub(super) undecided: BTreeMap<u64, (u64, bool)>,
     pub(super) lag: Lag,
@@ -89,6 +92,7 @@ pub(super) struct Pairing {
     forgotten: Vec<Key>,
     scattered: Vec<Partition>,
     undoubted: Vec<Partition>,
+    unlisted: Vec<Unjudged>,
 }
 
 impl Pairing {
@@ -119,6 +123,8 @@ impl Pairing {
             own(&spec, &saved.crowds, |one| (one.pairing.as_str(), one.identity));
         let (doubts, undoubted) =
             own(&spec, &saved.suspect_partitions, |one| (one.pairing.as_str(), one.identity));
+        let (unsettled, unlisted) =
+            own(&spec, &saved.unsettled, |one| (one.pairing.as_str(), one.identity));
         let crowds = crowds.into_iter().map(|crowd| Crowding::waiting(crowd, now));
         let pass =
             saved.passes.iter().find(|pass| mine(&pass.pairing) && pass.identity == spec.identity);
@@ -148,6 +154,7 @@ impl Pairing {
             rejected: Rejected::default(),
             finding_due: BTreeSet::new(),
             residue: None,
+            unsettled: Listed::of(unsettled),
             undecided: BTreeMap::new(),
             failures: 0,
             paused_until: None,
@@ -156,6 +163,7 @@ impl Pairing {
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
             scattered: scattered.into_iter().map(|crowd| crowd.partition).collect(),
             undoubted: undoubted.into_iter().map(|suspect| suspect.partition).collect(),
+            unlisted: unlisted.into_iter().map(|one| one.subject).collect(),
         };
         pairing.take_up(suspects, findings);
         pairing
@@ -185,6 +193,10 @@ impl Pairing {
         }
         for partition in std::mem::take(&mut self.undoubted) {
             step.decision.commit.decided_partitions.push((self.spec.name.clone(), partition));
+        }
+        for subject in std::mem::take(&mut self.unlisted) {
+            let settled = (self.spec.name.clone(), subject, step.now);
+            step.decision.commit.settled.push(settled);
         }
         self.recount(step.now);
     }

@@ -499,6 +499,8 @@ impl Pairing {
         let faults = std::mem::take(&mut frame.faults);
         if unread == 0 {
             self.resolve_gone(step, began);
+            // Whatever has not been let go again was compared, and is the same or was judged.
+            self.settle_old(step, began);
         }
         self.close_incidents(step, |one| !faults.contains(&one.code));
         let pairing = self.spec.name.clone();

@@ -42,6 +42,7 @@ impl Pairing {
             suspects: self.suspects.values().cloned().collect(),
             crowds: self.crowds.iter().map(Crowding::crowd).cloned().collect(),
             suspect_partitions: self.doubts.iter().map(Doubt::kept).cloned().collect(),
+            unsettled: self.unsettled.iter().cloned().collect(),
             findings: self.findings.values().cloned().collect(),
             status: vec![self.status.clone()],
             ..Saved::default()

@@ -13,10 +13,12 @@ use crate::engine::findings::is_field_drift;
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::passes::covered;
 use crate::engine::suspects::lies_in;
+use crate::engine::unsettled::LetGo;
 use crate::engine::{Step, Until};
 use crate::model::{
     Broken, DriftKind, Extent, Finding, Happening, Key, Member, Moment, Note, Outcome, Partition,
-    Ruled, Side, Sighting, State, StoreKey, Subject, SuspectPartition, SuspectRule, Verdict,
+    Ruled, Side, Sighting, State, StoreKey, Subject, SuspectPartition, SuspectRule, Unjudged,
+    Verdict, Why,
 };
 use crate::settle::{self, Origin};
 
@@ -29,14 +31,35 @@ const LOOKS_MIN: u32 = 3;
 /// let go as unsettled.
 const SCANS_MAX: u32 = 12;
 
+/// Why a rule could not be judged, and in words.
+type Untold = (Why, String);
+
 /// Something of the partition was unread.
-const UNREAD: &str = "something of the partition was unread";
+fn unread() -> Untold {
+    (Why::Unread, "something of the partition was unread".to_owned())
+}
+
 /// Something of it differs and is not decided.
-const DIFFERS: &str = "entities of the partition differ and are not settled";
+fn differs() -> Untold {
+    (Why::Differs, "entities of the partition differ and are not settled".to_owned())
+}
+
 /// What it counts never stands still.
-const MOVES: &str = "what it counts never stood still";
+fn moves() -> Untold {
+    (Why::Moving, "what it counts never stood still".to_owned())
+}
+
 /// There is no room.
-const CROWDED: &str = "too many partitions are suspect for rules already";
+fn crowded() -> Untold {
+    let what = format!("{DOUBTS_MAX} partitions of this pairing are suspect for rules already");
+    (Why::Crowded, what)
+}
+
+/// It is being judged on a part of the partition, and nothing is known of the rest.
+fn beyond() -> Untold {
+    let what = "the rule is being judged on a part of the partition; nothing is known of the rest";
+    (Why::Differs, what.to_owned())
+}
 
 /// A partition that is suspect for rules.
 #[derive(Debug)]
@@ -105,16 +128,19 @@ impl Pairing {
                     silent(ruled.invariant)
                 }
             };
-            let beyond = self.doubted(partition, ruled.invariant).map(|doubted| {
+            let judged = self.doubted(partition, ruled.invariant).map(|doubted| {
                 // Of the part beyond what is being judged nothing was learnt.
-                u64::from(!without(partition, doubted).is_empty())
+                !without(partition, doubted).is_empty()
             });
             if let Some(id) = self.rule_finding(partition, ruled.invariant) {
                 if let (Some(_), Some(finding)) = (&rule.broken, self.findings.get_mut(&id)) {
                     finding.last_seen = step.now;
                 }
-            } else if let Some(beyond) = beyond {
-                self.status.unsettled += beyond;
+            } else if let Some(lies_beyond) = judged {
+                if lies_beyond {
+                    let first_seen = step.now;
+                    self.unsettled(step, (partition, first_seen, 0), &[rule], beyond());
+                }
             } else {
                 rules.push(rule);
             }
@@ -140,7 +166,7 @@ impl Pairing {
             return;
         }
         if self.doubts.len() >= DOUBTS_MAX {
-            return self.unsettled(step, partition, &rules, CROWDED);
+            return self.unsettled(step, (partition, step.now, 1), &rules, crowded());
         }
         let kept = SuspectPartition {
             pairing: self.spec.name.clone(),
@@ -159,25 +185,26 @@ impl Pairing {
         self.doubts.push(Doubt { kept, in_flight: false });
     }
 
-    /// These rules are let go without a verdict: the next pass meets them again.
+    /// These rules are let go without a verdict: the next pass meets them again. Of the partition, since
+    /// when it is suspect, and after how many scans.
     fn unsettled(
         &mut self,
         step: &mut Step<'_>,
-        partition: Partition,
+        (partition, first_seen, looks): (Partition, Moment, u32),
         rules: &[SuspectRule],
-        why: &str,
+        (why, what): Untold,
     ) {
-        self.status.unsettled += rules.len() as u64;
-        self.status_changed = true;
         for rule in rules {
-            let invariant = self.spec.invariants.get(rule.invariant);
-            step.decision.notes.push(Note::Unsettled {
-                pairing: self.spec.name.clone(),
-                partition,
-                rule: invariant.map(|invariant| invariant.id.clone()).unwrap_or_default(),
-                why: why.to_owned(),
-            });
+            let subject = self.rule_on(partition, rule.invariant);
+            let (what, fault) = (what.clone(), None);
+            let gone = LetGo { subject, entities: 1, first_seen, looks, why, what, fault };
+            self.let_go(step, gone);
         }
+    }
+
+    fn rule_on(&self, partition: Partition, invariant: usize) -> Unjudged {
+        let def = self.spec.invariants.get(invariant);
+        Unjudged::Rule { partition, invariant: def.map(|def| def.id.clone()).unwrap_or_default() }
     }
 
     /// Scans due partitions again; half of the checks in flight are left to the pass.
@@ -217,11 +244,11 @@ impl Pairing {
         if let Some(rest) = outcome.rest.filter(|_| outcome.unread.is_empty()) {
             self.cut(step, &mut kept, rest);
         }
-        let mut why = self.speaks(step.now, kept.partition, outcome).map_err(str::to_owned);
+        let mut why = self.speaks(step.now, kept.partition, outcome);
         kept.failed = if outcome.unread.is_empty() { 0 } else { kept.failed + 1 };
         let mut ripe = Vec::new();
         if why.is_ok() {
-            why = self.advance(step.now, &mut kept, outcome);
+            why = self.advance(step, &mut kept, outcome);
         }
         match &why {
             Ok(()) => {
@@ -234,7 +261,7 @@ impl Pairing {
         for rule in ripe {
             self.condemn_rule(step, &kept, rule);
         }
-        self.go_on_doubting(step, kept, (why.err().as_deref().unwrap_or(MOVES), drift));
+        self.go_on_doubting(step, kept, (why.err().unwrap_or_else(moves), drift));
     }
 
     /// The partition is scanned again later, unless all of its rules are decided or it was tried often
@@ -243,7 +270,7 @@ impl Pairing {
         &mut self,
         step: &mut Step<'_>,
         mut kept: SuspectPartition,
-        (why, drift): (&str, bool),
+        (why, drift): (Untold, bool),
     ) {
         let settings = &self.spec.settle;
         let spent = kept.looks >= SCANS_MAX || kept.silent >= SCANS_MAX;
@@ -259,7 +286,8 @@ impl Pairing {
             self.doubts.push(Doubt { kept, in_flight: false });
             return;
         }
-        self.unsettled(step, kept.partition, &kept.rules, why);
+        let scans = (kept.partition, kept.first_seen, kept.looks + kept.silent);
+        self.unsettled(step, scans, &kept.rules, why);
         self.status_changed = true;
         let decided = (self.spec.name.clone(), kept.partition);
         step.decision.commit.decided_partitions.push(decided);
@@ -280,16 +308,18 @@ impl Pairing {
     /// Takes in what rules said at a scan that speaks. The error is why none of them did.
     fn advance(
         &mut self,
-        now: Moment,
+        step: &mut Step<'_>,
         kept: &mut SuspectPartition,
         outcome: &Outcome,
-    ) -> Result<(), String> {
+    ) -> Result<(), Untold> {
+        let now = step.now;
         let (mut spoke, mut why) = (false, None);
         for mut rule in std::mem::take(&mut kept.rules) {
             match verdict_on(rule.invariant, outcome) {
                 Some(Ruled { verdict: Verdict::Holds, .. }) => {
                     spoke = true;
                     self.status.acquitted += u64::from(rule.broken.is_some());
+                    self.judged(step, &self.rule_on(kept.partition, rule.invariant));
                     continue;
                 }
                 Some(ruled @ Ruled { verdict: Verdict::Broken(words), .. }) => {
@@ -314,7 +344,8 @@ impl Pairing {
                 kept.rules.push(broken(ruled, words, now));
             }
         }
-        if spoke { Ok(()) } else { Err(why.unwrap_or_else(|| "it was not asked".to_owned())) }
+        let silent = || (Why::Silent, why.unwrap_or_else(|| "it was not asked".to_owned()));
+        if spoke { Ok(()) } else { Err(silent()) }
     }
 
     /// Takes out the rules that were broken long enough, this scan included.
@@ -344,6 +375,7 @@ impl Pairing {
             return self.postpone(id, step.now);
         }
         let Some(broken) = rule.broken else { return };
+        self.judged(step, &self.rule_on(kept.partition, rule.invariant));
         let def = self.spec.invariants.get(rule.invariant);
         // A rule without words of its own is told by what it demands.
         let summary = def.map(|def| def.summary.clone()).unwrap_or_default();
@@ -416,20 +448,15 @@ impl Pairing {
     }
 
     /// Whether a scan of `partition` speaks for its rules; if not, why.
-    fn speaks(
-        &self,
-        now: Moment,
-        partition: Partition,
-        outcome: &Outcome,
-    ) -> Result<(), &'static str> {
+    fn speaks(&self, now: Moment, partition: Partition, outcome: &Outcome) -> Result<(), Untold> {
         if !outcome.unread.is_empty() {
-            return Err(UNREAD);
+            return Err(unread());
         }
         // What the other direction tells is not named here, so nobody knows whether it is settled.
         let mut crowds = self.crowds.iter();
         let crowded = crowds.any(|crowding| overlap(crowding.partition(), partition));
         if crowded || outcome.told_elsewhere > 0 {
-            return Err(DIFFERS);
+            return Err(differs());
         }
         let settled = match &outcome.crowd {
             Some(members) => members.is_empty() || self.are_settled(partition, members),
@@ -439,7 +466,7 @@ impl Pairing {
                 outcome.suspects.iter().all(|sighting| self.is_settled(now, sighting, &told))
             }
         };
-        if settled { Ok(()) } else { Err(DIFFERS) }
+        if settled { Ok(()) } else { Err(differs()) }
     }
 
     /// Whether findings tell all that is wrong with a key.

@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use crate::engine::crowds::{Told, sort_of};
 use crate::engine::pairing::Pairing;
 use crate::engine::rules::told_as_whole;
+use crate::engine::unsettled::LetGo;
 use crate::engine::{Step, Until};
 use crate::model::{
     Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Side, Sighting, State,
-    StoreKey, Suspect, Version,
+    StoreKey, Suspect, Unjudged, Version, Why,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
@@ -230,7 +231,7 @@ impl Pairing {
                     self.gone.entry(*id).or_insert(step.now);
                 }
             }
-            self.look_failed(step, key, gone);
+            self.look_failed(step, key, fault);
         }
         for sighting in &result.sightings {
             let follower = self.sides(sighting).1;
@@ -256,7 +257,8 @@ impl Pairing {
         }
     }
 
-    fn look_failed(&mut self, step: &mut Step<'_>, key: &Key, gone: bool) {
+    fn look_failed(&mut self, step: &mut Step<'_>, key: &Key, fault: &Fault) {
+        let gone = fault.code == Fault::GONE;
         match self.suspects.get_mut(key) {
             Some(suspect) => {
                 self.due.remove(&(suspect.due, key.clone()));
@@ -265,10 +267,11 @@ impl Pairing {
                 if ends && suspect.failed >= self.spec.plan.tries.get() {
                     // A single pass does not wait for ever for a store. And a key that is gone from
                     // its place is met by the next pass, or by none.
-                    let check = suspect.check;
-                    self.suspects.remove(key);
-                    self.status.unsettled += 1;
-                    self.decided(step, check, key.clone(), false);
+                    let Some(suspect) = self.suspects.remove(key) else { return };
+                    let what = format!("{}; {}", fault.what, fault.remedy);
+                    let why = (Why::Unread, what, Some(fault.code.to_owned()));
+                    self.let_go_of(step, &suspect, why);
+                    self.decided(step, suspect.check, key.clone(), false);
                     return;
                 }
                 step.decision.commit.suspects.push(suspect.clone());
@@ -296,15 +299,18 @@ impl Pairing {
                     self.lag.healed(now, &healed, &self.spec.settle);
                 }
                 self.status.acquitted += 1;
+                self.judged(step, &Unjudged::Key(key.clone()));
                 self.decided(step, check, key, false);
                 self.found_again(step, sighting);
             }
             Verdict::Condemned { suspect, charges } => {
                 self.condemn(step, &suspect, charges);
+                self.judged(step, &Unjudged::Key(key.clone()));
                 self.decided(step, check, key, true);
             }
-            Verdict::Unsettled(_) => {
-                self.status.unsettled += 1;
+            Verdict::Unsettled(suspect) => {
+                let (why, what) = self.moving(suspect.first_seen);
+                self.let_go_of(step, &suspect, (why, what, None));
                 self.decided(step, check, key, false);
             }
             Verdict::Again(mut suspect) => {
@@ -313,6 +319,18 @@ impl Pairing {
                 self.enqueue(step, suspect);
             }
         }
+    }
+
+    /// A suspect could not be judged.
+    fn let_go_of(
+        &mut self,
+        step: &mut Step<'_>,
+        suspect: &Suspect,
+        (why, what, fault): (Why, String, Option<String>),
+    ) {
+        let subject = Unjudged::Key(suspect.key.clone());
+        let (first_seen, looks) = (suspect.first_seen, suspect.looks);
+        self.let_go(step, LetGo { subject, entities: 1, first_seen, looks, why, what, fault });
     }
 
     /// A suspect is decided; with the last one of its check, the check is.

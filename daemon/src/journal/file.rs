@@ -19,9 +19,11 @@ use crate::model::Moment;
 /// `drft`: tells a journal from any other SQLite file.
 const APPLICATION: i64 = 0x6472_6674;
 /// The format of the tables below and of what is in them.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 /// The oldest format that is read, and brought up to date when a daemon opens it.
 const FORMAT_MIN: i64 = 1;
+/// The format since which what is unsettled is named.
+pub(super) const NAMES_UNSETTLED: i64 = 3;
 /// Statements kept prepared; more than there are.
 const STATEMENTS: usize = 64;
 /// The write-ahead log is cut back to this size when it has been copied into the file.
@@ -101,6 +103,16 @@ CREATE TABLE suspect_partitions (
     json TEXT NOT NULL,
     PRIMARY KEY (pairing, partition)
 ) STRICT;
+";
+
+/// What format 3 has besides.
+const SINCE_2: &str = "
+CREATE TABLE unsettled (
+    pairing TEXT NOT NULL, subject TEXT NOT NULL, readable_key TEXT, why TEXT NOT NULL,
+    at TEXT NOT NULL, ended INTEGER, json TEXT NOT NULL,
+    PRIMARY KEY (pairing, subject)
+) STRICT;
+CREATE INDEX unsettled_ended ON unsettled (ended) WHERE ended IS NOT NULL;
 ";
 
 /// What makes a journal itself, for as long as it lives.
@@ -314,7 +326,8 @@ pub(super) fn set_up(
     if let Some(format) = format(connection, path)? {
         use_wal(connection, path)?;
         if format < FORMAT {
-            bring_up_to_date(connection).map_err(sqlite(path, "bring the format up to date"))?;
+            bring_up_to_date(connection, format)
+                .map_err(sqlite(path, "bring the format up to date"))?;
         }
         return identity(connection, path);
     }
@@ -349,10 +362,14 @@ fn use_wal(connection: &Connection, path: &Path) -> Result<(), JournalError> {
     Err(system(path, doing)(source))
 }
 
-/// From format 1 to this one, all or nothing.
-fn bring_up_to_date(connection: &mut Connection) -> rusqlite::Result<()> {
+/// From `format` to this one, all or nothing.
+fn bring_up_to_date(connection: &mut Connection, format: i64) -> rusqlite::Result<()> {
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    tx.execute_batch(SINCE_1)?;
+    for (since, tables) in [(1, SINCE_1), (2, SINCE_2)] {
+        if since >= format {
+            tx.execute_batch(tables)?;
+        }
+    }
     tx.pragma_update(None, "user_version", FORMAT)?;
     tx.commit()
 }
@@ -361,6 +378,7 @@ fn create(connection: &mut Connection, identity: &Identity, now: Moment) -> rusq
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     tx.execute_batch(TABLES)?;
     tx.execute_batch(SINCE_1)?;
+    tx.execute_batch(SINCE_2)?;
     tx.execute(
         "INSERT INTO identity VALUES (1, ?1, ?2, ?3, ?4, ?5)",
         (

@@ -13,7 +13,7 @@ use crate::model::{
     Broken, Command, CriterionState, Crowd, Digest, DriftKind, Facets, Finding, FindingStatus,
     HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey, PairingStatus, Part,
     Partition, RelationNames, Severity, Side, State, Still, StoreKey, Subject, Suspect,
-    SuspectPartition, SuspectRule, Version, Violation,
+    SuspectPartition, SuspectRule, Unjudged, Unsettled, Version, Violation, Why,
 };
 
 /// A word that has a JSON form.
@@ -45,6 +45,7 @@ macro_rules! form {
 form!(Suspect, "SuspectForm");
 form!(Crowd, "CrowdForm");
 form!(SuspectPartition, "SuspectPartitionForm");
+form!(Unsettled, "UnsettledForm");
 form!(Finding, "FindingForm");
 form!(CriterionState, "CriterionForm");
 form!(HookJob, "HookForm");
@@ -187,6 +188,40 @@ struct BrokenForm {
     since: Moment,
     looks: u32,
     words: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Unsettled")]
+struct UnsettledForm {
+    pairing: String,
+    #[serde(with = "text")]
+    identity: MappingIdentity,
+    #[serde(with = "UnjudgedForm")]
+    subject: Unjudged,
+    entities: u64,
+    entity: Option<String>,
+    #[serde(with = "text")]
+    first_seen: Moment,
+    #[serde(with = "text")]
+    at: Moment,
+    looks: u32,
+    times: u64,
+    #[serde(with = "text")]
+    why: Why,
+    what: String,
+    fault: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Unjudged", rename_all = "kebab-case")]
+enum UnjudgedForm {
+    Key(#[serde(with = "text")] Key),
+    Members(#[serde(with = "text")] Partition),
+    Rule {
+        #[serde(with = "text")]
+        partition: Partition,
+        invariant: String,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use crate::journal::format::Form;
 use crate::journal::text::Word;
 use crate::model::{
     Crowd, Direction, Extent, HookJob, MappingIdentity, Moment, PartitionEnd, PassState, Saved,
-    SuspectPartition,
+    SuspectPartition, Unsettled,
 };
 
 /// A place to read from.
@@ -85,6 +85,7 @@ pub(super) fn saved(from: Source<'_>) -> Result<Saved, JournalError> {
         suspects: from.forms("SELECT json FROM suspects ORDER BY pairing, key", [])?,
         crowds: crowds(from)?,
         suspect_partitions: suspect_partitions(from)?,
+        unsettled: unsettled(from)?,
         findings: from.forms("SELECT json FROM findings WHERE status = 'open' ORDER BY id", [])?,
         criteria: from.forms("SELECT json FROM criteria ORDER BY name", [])?,
         hooks: pending_hooks(from)?,
@@ -108,6 +109,14 @@ fn suspect_partitions(from: Source<'_>) -> Result<Vec<SuspectPartition>, Journal
         from.forms("SELECT json FROM suspect_partitions", [])?;
     suspects.sort_by(|a, b| (&a.pairing, a.partition).cmp(&(&b.pairing, b.partition)));
     Ok(suspects)
+}
+
+/// What could not be judged and has not been since, in the order of pairing and subject.
+fn unsettled(from: Source<'_>) -> Result<Vec<Unsettled>, JournalError> {
+    let mut unsettled: Vec<Unsettled> =
+        from.forms("SELECT json FROM unsettled WHERE ended IS NULL", [])?;
+    unsettled.sort_by(|a, b| (&a.pairing, &a.subject).cmp(&(&b.pairing, &b.subject)));
+    Ok(unsettled)
 }
 
 /// Hook jobs that are neither succeeded nor cancelled, by number.

@@ -12,13 +12,16 @@ use rusqlite::{Connection, OpenFlags};
 use crate::journal::error::JournalError;
 use crate::journal::file::{self, Identity};
 use crate::journal::read::{self, Source};
-use crate::model::{CriterionState, Crowd, DriftKind, Finding, HookJob, Moment, PairingStatus};
+use crate::model::{
+    CriterionState, Crowd, DriftKind, Finding, HookJob, Moment, PairingStatus, Unsettled,
+};
 
 /// A journal, opened for reading.
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
     path: PathBuf,
+    format: i64,
 }
 
 /// Which findings are wanted; the default is all of them.
@@ -83,10 +86,9 @@ impl Reader {
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .and_then(|_set| connection.pragma_update(None, "query_only", true))
             .map_err(|error| JournalError::sqlite(path, "open what is kept", error))?;
-        if file::format(&connection, path)?.is_some() {
-            Ok(Self { connection, path: path.to_owned() })
-        } else {
-            Err(JournalError::Missing { path: path.to_owned() })
+        match file::format(&connection, path)? {
+            Some(format) => Ok(Self { connection, path: path.to_owned(), format }),
+            None => Err(JournalError::Missing { path: path.to_owned() }),
         }
     }
 
@@ -142,6 +144,28 @@ impl Reader {
         let Ok(id) = i64::try_from(id) else { return Ok(None) };
         let found = self.source().forms("SELECT json FROM findings WHERE id = ?1", [id])?;
         Ok(found.into_iter().next())
+    }
+
+    /// What could not be judged, latest first: at most `limit`, and how many there are. With `all` also
+    /// what has been since, as long as it is kept.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn unsettled(
+        &self,
+        pairing: Option<&str>,
+        all: bool,
+        limit: u32,
+    ) -> Result<(Vec<Unsettled>, u64), JournalError> {
+        if self.format < file::NAMES_UNSETTLED {
+            return Ok((Vec::new(), 0));
+        }
+        let from = "FROM unsettled WHERE (?1 IS NULL OR pairing = ?1) AND (?2 OR ended IS NULL)";
+        let counted = format!("SELECT count(*) {from}");
+        let counts = self.source().rows(&counted, (pairing, all), |row| row.get(0))?;
+        let listed = format!("SELECT json {from} ORDER BY at DESC, subject LIMIT ?3");
+        let listed = self.source().forms(&listed, (pairing, all, limit))?;
+        Ok((listed, counts.into_iter().next().unwrap_or(0)))
     }
 
     /// Every criterion that ever counted, by name.

@@ -482,28 +482,55 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
-    fn a_journal_of_the_first_format_is_read_and_brought_up_to_date(commits in commits()) {
-        let directory = directory();
-        let settings = settings(&directory);
-        let mut journal = Journal::open(&settings, NOW).unwrap();
-        let identity = journal.identity().clone();
-        write(&mut journal, &commits);
-        let kept = Saved { suspect_partitions: Vec::new(), ..fold(&commits) };
-        drop(journal);
-        let old = Connection::open(&settings.path).unwrap();
-        old.execute_batch("DROP TABLE suspect_partitions; PRAGMA user_version = 1").unwrap();
-        drop(old);
-        let reader = Reader::open(&settings.path).unwrap();
-        prop_assert_eq!(reader.statuses().unwrap(), kept.status);
-        drop(reader);
-        let mut journal = Journal::open(&settings, NOW).unwrap();
-        prop_assert_eq!(journal.identity(), &identity);
-        prop_assert_eq!(journal.load().unwrap(), Saved { suspect_partitions: Vec::new(), ..fold(&commits) });
-        let more = Commit { suspect_partitions: fold(&commits).suspect_partitions, ..Commit::default() };
-        journal.commit(&more, &[]).unwrap();
-        drop(journal);
-        prop_assert_eq!(Journal::open(&settings, NOW).unwrap().load().unwrap(), fold(&commits));
+    fn a_journal_of_an_earlier_format_is_read_and_brought_up_to_date(commits in commits()) {
+        let all = fold(&commits);
+        let second = Saved { unsettled: Vec::new(), ..all.clone() };
+        let first = Saved { suspect_partitions: Vec::new(), ..second.clone() };
+        for (dropped, format, kept) in [
+            ("DROP TABLE unsettled; DROP TABLE suspect_partitions", 1, first),
+            ("DROP TABLE unsettled", 2, second),
+        ] {
+            let directory = directory();
+            let settings = settings(&directory);
+            let mut journal = Journal::open(&settings, NOW).unwrap();
+            let identity = journal.identity().clone();
+            write(&mut journal, &commits);
+            drop(journal);
+            let old = Connection::open(&settings.path).unwrap();
+            old.execute_batch(&format!("{dropped}; PRAGMA user_version = {format}")).unwrap();
+            drop(old);
+            let reader = Reader::open(&settings.path).unwrap();
+            prop_assert_eq!(reader.statuses().unwrap(), kept.status.clone());
+            prop_assert_eq!(reader.unsettled(None, true, 9).unwrap(), (Vec::new(), 0));
+            drop(reader);
+            let mut journal = Journal::open(&settings, NOW).unwrap();
+            prop_assert_eq!(journal.identity(), &identity);
+            prop_assert_eq!(journal.load().unwrap(), kept);
+            let more = Commit {
+                suspect_partitions: all.suspect_partitions.clone(),
+                unsettled: all.unsettled.clone(),
+                ..Commit::default()
+            };
+            journal.commit(&more, &[]).unwrap();
+            drop(journal);
+            prop_assert_eq!(Journal::open(&settings, NOW).unwrap().load().unwrap(), all.clone());
+        }
     }
+}
+
+#[test]
+fn a_sample_that_was_kept_without_entity_types_is_read() {
+    use crate::model::{Finding, Key, NamedKey, Subject};
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let made = words::finding().new_tree(&mut runner).unwrap().current();
+    let partition = words::partition().new_tree(&mut runner).unwrap().current();
+    let sample = vec![NamedKey { key: Key([0x81, 0x01].into()), entity: None }];
+    let finding =
+        Finding { subject: Subject::Partition { partition, entities: 9, sample }, ..made };
+    let text = finding.to_json();
+    let before = text.replace(r#"[["8101",null]]"#, r#"["8101"]"#);
+    assert_ne!(before, text);
+    assert_eq!(Finding::from_json(&before).unwrap(), finding);
 }
 
 #[test]
@@ -530,9 +557,9 @@ fn a_reader_says_why_it_cannot_read() {
     let empty = Reader::open(&settings.path).unwrap_err();
     assert!(matches!(empty, JournalError::Missing { .. }), "{empty}");
     drop(Journal::open(&settings, NOW).unwrap());
-    Connection::open(&settings.path).unwrap().pragma_update(None, "user_version", 3).unwrap();
+    Connection::open(&settings.path).unwrap().pragma_update(None, "user_version", 9).unwrap();
     let newer = Reader::open(&settings.path).unwrap_err();
-    assert!(matches!(newer, JournalError::Newer { found: 3, .. }), "{newer}");
+    assert!(matches!(newer, JournalError::Newer { found: 9, .. }), "{newer}");
 }
 
 #[test]
@@ -552,7 +579,7 @@ fn a_status_that_was_kept_before_there_were_more_counts_is_understood() {
     use format::Form as _;
     let now = crate::model::PairingStatus { passes: 3, ..Default::default() };
     let mut json: serde_json::Value = serde_json::from_str(&now.to_json()).unwrap();
-    for name in ["pass_compared", "unsettled_before", "incidents"] {
+    for name in ["pass_compared", "unsettled_before", "incidents", "relations"] {
         assert!(json.as_object_mut().unwrap().remove(name).is_some(), "{name}");
     }
     assert_eq!(crate::model::PairingStatus::from_json(&json.to_string()).unwrap(), now);

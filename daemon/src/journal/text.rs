@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 
 use crate::model::{
     Digest, Direction, DriftKind, Extent, HookState, Key, MappingIdentity, Moment, Number,
-    Partition, PartitionEnd, Placed, Range, RelationNames, Severity, Side, StoreKey, Value,
-    Version,
+    Partition, PartitionEnd, Placed, Range, RelationNames, Severity, Side, StoreKey, Unjudged,
+    Value, Version, Why,
 };
 
 /// A word that has a text form.
@@ -250,6 +250,29 @@ impl Word for HookState {
         [Self::Pending, Self::Failed, Self::Succeeded, Self::Cancelled]
             .into_iter()
             .find(|state| state.to_text() == text)
+    }
+}
+
+impl Word for Why {
+    fn to_text(&self) -> String {
+        self.as_str().to_owned()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|why| why.as_str() == text)
+    }
+}
+
+impl Unjudged {
+    /// What it is known by in the file.
+    pub(super) fn to_text(&self) -> String {
+        match self {
+            Self::Key(key) => key.to_text(),
+            Self::Members(partition) => format!("members of {}", partition.to_text()),
+            Self::Rule { partition, invariant } => {
+                format!("rule of {} {invariant}", partition.to_text())
+            }
+        }
     }
 }
 

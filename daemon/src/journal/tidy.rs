@@ -34,7 +34,9 @@ pub struct Tidied {
 }
 
 /// Rows that are past their time, oldest first, by table.
-const PAST: [&str; 4] = [
+const PAST: [&str; 5] = [
+    "DELETE FROM unsettled WHERE rowid IN \
+     (SELECT rowid FROM unsettled WHERE ended < ?1 ORDER BY ended LIMIT ?2)",
     "DELETE FROM findings WHERE id IN \
      (SELECT id FROM findings WHERE ended < ?1 ORDER BY ended LIMIT ?2)",
     "DELETE FROM outbox WHERE number IN (SELECT number FROM outbox \

@@ -11,7 +11,8 @@ use crate::journal::format::Form as _;
 use crate::journal::text::{Word as _, named_key};
 use crate::model::{
     Commit, Crowd, Extent, Finding, FindingStatus, Happening, HookJob, HookState, Key, Moment,
-    Occurrence, Partition, PartitionEnd, PassState, Subject, Suspect, SuspectPartition,
+    Occurrence, Partition, PartitionEnd, PassState, Subject, Suspect, SuspectPartition, Unjudged,
+    Unsettled,
 };
 
 /// Why a commit was not applied.
@@ -67,6 +68,13 @@ pub(super) fn apply(
         tx.prepare_cached("DELETE FROM suspect_partitions WHERE pairing = ?1 AND partition = ?2")?
             .execute((pairing, partition.to_text()))?;
     }
+    for one in &commit.unsettled {
+        unsettled(tx, one)?;
+    }
+    for (pairing, subject, Moment(ended)) in &commit.settled {
+        tx.prepare_cached("UPDATE unsettled SET ended = ?3 WHERE pairing = ?1 AND subject = ?2")?
+            .execute((pairing, subject.to_text(), ended))?;
+    }
     for one in &commit.findings {
         finding(tx, one)?;
     }
@@ -104,6 +112,7 @@ fn removed(tx: &Connection, pairing: &str) -> Result<(), WriteError> {
         "DELETE FROM suspects WHERE pairing = ?1",
         "DELETE FROM crowds WHERE pairing = ?1",
         "DELETE FROM suspect_partitions WHERE pairing = ?1",
+        "DELETE FROM unsettled WHERE pairing = ?1",
     ] {
         tx.prepare_cached(statement)?.execute([pairing])?;
     }
@@ -202,6 +211,23 @@ fn suspect_partition(tx: &Connection, suspect: &SuspectPartition) -> Result<(), 
             suspect.first_seen.to_text(),
             suspect.due.to_text(),
             suspect.to_json(),
+        ))?;
+    Ok(())
+}
+
+fn unsettled(tx: &Connection, unsettled: &Unsettled) -> Result<(), WriteError> {
+    let key = match &unsettled.subject {
+        Unjudged::Key(key) => Some(named_key(unsettled.entity.as_deref(), key)),
+        Unjudged::Members(_) | Unjudged::Rule { .. } => None,
+    };
+    tx.prepare_cached("INSERT OR REPLACE INTO unsettled VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?6)")?
+        .execute((
+            &unsettled.pairing,
+            unsettled.subject.to_text(),
+            key,
+            unsettled.why.as_str(),
+            unsettled.at.to_text(),
+            unsettled.to_json(),
         ))?;
     Ok(())
 }
@@ -320,6 +346,7 @@ fn described(what: &Happening) -> (&'static str, Option<&str>) {
         Happening::CaughtUp { pairing, .. } => ("caught-up", Some(pairing)),
         Happening::Unread { pairing, .. } => ("unread", Some(pairing)),
         Happening::Readable { pairing, .. } => ("readable", Some(pairing)),
+        Happening::Unsettled(unsettled) => ("unsettled", Some(&unsettled.pairing)),
         Happening::PassCompleted { pairing, .. } => ("pass-completed", Some(pairing)),
     }
 }

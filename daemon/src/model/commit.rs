@@ -5,7 +5,7 @@
 
 use crate::model::{
     CriterionState, Crowd, Direction, Extent, Finding, HookJob, Key, MappingIdentity, Moment,
-    Occurrence, PairingStatus, Partition, Suspect, SuspectPartition,
+    Occurrence, PairingStatus, Partition, Suspect, SuspectPartition, Unjudged, Unsettled,
 };
 
 /// Everything that one step decides.
@@ -29,6 +29,10 @@ pub struct Commit {
     pub suspect_partitions: Vec<SuspectPartition>,
     /// Partitions that are suspect for no rule any more, by pairing.
     pub decided_partitions: Vec<(String, Partition)>,
+    /// What could not be judged.
+    pub unsettled: Vec<Unsettled>,
+    /// What is no longer unsettled, by pairing, and since when.
+    pub settled: Vec<(String, Unjudged, Moment)>,
     /// Findings that are new or changed.
     pub findings: Vec<Finding>,
     /// Criteria that changed.
@@ -97,6 +101,8 @@ pub struct Saved {
     pub crowds: Vec<Crowd>,
     /// Partitions that are suspect for a rule.
     pub suspect_partitions: Vec<SuspectPartition>,
+    /// What could not be judged and has not been since.
+    pub unsettled: Vec<Unsettled>,
     /// Findings that stand.
     pub findings: Vec<Finding>,
     /// Criteria.

@@ -6,6 +6,7 @@
 
 use crate::model::{
     Checksum, Cost, DriftKind, FailedRows, Fault, Finding, Key, Moment, Partition, Side, Span,
+    Unsettled,
 };
 
 /// Something that alerting systems must learn, in the order of its number.
@@ -93,6 +94,8 @@ pub enum Happening {
         /// The code of the fault that was said to be why.
         code: String,
     },
+    /// Something could not be judged, which had been judged, or was not known, before.
+    Unsettled(Unsettled),
     /// A pass is complete in every direction.
     PassCompleted {
         /// The pairing.
@@ -181,17 +184,6 @@ pub enum Note {
     Confirmed(Vec<Finding>),
     /// Something happened that the log should say.
     Happened(Happening),
-    /// A rule over a partition could not be judged; the next pass looks at it again.
-    Unsettled {
-        /// The pairing.
-        pairing: String,
-        /// The partition.
-        partition: Partition,
-        /// The invariant.
-        rule: String,
-        /// Why, in words for people.
-        why: String,
-    },
     /// A check or a look, or a part of it, was unread.
     Unread {
         /// The pairing.

@@ -147,6 +147,14 @@ impl Key {
         folded ^ folded >> 32
     }
 
+    /// Where the row lies that it stands for, if it stands for one that no entity's key is known of.
+    #[must_use]
+    pub fn row(&self) -> Option<(Side, StoreKey)> {
+        let (side, at) = self.0.strip_prefix(&OF_ROW)?.strip_prefix(&[0x82])?.split_first()?;
+        let side = if *side == 0 { Side::Source } else { Side::Target };
+        Some((side, StoreKey(at.into())))
+    }
+
     /// Whether it stands for a row that no entity's key is known of.
     #[must_use]
     pub fn is_of_row(&self) -> bool {
@@ -603,7 +611,8 @@ mod tests {
         ] {
             let at = StoreKey(bytes.into());
             assert_eq!(at.shown(), (placed, &plain[..]));
-            assert_eq!(Key::of_row(Side::Source, &at).array(), plain);
+            let key = Key::of_row(Side::Source, &at);
+            assert_eq!((key.array(), key.row()), (&plain[..], Some((Side::Source, at))));
         }
         let odd = StoreKey(of(StoreKey::UNDER, &[0x81]).into());
         assert_eq!(odd.shown(), (Placed::Row(0), &*odd.0), "what is no place is shown as it is");

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use crate::model::{
     CriterionState, DriftKind, Finding, FindingStatus, Happening, HookJob, HookState, NamedKey,
-    Occurrence, Partition, Severity, Subject,
+    Occurrence, Partition, Severity, Subject, Unjudged, Unsettled,
 };
 use crate::report::Identity;
 use crate::report::form::{partition_name, rfc3339};
@@ -69,6 +69,7 @@ pub const fn kind(what: &Happening) -> &'static str {
         Happening::CaughtUp { .. } => event::LAG_CLOSED,
         Happening::Unread { .. } => event::UNREAD_OPENED,
         Happening::Readable { .. } => event::UNREAD_CLOSED,
+        Happening::Unsettled(_) => event::UNSETTLED,
         Happening::PassCompleted { .. } => event::PASS_COMPLETED,
     }
 }
@@ -90,7 +91,7 @@ const fn severity(what: &Happening) -> (&'static str, u8) {
         }
         Happening::Tripped { .. } => FATAL,
         Happening::HookFailed(_) => ERROR,
-        Happening::Lagging { .. } | Happening::Unread { .. } => WARN,
+        Happening::Lagging { .. } | Happening::Unread { .. } | Happening::Unsettled(_) => WARN,
         Happening::PassCompleted { unread, .. } if *unread > 0 => WARN,
         Happening::Resolved(_)
         | Happening::Superseded(_)
@@ -143,6 +144,12 @@ fn subject(what: &Happening, identity: &Identity) -> String {
         | Happening::PassCompleted { pairing, .. } => pairing.clone(),
         Happening::Unread { pairing, partition, .. }
         | Happening::Readable { pairing, partition, .. } => part(pairing, partition),
+        Happening::Unsettled(Unsettled { pairing, subject, .. }) => match subject {
+            Unjudged::Key(key) => format!("{pairing}/{}", identity.key_hmac(pairing, key)),
+            Unjudged::Members(partition) | Unjudged::Rule { partition, .. } => {
+                part(pairing, &Some(*partition))
+            }
+        },
     }
 }
 
@@ -171,6 +178,7 @@ enum Data<'a> {
     Hook(Hook<'a>),
     Lag(Lag<'a>),
     Unread(Unread<'a>),
+    Unsettled(NotSettled<'a>),
     Pass(Pass<'a>),
 }
 
@@ -293,6 +301,28 @@ struct Unread<'a> {
 }
 
 #[derive(Serialize)]
+struct NotSettled<'a> {
+    pairing: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entity: Option<&'a str>,
+    entities: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_hmac: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition: Option<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    invariant: Option<&'a str>,
+    why: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    first_seen: String,
+    looks: u32,
+    identity: String,
+}
+
+#[derive(Serialize)]
 struct Pass<'a> {
     pairing: &'a str,
     pass: u64,
@@ -347,6 +377,7 @@ fn data<'a>(what: &'a Happening, identity: &Identity) -> Data<'a> {
         Happening::Readable { pairing, partition, code } => {
             Data::Unread(unread(pairing, partition.as_ref(), code, identity))
         }
+        Happening::Unsettled(unsettled) => Data::Unsettled(not_settled(unsettled, identity)),
         Happening::PassCompleted { pairing, pass, began, compared, unread } => Data::Pass(Pass {
             pairing,
             pass: *pass,
@@ -456,6 +487,30 @@ fn hook<'a>(job: &'a HookJob, identity: &Identity) -> Hook<'a> {
         tries: job.tries,
         since: rfc3339(job.since),
         last: job.last.as_deref().map(bounded),
+    }
+}
+
+/// Without its words: those may hold bounds of ranges, which are keys.
+fn not_settled<'a>(unsettled: &'a Unsettled, identity: &Identity) -> NotSettled<'a> {
+    let pairing = &unsettled.pairing;
+    let (key, partition, invariant) = match &unsettled.subject {
+        Unjudged::Key(key) => (Some(key), None, None),
+        Unjudged::Members(partition) => (None, Some(partition), None),
+        Unjudged::Rule { partition, invariant } => (None, Some(partition), Some(invariant)),
+    };
+    NotSettled {
+        pairing,
+        entity: unsettled.entity.as_deref(),
+        entities: unsettled.entities,
+        key_hmac: key.map(|key| identity.key_hmac(pairing, key)),
+        key: key.and_then(|key| identity.key_plain(key)),
+        partition: partition.map(|partition| part(partition, identity)),
+        invariant: invariant.map(String::as_str),
+        why: unsettled.why.as_str(),
+        code: unsettled.fault.as_deref(),
+        first_seen: rfc3339(unsettled.first_seen),
+        looks: unsettled.looks,
+        identity: unsettled.identity.to_string(),
     }
 }
 

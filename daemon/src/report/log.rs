@@ -14,7 +14,7 @@ use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::model::{
     CriterionState, DriftKind, FailedRows, Fault, Finding, Happening, HookJob, Key, Moment,
-    Partition, Subject,
+    Partition, Subject, Unjudged, Unsettled,
 };
 use crate::report::events;
 use crate::report::form::partition_name;
@@ -101,6 +101,7 @@ pub fn happening(what: &Happening, identity: &Identity) {
             target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name), code,
             "what was unread can be read again; nothing to do"
         ),
+        Happening::Unsettled(what) => unsettled(what, 0, identity),
         Happening::PassCompleted { pairing, pass, compared, unread, .. } => {
             passed(event, pairing, *pass, (*compared, *unread));
         }
@@ -213,13 +214,21 @@ pub fn failed(
     );
 }
 
-/// Says that a rule over a partition could not be judged. `before` is as for [`unread`].
-pub fn unsettled(pairing: &str, partition: &Partition, rule: &str, before: u64) {
+/// Says that something could not be judged. `before` is as for [`unread`].
+pub fn unsettled(what: &Unsettled, before: u64, identity: &Identity) {
+    let Unsettled { pairing, subject, entity, entities, why, fault, looks, .. } = what;
+    let (key, partition, invariant) = match subject {
+        Unjudged::Key(key) => (Some(key), None, None),
+        Unjudged::Members(partition) => (None, Some(partition), None),
+        Unjudged::Rule { partition, invariant } => (None, Some(partition), Some(invariant)),
+    };
     warn!(
-        target: "driftd", pairing, invariant = rule, partition = partition_name(partition),
-        unsaid = before,
-        "a rule over a partition could not be judged; the next pass looks at it again, so there is \
-         nothing to do unless this goes on"
+        target: "driftd", event = super::names::event::UNSETTLED, pairing, entity, entities,
+        key_hmac = key.map(|key| identity.key_hmac(pairing, key)),
+        partition = partition.map(partition_name), invariant,
+        why = why.as_str(), code = fault, looks, unsaid = before,
+        "what differed could not be judged; the next pass looks at it again, `driftd drift \
+         --unsettled` lists it and says why"
     );
 }
 
@@ -345,6 +354,7 @@ mod tests {
                 | Happening::Changed { .. }
                 | Happening::Lagging { .. }
                 | Happening::Unread { .. }
+                | Happening::Unsettled(_)
                 | Happening::PassCompleted { .. } => "WARN",
                 Happening::Resolved(_)
                 | Happening::Superseded(_)

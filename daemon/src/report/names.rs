@@ -324,6 +324,8 @@ pub mod event {
     pub const UNREAD_OPENED: &str = "driftd.unread.opened.v1";
     /// What was unread can be read again.
     pub const UNREAD_CLOSED: &str = "driftd.unread.closed.v1";
+    /// Something that differed could not be judged.
+    pub const UNSETTLED: &str = "driftd.drift.unsettled.v1";
     /// A pass is complete in every direction.
     pub const PASS_COMPLETED: &str = "driftd.pass.completed.v1";
 }

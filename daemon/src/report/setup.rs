@@ -23,7 +23,7 @@ use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 
-use crate::model::{Fault, Key, Moment, Note, PairingStatus};
+use crate::model::{Fault, Happening, Key, Moment, Note, PairingStatus};
 use crate::report::export::{Dropped, Signal, Ticket, Trouble, Watched};
 use crate::report::log::{self, Repeats};
 use crate::report::metrics::{Extras, Metrics};
@@ -156,6 +156,11 @@ impl Report {
                     traces.confirmed(findings);
                 }
             }
+            Note::Happened(Happening::Unsettled(what)) => {
+                if let Some(before) = self.unread.tell(&what.pairing, "unsettled", self.now) {
+                    log::unsettled(what, before, &self.identity);
+                }
+            }
             Note::Happened(what) => log::happening(what, &self.identity),
             // Where it was is not told: the words may hold bounds of ranges, which are keys.
             Note::Unread { pairing, scope: _, key, fault } => {
@@ -164,12 +169,6 @@ impl Report {
             Note::Failed { pairing, partition, failed } => {
                 if let Some(before) = self.failed.tell(pairing, failed.fault.code, self.now) {
                     log::failed(pairing, partition, failed, before, &self.identity);
-                }
-            }
-            // Nor is why: that is in words which may hold them, too.
-            Note::Unsettled { pairing, partition, rule, why: _ } => {
-                if let Some(before) = self.unread.tell(pairing, "rule-unsettled", self.now) {
-                    log::unsettled(pairing, partition, rule, before);
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::model::{
     CriterionState, Digest, Direction, DriftKind, Extent, Fault, Finding, FindingStatus, Happening,
     HookJob, HookState, Key, MappingIdentity, Moment, NamedKey, Number, Occurrence, Partition,
-    Range, Severity, Side, StoreKey, Subject, Value,
+    Range, Severity, Side, StoreKey, Subject, Unjudged, Unsettled, Value, Why,
 };
 use crate::report::{EventSink, Identity, KeyExport, Settings};
 
@@ -121,6 +121,26 @@ fn fault() -> Fault {
     }
 }
 
+/// A key that could not be looked at.
+pub(crate) fn unsettled() -> Unsettled {
+    Unsettled {
+        pairing: "users".to_owned(),
+        identity: MappingIdentity(7),
+        subject: Unjudged::Key(Key(Value::List(vec![Value::Text(SECRET.to_owned())])
+            .to_cbor()
+            .into())),
+        entities: 1,
+        entity: Some("user".to_owned()),
+        first_seen: Moment(30_000_000),
+        at: Moment(40_000_000),
+        looks: 3,
+        times: 1,
+        why: Why::Unread,
+        what: format!("{SECRET}: its place is gone"),
+        fault: Some("place-gone".to_owned()),
+    }
+}
+
 /// One of everything that can happen.
 pub(crate) fn happenings() -> Vec<Happening> {
     let criterion = CriterionState {
@@ -173,6 +193,17 @@ pub(crate) fn happenings() -> Vec<Happening> {
         Happening::Unread { pairing: pairing.clone(), partition, fault: fault(), tries: 5 },
         Happening::Unread { pairing: pairing.clone(), partition: None, fault: fault(), tries: 1 },
         Happening::Readable { pairing: pairing.clone(), partition, code: fault().code.to_owned() },
+        Happening::Unsettled(unsettled()),
+        Happening::Unsettled(Unsettled {
+            subject: Unjudged::Rule {
+                partition: self::partition(),
+                invariant: "status-known".to_owned(),
+            },
+            entity: None,
+            why: Why::Silent,
+            fault: None,
+            ..unsettled()
+        }),
         Happening::PassCompleted {
             pairing,
             pass: 3,

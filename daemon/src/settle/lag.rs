@@ -138,6 +138,12 @@ impl Lag {
         }
     }
 
+    /// Whether condemning has paused at any time since `first`, as far as is known.
+    #[must_use]
+    pub fn paused_since(&self, first: Moment) -> bool {
+        self.since.is_some() || self.closed.is_some_and(|closed| closed >= first)
+    }
+
     /// Weighs the evidence. `changes` are the moments at which the leader changed suspects that the
     /// follower has not come to yet.
     pub fn weigh(

@@ -118,6 +118,9 @@ fn what(what: &Happening) -> String {
         Happening::Readable { code, partition, .. } => {
             format!("readable {code} {}", partition.is_some())
         }
+        Happening::Unsettled(unsettled) => {
+            format!("unsettled {:?}: {}", unsettled.subject, unsettled.why.as_str())
+        }
         Happening::PassCompleted { pass, compared, unread, .. } => {
             format!("pass {pass} complete: {compared} compared, {unread} unread")
         }
@@ -181,6 +184,7 @@ pub fn sound(record: &Record) -> Verdict {
             | Happening::CaughtUp { .. }
             | Happening::Unread { .. }
             | Happening::Readable { .. }
+            | Happening::Unsettled(_)
             | Happening::PassCompleted { .. } => {}
         }
     }

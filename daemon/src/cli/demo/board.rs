@@ -71,8 +71,7 @@ impl Board {
                 Note::Unread { fault, .. } => self.unread = Some(fault.clone()),
                 // The same findings come as happenings.
                 Note::Confirmed(_) => {}
-                // The demo's mapping has no rules over partitions.
-                Note::Unsettled { .. } | Note::Failed { .. } => {}
+                Note::Failed { .. } => {}
             }
         }
     }
@@ -103,6 +102,7 @@ impl Board {
             | Happening::Lagging { .. }
             | Happening::CaughtUp { .. }
             | Happening::Unread { .. }
+            | Happening::Unsettled(_)
             | Happening::Readable { .. } => {}
         }
         self.news.push_back(News::Happened(now, Box::new(what.clone())));

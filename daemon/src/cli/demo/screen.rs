@@ -229,6 +229,7 @@ fn happening(what: &Happening) -> Option<(Tone, String)> {
         | Happening::Superseded(_)
         | Happening::Reset(_)
         | Happening::Tested { .. }
+        | Happening::Unsettled(_)
         | Happening::PassCompleted { .. } => return None,
     })
 }

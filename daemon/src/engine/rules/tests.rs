@@ -145,11 +145,7 @@ impl Course {
         self.kept_max = self.kept_max.max(self.kept.len());
         let happened = commit.occurrences.iter().map(|one| (one.at, one.what.clone()));
         self.happened.extend(happened);
-        for note in &decision.notes {
-            if let Note::Unsettled { why, .. } = note {
-                self.unsettled.push(why.clone());
-            }
-        }
+        self.unsettled.extend(commit.unsettled.iter().map(|one| one.what.clone()));
         self.finished = decision.finished;
     }
 
@@ -233,7 +229,7 @@ fn a_rule_whose_numbers_never_stand_still_is_unsettled() {
     course.go(minutes(30), |scan, _| is_broken(scan as u128));
     assert!(course.finished && course.kept.is_empty());
     assert_eq!(course.confirmed(), Vec::<&Finding>::new());
-    assert_eq!((course.status().unsettled, &course.unsettled[..]), (1, &[MOVES.to_owned()][..]));
+    assert_eq!((course.status().unsettled, &course.unsettled[..]), (1, &[moves().1][..]));
     // The next pass meets it again, and when it stands still it is found.
     let mut course = Course::new(settings(), Saved::default(), BEGIN);
     course.go(minutes(30), |scan, _| is_broken(scan as u128));
@@ -318,7 +314,7 @@ fn a_rule_that_never_speaks_is_unsettled_and_says_why() {
         let mut course = Course::new(one_pass(), Saved::default(), BEGIN);
         course.go(minutes(60), |_, _| alone.clone());
         assert!(course.finished, "{name}");
-        let why = if name == "unknown" { "a part is too large" } else { DIFFERS };
+        let why = if name == "unknown" { "a part is too large" } else { &differs().1 };
         assert_eq!((course.status().unsettled, &course.unsettled[..]), (1, &[why.to_owned()][..]));
         assert_eq!(course.status().last_pass_unsettled, 1, "{name}");
     }
@@ -412,7 +408,7 @@ fn partitions_that_are_suspect_at_once_are_bounded_and_the_rest_is_unsettled() {
     assert_eq!(course.kept_max, DOUBTS_MAX);
     let status = course.status();
     assert_eq!(status.open[&DriftKind::Violation] + status.unsettled, 1_500);
-    assert!(course.unsettled.contains(&CROWDED.to_owned()));
+    assert!(course.unsettled.contains(&crowded().1));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::model::{
     FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey,
     Number, Occurrence, PairingStatus, Part, Partition, PartitionEnd, PassState, Range,
     RelationNames, Saved, Severity, Side, State, Still, StoreKey, Subject, Suspect,
-    SuspectPartition, SuspectRule, Value, Version, Violation,
+    SuspectPartition, SuspectRule, Unjudged, Unsettled, Value, Version, Violation, Why,
 };
 
 use prop::collection::{btree_map, vec};
@@ -79,7 +79,7 @@ fn extent() -> impl Strategy<Value = Extent> + Clone {
     ]
 }
 
-fn partition() -> impl Strategy<Value = Partition> + Clone {
+pub(in crate::journal) fn partition() -> impl Strategy<Value = Partition> + Clone {
     let few = select(vec![
         Extent::Segment { index: 0, of: 2 },
         Extent::Range(Range { from: None, until: Some(-5) }),
@@ -354,6 +354,38 @@ fn status() -> impl Strategy<Value = PairingStatus> {
     )
 }
 
+fn unjudged() -> impl Strategy<Value = Unjudged> {
+    prop_oneof![
+        key().prop_map(Unjudged::Key),
+        partition().prop_map(Unjudged::Members),
+        (partition(), word())
+            .prop_map(|(partition, invariant)| Unjudged::Rule { partition, invariant }),
+    ]
+}
+
+fn unsettled() -> impl Strategy<Value = Unsettled> {
+    let counts = (any::<u64>(), any::<u32>(), any::<u64>());
+    let why = (select(Why::ALL.to_vec()), word(), of(word()));
+    (pairing(), identity(), unjudged(), of(word()), (moment(), moment()), counts, why).prop_map(
+        |(pairing, identity, subject, entity, (first_seen, at), counts, (why, what, fault))| {
+            Unsettled {
+                pairing,
+                identity,
+                subject,
+                entities: counts.0,
+                entity,
+                first_seen,
+                at,
+                looks: counts.1,
+                times: counts.2,
+                why,
+                what,
+                fault,
+            }
+        },
+    )
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         finding().prop_map(Happening::Confirmed),
@@ -373,6 +405,7 @@ fn commit() -> impl Strategy<Value = Commit> {
     let keys = (vec(suspect(), 0..3), vec((pairing(), key()), 0..2));
     let places = || vec((pairing(), partition()), 0..2);
     let crowds = (vec(crowd(), 0..2), places(), vec(suspect_partition(), 0..2), places());
+    let unsettled = (vec(unsettled(), 0..3), vec((pairing(), unjudged(), moment()), 0..2));
     let occurrence = (moment(), happening());
     let rest = (vec(criterion(), 0..2), vec(hook(), 0..2), vec(status(), 0..2));
     (
@@ -380,29 +413,33 @@ fn commit() -> impl Strategy<Value = Commit> {
         vec(place, 0..4),
         keys,
         crowds,
-        vec(finding(), 0..3),
+        (unsettled, vec(finding(), 0..3)),
         rest,
         vec(occurrence, 0..3),
     )
-        .prop_map(|(passes, done, keys, crowds, findings, rest, occurrences)| Commit {
-            removed: passes.0,
-            passes: passes.1,
-            done,
-            suspects: keys.0,
-            decided: keys.1,
-            crowds: crowds.0,
-            dispersed: crowds.1,
-            suspect_partitions: crowds.2,
-            decided_partitions: crowds.3,
-            findings,
-            criteria: rest.0,
-            occurrences: occurrences
-                .into_iter()
-                .map(|(at, what)| Occurrence { number: 0, at, what })
-                .collect(),
-            hooks: rest.1,
-            status: rest.2,
-            answered: Vec::new(),
+        .prop_map(|(passes, done, keys, crowds, (unsettled, findings), rest, occurrences)| {
+            Commit {
+                removed: passes.0,
+                passes: passes.1,
+                done,
+                suspects: keys.0,
+                decided: keys.1,
+                crowds: crowds.0,
+                dispersed: crowds.1,
+                suspect_partitions: crowds.2,
+                decided_partitions: crowds.3,
+                unsettled: unsettled.0,
+                settled: unsettled.1,
+                findings,
+                criteria: rest.0,
+                occurrences: occurrences
+                    .into_iter()
+                    .map(|(at, what)| Occurrence { number: 0, at, what })
+                    .collect(),
+                hooks: rest.1,
+                status: rest.2,
+                answered: Vec::new(),
+            }
         })
 }
 
@@ -443,6 +480,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     let mut suspects = BTreeMap::new();
     let mut crowds = BTreeMap::new();
     let mut partitions = BTreeMap::new();
+    let mut unsettled = BTreeMap::new();
     let mut findings = BTreeMap::new();
     let mut criteria = BTreeMap::new();
     let mut hooks = BTreeMap::new();
@@ -455,6 +493,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
             suspects.retain(|(pairing, _), _| *pairing != gone);
             crowds.retain(|(pairing, _), _| *pairing != gone);
             partitions.retain(|(pairing, _), _| *pairing != gone);
+            unsettled.retain(|(pairing, _), _| *pairing != gone);
             status.remove(&gone);
         }
         for (pairing, partition, end) in commit.done {
@@ -479,6 +518,12 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
             partitions.insert((one.pairing.clone(), one.partition), one);
         }
         partitions.retain(|place, _| !commit.decided_partitions.contains(place));
+        for one in commit.unsettled {
+            unsettled.insert((one.pairing.clone(), one.subject.clone()), one);
+        }
+        for (pairing, subject, _) in commit.settled {
+            unsettled.remove(&(pairing, subject));
+        }
         findings.extend(commit.findings.into_iter().map(|finding| (finding.id, finding)));
         criteria.extend(commit.criteria.into_iter().map(|state| (state.name.clone(), state)));
         hooks.extend(commit.hooks.into_iter().map(|job| (job.id, job)));
@@ -499,6 +544,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
         suspects: suspects.into_values().collect(),
         crowds: crowds.into_values().collect(),
         suspect_partitions: partitions.into_values().collect(),
+        unsettled: unsettled.into_values().collect(),
         last_finding: last(findings.keys().max()),
         findings: findings.into_values().filter(is_open).collect(),
         criteria: criteria.into_values().collect(),
