@@ -54,12 +54,13 @@ pub struct Canon {
     fields: Vec<Field>,
     /// Positions of the fields that a digest covers, in plan order.
     digested: Vec<usize>,
+    /// Positions of compared fields that a digest does not cover, because they have a tolerance.
+    tolerated: Vec<usize>,
     /// Positions of compared fields, in plan order.
     compared: Vec<usize>,
     keys: Vec<usize>,
     version: Option<usize>,
     labels: Vec<usize>,
-    tolerant: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -145,11 +146,13 @@ impl Canon {
         let mut digested = with(&|role| matches!(role, Role::Key | Role::Compared));
         digested.retain(|at| keys.contains(at) || fields[*at].rules.tolerance.is_none());
         let compared = with(&|role| role == Role::Compared);
+        let is_tolerated = |at: &usize| fields[*at].rules.tolerance.is_some();
+        let tolerated: Vec<usize> = compared.iter().copied().filter(is_tolerated).collect();
         Ok(Self {
             secret,
             entity: 0,
             key_head: Vec::new(),
-            tolerant: compared.iter().any(|&at| fields[at].rules.tolerance.is_some()),
+            tolerated,
             digested,
             compared,
             keys,
@@ -184,7 +187,7 @@ impl Canon {
     /// Whether some field has a tolerance, so that pairs must be compared value by value.
     #[must_use]
     pub const fn is_tolerant(&self) -> bool {
-        self.tolerant
+        !self.tolerated.is_empty()
     }
 
     /// Names of the compared fields, in the order of [`Facets::fields`].
@@ -202,7 +205,7 @@ impl Canon {
     /// The entity digest of row `row`; its key is appended to `keys`.
     ///
     /// # Errors
-    /// If a cell has no canonical value, a key field is absent or null, or the key is longer than
+    /// If a key or compared cell has no canonical value, a key field is absent or null, or the key is longer than
     /// 4,096 bytes; then nothing is appended.
     pub fn digest(
         &self,
@@ -260,6 +263,12 @@ impl Canon {
             } else {
                 present += 1;
             }
+        }
+        // What no digest covers is compared value by value, and must have one all the same.
+        for &at in &self.tolerated {
+            let end = scratch.len();
+            self.fields[at].encode(cells[at], row, scratch)?;
+            scratch.truncate(end);
         }
         if let Some(head) = u8::try_from(present).ok().filter(|present| *present <= 23) {
             scratch[head_at] = 0x80 | head;
