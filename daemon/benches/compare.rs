@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use driftd::compare::{Canon, EntitySet, Stands, compare};
+use driftd::compare::{Asks, Canon, EntitySet, Stands, compare};
 use driftd::model::{
     Batch, Column, ColumnBuilder, EntityDef, FieldDef, Logical, Role, Standing, cbor,
 };
@@ -63,7 +63,8 @@ fn measure(what: &str, logicals: &[Logical; 10], columns: Vec<Column>) {
             set
         });
         let began = Instant::now();
-        let comparison = compare(std::slice::from_ref(&canon), &sets[0], &sets[1], true);
+        let asks = Asks { pairs: true, by: None };
+        let comparison = compare(std::slice::from_ref(&canon), &sets[0], &sets[1], asks);
         comparing.push(began.elapsed().as_nanos());
         assert_eq!(comparison.same, ROWS as u64);
     }

@@ -15,16 +15,20 @@
 //! several rows of several relations, and a row may yield several entities of several types.
 
 mod aligned;
+mod count;
 mod cover;
 mod gather;
 mod identify;
 mod look;
 mod lookup;
+mod met;
 mod places;
 mod portion;
 mod rules;
 mod sample;
 mod scan;
+mod sight;
+mod stray;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -158,6 +162,11 @@ async fn compared(mut window: window::Window<'_>, partition: &Partition, crowd: 
         (Direction::Aligned, Extent::Range(_)) => &[Side::Source, Side::Target],
         (Direction::FromSource, Extent::Range(_)) => &[Side::Source],
         (Direction::FromTarget, Extent::Range(_)) => &[Side::Target],
+    };
+    window.by = match partition.direction {
+        Direction::Aligned => None,
+        Direction::FromSource => Some(Side::Source),
+        Direction::FromTarget => Some(Side::Target),
     };
     match (partition.direction, partition.extent) {
         (Direction::Aligned, Extent::Range(range)) => aligned::read(&mut window, range).await,

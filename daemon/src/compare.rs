@@ -10,7 +10,7 @@ mod differ;
 mod set;
 
 pub use canonical::{Canon, CanonError, CellError};
-pub use differ::{Comparison, compare};
+pub use differ::{Asks, Comparison, compare};
 pub use set::{EntitySet, Entry, Standpoint, Stands};
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! Reading what is wanted of a side.
 //!
 //! Owns [`gather`]: rows by their keys, by what their keys begin with, and by groups. Refuses mapping.
-//! Invariant: what could not be read whole is told with whoever wanted it.
+//! Invariant: what could not be read whole is told with whoever wanted it; and a row that whoever asks
+//! holds already is left out, however many wanted it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use crate::check::met::Met;
 use crate::check::places::{Place, Wanted};
-use crate::check::portion::{Groups, Portion};
+use crate::check::portion::{Groups, Lies, Portion};
 use crate::check::{SideContext, store_fault};
 use crate::model::{Batch, Cost, Fault, Side, StoreKey, Value};
 use crate::store::{Care, Fetched, Page, Query};
@@ -36,6 +38,8 @@ pub(super) struct Gathered {
     pub(super) cost: Cost,
     /// Bytes of what was read, about.
     pub(super) bytes: u64,
+    /// Rows that were read, those that are held already, too.
+    pub(super) rows: u64,
     /// Why something is unread, if that is because there was too much.
     pub(super) too_much: Option<Fault>,
 }
@@ -44,11 +48,16 @@ impl Gathered {
     /// Takes note of what a store gave, but for its pages.
     fn took(&mut self, side: Side, fetched: &Fetched, whose: &[usize]) {
         self.cost.add(fetched.cost);
-        self.bytes += fetched.pages.iter().map(|page| page.rows.bytes()).sum::<u64>();
+        self.weigh(&fetched.pages);
         for (positions, error) in &fetched.unread {
             let whose = positions.iter().map(|at| whose[*at]).collect();
             self.unread.push((whose, store_fault(side, error)));
         }
+    }
+
+    fn weigh(&mut self, pages: &[Page]) {
+        self.bytes += pages.iter().map(|page| page.rows.bytes()).sum::<u64>();
+        self.rows += pages.iter().map(|page| page.rows.rows as u64).sum::<u64>();
     }
 
     /// What is left unread of `whose`, if there is too much.
@@ -111,15 +120,16 @@ pub(super) fn part<'b>(batch: &'b Batch, rows: &Range<usize>) -> Cow<'b, Batch> 
     }
 }
 
-/// Reads what is wanted of a side. `keys` is how many keys are asked for first.
+/// Reads what is wanted of a side. `keys` is how many keys are asked for first; what was `met` before
+/// is held already.
 pub(super) async fn gather(
     (side, here): (Side, &SideContext),
     wanted: Wanted,
     keys_first: Option<usize>,
     care: Care,
+    met: &mut Met,
 ) -> Gathered {
     let mut gathered = Gathered::default();
-    let mut overlapping = !wanted.under.is_empty();
     for (relation, (keys, whose)) in wanted.rows {
         let context = &here.relations[relation];
         let mut chunks = Chunks::new(keys.rows, [keys_first.unwrap_or(KEYS[0]), KEYS[1]]);
@@ -127,8 +137,6 @@ pub(super) async fn gather(
             if gathered.is_full((side, here), &whose[chunk.start..]) {
                 break;
             }
-            // One key may be wanted by several.
-            overlapping |= chunk.len() < keys.rows;
             let before = gathered.bytes;
             let fetched = here.store.fetch(&context.read, &part(&keys, &chunk), care).await;
             gathered.took(side, &fetched, &whose[chunk.clone()]);
@@ -158,13 +166,8 @@ pub(super) async fn gather(
             gathered.took(side, &fetched, &whose[chunk.clone()]);
             chunks.learn(&chunk, gathered.bytes - before);
             let pages = fetched.pages.into_iter().filter(|page| page.keys.rows > 0);
-            let wide = |page| Portion { wide: true, ..Portion::of_page(relation, page) };
-            gathered.portions.extend(pages.map(wide));
+            gathered.portions.extend(pages.map(|page| Portion::of_page(relation, page)));
         }
-    }
-    if overlapping {
-        let mut seen = BTreeSet::new();
-        gathered.portions.iter_mut().for_each(|portion| portion.keep_unseen(here, &mut seen));
     }
     let mut groups: Vec<(Vec<Value>, Vec<usize>)> = wanted.groups.into_values().collect();
     let mut chunks = Chunks::new(groups.len(), GROUPS);
@@ -179,6 +182,7 @@ pub(super) async fn gather(
         chunks.learn(&chunk, gathered.bytes - before);
         groups = later;
     }
+    gathered.portions.iter_mut().for_each(|portion| met.keep_new(here, portion));
     gathered
 }
 
@@ -196,7 +200,7 @@ async fn gather_groups(
         let query = here.group_query(relation, values.clone());
         let fetched = here.store.query(&here.relations[relation].read, &query, care).await;
         gathered.cost.add(fetched.cost);
-        gathered.bytes += fetched.pages.iter().map(|page| page.rows.bytes()).sum::<u64>();
+        gathered.weigh(&fetched.pages);
         for (positions, error) in &fetched.unread {
             let fault = store_fault(side, error);
             let all = positions.iter().flat_map(|at| whose[*at].iter().copied()).collect();
@@ -206,7 +210,10 @@ async fn gather_groups(
         read.extend(fetched.pages.into_iter().map(|page| (relation, page)));
     }
     let mut whole = Groups::default();
+    // Where a store takes two values for one, both questions find the same rows.
+    let mut rows = Met::default();
     for (relation, page) in read {
+        let new = rows.add(here, &Lies::Rows { relation, keys: page.keys.clone() });
         let groups = here.groups_of(relation, &page.rows);
         // Of a group that is not whole nothing is mapped: it would be another entity.
         let known = |at: usize| {
@@ -214,7 +221,7 @@ async fn gather_groups(
             (!lost.contains(&Place::Group(group.clone()).encode())).then(|| group.clone())
         };
         let kept: Vec<(usize, Vec<Value>)> =
-            (0..groups.len()).filter_map(|at| Some((at, known(at)?))).collect();
+            new.into_iter().filter_map(|at| Some((at, known(at)?))).collect();
         let (rows, groups): (Vec<usize>, Vec<Vec<Value>>) = kept.into_iter().unzip();
         let page = Page { keys: page.keys.take(&rows), rows: page.rows.take(&rows), ..page };
         whole.add(relation, page, groups);

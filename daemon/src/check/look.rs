@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::cover::{Cover, Covered};
 use crate::check::gather::gather;
+use crate::check::met::Met;
 use crate::check::places::{Wanted, located};
+use crate::check::portion::Portion;
 use crate::check::tell::{Entries, first};
 use crate::check::window::{self, Sides, Window, too_many_places};
 use crate::check::{Context, SideContext, plugin_fault};
@@ -94,8 +96,8 @@ struct Places {
     read: Sides<BTreeSet<StoreKey>>,
     /// Asked keys of which it cannot be said where they lie, and why.
     lost: BTreeMap<usize, Fault>,
-    /// Rows that were met, by where they lie.
-    met: Sides<BTreeSet<StoreKey>>,
+    /// Rows that are held.
+    met: Sides<Met>,
     /// Whether something was not read because there was too much.
     too_much: bool,
 }
@@ -146,32 +148,36 @@ async fn read(
     let (wanted, foreign) = Wanted::of_places(here, &due);
     let fault = foreign_key(side, here);
     faults.of_mut(side).extend(foreign.iter().map(|&at| (due[at].clone(), fault.clone())));
-    let gathered = gather((side, here), wanted, None, Care::Consistent).await;
+    let met = places.met.of_mut(side);
+    let gathered = gather((side, here), wanted, None, Care::Consistent, met).await;
     window.add_cost(side, gathered.cost);
     places.too_much |= gathered.too_much.is_some();
     for (whose, fault) in gathered.unread {
         faults.of_mut(side).extend(whose.iter().map(|&at| (due[at].clone(), fault.clone())));
     }
-    for mut portion in gathered.portions {
-        portion.keep_unseen(here, places.met.of_mut(side));
-        let groups = 0..portion.lies.groups();
-        let lies: Vec<StoreKey> = groups.map(|group| portion.lies.at(here, group)).collect();
+    let mut portions = gathered.portions.into_iter();
+    while let Some(portion) = portions.next() {
+        let lies = groups_of(here, &portion);
         if let Err(error) = window.absorb(side, portion) {
             let fault = plugin_fault(Some(side), &error);
             let asked: Cover = due.iter().collect();
             let lost: Vec<StoreKey> = if lies.iter().all(|at| asked.holds(at)) {
                 let mut here = Covered::default();
-                here.extend(lies.into_iter().map(|at| (at, ())));
+                here.extend(lies.iter().cloned().map(|at| (at, ())));
                 due.iter().filter(|place| here.at(place).is_some()).cloned().collect()
             } else {
                 // The store writes a key otherwise than it was asked for, so which it is is unknown.
                 due.clone()
             };
-            faults.of_mut(side).extend(lost.into_iter().map(|at| (at, fault.clone())));
+            // They count as held, and may be asked for at another place.
+            let lost = lost.into_iter().chain(lies);
+            faults.of_mut(side).extend(lost.map(|at| (at, fault.clone())));
         }
         if let Some(fault) = window.too_much(side) {
             places.too_much = true;
-            faults.of_mut(side).extend(due.iter().map(|at| (at.clone(), fault.clone())));
+            let left = portions.flat_map(|portion| groups_of(here, &portion)).collect::<Vec<_>>();
+            let lost = due.iter().cloned().chain(left);
+            faults.of_mut(side).extend(lost.map(|at| (at, fault.clone())));
             break;
         }
     }
@@ -179,8 +185,13 @@ async fn read(
     window.span(SpanKind::Read(side), began, due.len() as u64);
 }
 
-/// Adds to the places of the other side where the entities of `side` are kept there by now. Rows whose
-/// entities could lie nowhere there are rejected, as checks do.
+/// Where the groups of a portion lie.
+fn groups_of(here: &SideContext, portion: &Portion) -> Vec<StoreKey> {
+    (0..portion.lies.groups()).map(|group| portion.lies.at(here, group)).collect()
+}
+
+/// Adds to the places of the other side where the entities of `side` are kept there by now. Of those
+/// that could lie nowhere there it is noted, as checks do.
 fn locate(
     window: &mut Window<'_>,
     side: Side,
@@ -241,7 +252,7 @@ fn locate(
             faults.of_mut(side).extend(unread);
         }
         let lost: Vec<usize> = lost.into_iter().collect();
-        window.reject_unlocated(side, page, &lost);
+        window.unplace((side, other), page, &lost);
     }
 }
 
@@ -285,15 +296,17 @@ fn sighted(
         let found = match (fault_of(at), broken.remove(&at)) {
             (Some(fault), _) | (None, Some(Err(fault))) => Err(fault),
             (None, violations) => {
-                let mut sighting = sighting(window, asked, &entries[at], &places.at[at]);
-                if let Some(Ok(violations)) = violations {
-                    sighting.violations = violations;
-                }
-                forget(window, (&entries[at], &places.fresh[at]), &mut sighting);
-                match gone(window.context, &sighting) {
-                    Some(fault) => Err(fault),
-                    None => Ok(sighting),
-                }
+                let seen = sighting(window, asked, &entries[at], &places.at[at]);
+                seen.and_then(|mut sighting| {
+                    if let Some(Ok(violations)) = violations {
+                        sighting.violations = violations;
+                    }
+                    forget(window, (&entries[at], &places.fresh[at]), &mut sighting);
+                    match gone(window.context, &sighting) {
+                        Some(fault) => Err(fault),
+                        None => Ok(sighting),
+                    }
+                })
             }
         };
         looked.push(found);
@@ -422,19 +435,18 @@ fn sighting(
     asked: &Asked,
     entries: &Entries,
     places: &Sides<BTreeSet<StoreKey>>,
-) -> Sighting {
+) -> Result<Sighting, Fault> {
     if asked.key.is_of_row() {
         for side in [Side::Source, Side::Target] {
             if let Some(at) = places.of(side).first() {
                 let reason = window.rejected_at(side, [at]).map(|(_, reason)| reason.clone());
-                return window.rejected_row(side, at.clone(), reason);
+                return Ok(window.rejected_row(side, at.clone(), reason));
             }
         }
     }
-    let mut sighting = window
-        .sighting(entries, [places.of(Side::Source).clone(), places.of(Side::Target).clone()]);
-    sighting.key = asked.key.clone();
-    sighting
+    let places = [places.of(Side::Source).clone(), places.of(Side::Target).clone()];
+    let sighting = window.sighting(entries, places)?;
+    Ok(Sighting { key: asked.key.clone(), ..sighting })
 }
 
 /// Reads the leader again where both sides agree: only an unchanged leader makes the agreement count.
@@ -477,7 +489,7 @@ async fn steady(context: &Context, as_of: Moment, looked: &mut [Result<Sighting,
         let entries = if leader == Side::Source { source } else { target };
         let places = places.at[position].of(leader);
         let lost = places.iter().any(|place| faults.of(leader).at(place).is_some());
-        let (now, _) = window.state(leader, entries, places);
-        seen.steady = !lost && now.is_like(seen.state(leader));
+        let now = window.state(leader, (entries, places), false);
+        seen.steady = !lost && now.is_ok_and(|(now, _)| now.is_like(seen.state(leader)));
     }
 }

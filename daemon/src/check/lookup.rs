@@ -1,8 +1,9 @@
 //! Reading one side and looking up the other.
 //!
 //! Owns the lookup reading: a partition of one side is scanned and mapped, its entities are located
-//! on the other side and fetched there by key. Refuses comparing. Invariant: an entity whose
-//! counterpart could not be asked for is unread; it is neither missing nor same.
+//! on the other side and fetched there by key. Refuses comparing. Invariants: an entity whose
+//! counterpart could not be asked for is unread; it is neither missing nor same. And a row that several
+//! entities lead to is in the comparison once, over all portions that it holds.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::check::places::Wanted;
 use crate::check::portion::{Lies, Portion};
 use crate::check::scan::Scan;
 use crate::check::window::Window;
-use crate::check::{SideContext, store_fault};
+use crate::check::{SideContext, plugin_fault, store_fault};
 use crate::model::{Cost, Extent, Fault, Range, Side};
 use crate::store::Care;
 
@@ -139,25 +140,78 @@ async fn take_in(window: &mut Window<'_>, side: Side, portion: Portion) -> Optio
     }
     let began = (context.clock)();
     let keys_first = Some(window.portion(other));
-    let gathered = gather((other, context.side(other)), wanted, keys_first, Care::Ordinary).await;
+    let met = window.met.of_mut(other);
+    let gathered =
+        gather((other, context.side(other)), wanted, keys_first, Care::Ordinary, met).await;
     window.add_cost(other, gathered.cost);
-    window.note_counterparts(other, gathered.bytes, (groups, &gathered.portions));
+    window.note_counterparts(other, gathered.bytes, (groups, gathered.rows));
     if let Some(fault) = gathered.too_much {
         gathered.portions.iter().for_each(|portion| window.add_cost(other, portion.cost));
         return drop_all(window, (side, rows), (&pages, &[]), fault);
     }
-    let fault = take_in_found(window, (side, rows), gathered, (&pages, &owners));
+    let found = take_in_found(window, (side, rows), gathered, (&pages, &owners));
     window.read_span(other, began, rows);
-    fault
+    match found {
+        Ok(absorbed) => {
+            if side == context.leads.follower() {
+                homes(window, (&pages, &absorbed)).await;
+            }
+            None
+        }
+        Err(fault) => fault,
+    }
 }
 
-/// Takes what was found of a portion's counterparts into the window.
+/// Reads what lies at the own places of the follower's entities of `pages` that lie elsewhere: whether
+/// these are all that there is of them, or copies, is decided by that. `absorbed` are the leader's.
+async fn homes(window: &mut Window<'_>, (pages, absorbed): (&[usize], &[usize])) {
+    let context = window.context;
+    let side = context.leads.follower();
+    let here = context.side(side);
+    let (strays, keys) = window.strays(pages);
+    if strays.is_empty() {
+        return;
+    }
+    let (mut wanted, mut owners) = (Wanted::default(), Vec::new());
+    let leading = window.leading(absorbed, &keys);
+    let of = [(side, &strays), (side.other(), &leading)];
+    let located = of
+        .into_iter()
+        .try_for_each(|(of, rows)| window.want_homes(of, rows, (&mut wanted, &mut owners)));
+    if let Err(fault) = located {
+        return window.lose_keys(side, keys, &fault);
+    }
+    window.meet(side, pages);
+    let met = window.met.of_mut(side);
+    let gathered = gather((side, here), wanted, None, Care::Ordinary, met).await;
+    window.add_cost(side, gathered.cost);
+    for (whose, fault) in gathered.unread {
+        let lost = whose.iter().map(|owner| owners[*owner].clone()).collect();
+        window.lose_keys(side, lost, &fault);
+    }
+    let mut found = Vec::new();
+    for portion in gathered.portions {
+        match window.absorb(side, portion) {
+            Ok(pages) => found.extend(pages),
+            // Whose it was is unknown.
+            Err(error) => window.lose_keys(side, keys.clone(), &plugin_fault(Some(side), &error)),
+        }
+    }
+    window.homes.extend(found.iter().copied());
+    window.keep_keys(&found, &keys);
+    if let Err(fault) = window.displace(&found, absorbed) {
+        window.lose_keys(side, keys, &fault);
+    }
+}
+
+/// Takes what was found of a portion's counterparts into the window. Returns its pages there, or, if
+/// nothing of the portion is compared, why it is too much, if it is.
 fn take_in_found(
     window: &mut Window<'_>,
     (side, rows): (Side, u64),
     gathered: Gathered,
     (pages, owners): (&[usize], &[(usize, usize)]),
-) -> Option<Fault> {
+) -> Result<Vec<usize>, Option<Fault>> {
     let other = side.other();
     let mut lost = BTreeSet::new();
     for (whose, fault) in gathered.unread {
@@ -165,36 +219,32 @@ fn take_in_found(
         let scope = format!("{} keys of the {other}", whose.len());
         window.unread(scope, Some(whose.len() as u64), fault);
     }
-    let (mut absorbed, mut along) = (Vec::new(), Vec::new());
+    let mut absorbed = Vec::new();
     let mut failed = false;
     let mut portions = gathered.portions.into_iter();
     while let Some(portion) = portions.next() {
-        let wide = portion.wide;
         match window.absorb_or_unread(other, portion) {
-            Some(pages) if wide => along.extend(pages),
             Some(pages) => absorbed.extend(pages),
             None => failed = true,
         }
         if let Some(fault) = window.too_much(other) {
-            absorbed.extend(along);
             portions.for_each(|portion| window.add_cost(other, portion.cost));
-            return drop_all(window, (side, rows), (pages, &absorbed), fault);
+            return Err(drop_all(window, (side, rows), (pages, &absorbed), fault));
         }
     }
-    window.keep_asked(side, pages, &along);
-    absorbed.extend(along);
     if failed {
         // Which entities could not be mapped is unknown, so none of this portion's is compared.
         window.drop_pages(side, (pages, &absorbed));
-        return None;
+        window.met.of_mut(other).back();
+        return Err(None);
     }
     window.drop_lost(side, &lost, (pages, &absorbed));
     if side == window.context.leads.follower()
         && let Err(fault) = window.displace(pages, &absorbed)
     {
-        return drop_all(window, (side, rows), (pages, &absorbed), fault);
+        return Err(drop_all(window, (side, rows), (pages, &absorbed), fault));
     }
-    None
+    Ok(absorbed)
 }
 
 /// Takes a portion out of the comparison. Returns why it is too much, if that is why; else it is unread.
@@ -205,6 +255,8 @@ fn drop_all(
     fault: Fault,
 ) -> Option<Fault> {
     window.drop_pages(side, pages);
+    // What was read of the other side is not held any more.
+    window.met.of_mut(side.other()).back();
     if fault.code == Fault::TOO_MUCH {
         return Some(fault);
     }

@@ -21,8 +21,6 @@ pub(super) struct Portion {
     pub(super) lies: Lies,
     /// The rows, by relation.
     pub(super) inputs: Vec<Input<'static>>,
-    /// Whether it may hold rows that nobody asked for, because they lie where others do.
-    pub(super) wide: bool,
     /// Attributes met that the plan does not speak of.
     pub(super) unmapped: Vec<String>,
     /// What reading it cost.
@@ -83,6 +81,11 @@ impl PageLies {
         self.groups.as_ref().map_or(entity, |groups| groups[entity])
     }
 
+    /// Where the groups lie of which its entities came.
+    pub(super) fn all(&self) -> &Lies {
+        &self.lies
+    }
+
     /// Where an entity lies.
     pub(super) fn at(&self, here: &SideContext, entity: usize) -> StoreKey {
         self.lies.at(here, self.group(entity))
@@ -117,25 +120,27 @@ impl Portion {
         Self {
             lies: Lies::Rows { relation, keys },
             inputs: vec![Input { relation, rows: Cow::Owned(rows), group: None }],
-            wide: false,
             unmapped,
             cost,
         }
     }
 
-    /// Leaves out rows that were seen before, and takes note of the others: what is found in several
-    /// ways is one row. Groups are never found twice.
-    pub(super) fn keep_unseen(&mut self, here: &SideContext, seen: &mut BTreeSet<StoreKey>) {
-        let Lies::Rows { relation, keys } = &self.lies else { return };
-        let new = |row: &usize| seen.insert(places::of_row(here, *relation, keys, *row));
-        let kept: Vec<usize> = (0..keys.rows).filter(new).collect();
-        if kept.len() == keys.rows {
+    /// Keeps only these of its groups, which ascend.
+    pub(super) fn keep(&mut self, kept: &[usize]) {
+        let groups = self.lies.groups();
+        if kept.len() == groups {
             return;
         }
-        self.lies = Lies::Rows { relation: *relation, keys: keys.take(&kept) };
-        for input in &mut self.inputs {
-            input.rows = Cow::Owned(input.rows.take(&kept));
-        }
+        self.lies = match &self.lies {
+            Lies::Rows { relation, keys } => {
+                Lies::Rows { relation: *relation, keys: keys.take(kept) }
+            }
+            Lies::Groups(places) => {
+                Lies::Groups(kept.iter().map(|at| places[*at].clone()).collect())
+            }
+        };
+        let rows = Rows { groups, inputs: std::mem::take(&mut self.inputs) };
+        self.inputs = rows.take(kept).inputs;
     }
 
     /// How many rows it has.
@@ -150,7 +155,7 @@ impl Portion {
         if all <= groups {
             return (self, None);
         }
-        let Self { lies, inputs, wide, unmapped, cost } = self;
+        let Self { lies, inputs, unmapped, cost } = self;
         let rows = Rows { groups: all, inputs };
         let part = |range: Range<usize>| {
             let lies = match &lies {
@@ -163,9 +168,9 @@ impl Portion {
             (lies, rows.part(range).inputs)
         };
         let ((lies, inputs), (rest_lies, rest)) = (part(0..groups), part(groups..all));
-        let first = Self { lies, inputs, wide, unmapped, cost };
+        let first = Self { lies, inputs, unmapped, cost };
         let (unmapped, cost) = (Vec::new(), Cost::default());
-        (first, Some(Self { lies: rest_lies, inputs: rest, wide, unmapped, cost }))
+        (first, Some(Self { lies: rest_lies, inputs: rest, unmapped, cost }))
     }
 
     /// How much memory its rows take, about.
@@ -227,7 +232,6 @@ impl Groups {
         Portion {
             lies: Lies::Groups(self.places),
             inputs: self.inputs.into_iter().map(input).collect(),
-            wide: true,
             unmapped: self.unmapped,
             cost: self.cost,
         }

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
-use crate::check::places::{cut, located};
+use crate::check::places::cut;
 use crate::check::plugin_fault;
 use crate::check::window::{Tells, Window};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
-    Batch, Buffer, Column, ColumnBuilder, Cut, Digest, DriftKind, Facets, Fault, FieldDef, Key,
-    Logical, Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
+    Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Fault, FieldDef, Key, Logical, Member,
+    Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
 };
 use crate::plugin::{Checked, PairViolation, Pairs, PluginError};
 
@@ -25,7 +25,7 @@ const MEMBERS_PER_ROW: usize = 32;
 /// Pairs handed to the invariants at once.
 pub(super) const PAIRS_MAX: usize = 1_024;
 
-const SIDES: [Side; 2] = [Side::Source, Side::Target];
+pub(super) const SIDES: [Side; 2] = [Side::Source, Side::Target];
 
 /// A key's entries of both sides.
 pub(super) type Entries = (Vec<usize>, Vec<usize>);
@@ -38,6 +38,19 @@ struct Accused {
     entries: Entries,
     /// The row at its place on the side that lacks it, if the mapping rejects that.
     counterpart: Option<(Side, StoreKey)>,
+    /// Whether the other direction counts it: it is named here for where else it lies.
+    elsewhere: bool,
+}
+
+/// Who tells of a key that differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Teller {
+    /// This check.
+    This,
+    /// The checks of the other direction.
+    Other,
+    /// They do, and only this check sees where else the key lies.
+    OtherAndNamed,
 }
 
 /// By position among differing keys: their rejected counterpart, if any; none if that is unknown.
@@ -54,15 +67,18 @@ impl Window<'_> {
                 // A pair that is alike but breaks a rule.
                 let entry = |at: usize| if at == usize::MAX { vec![] } else { vec![at] };
                 differing.push((entry(*source), entry(*target)));
-                self.outcome.same = self.outcome.same.saturating_sub(1);
+                self.outcome.same -= 1;
             }
         }
         let differing = self.accused(differing);
         self.identify();
         let members = self.members(&differing, &violations);
         let all = self.outcome.crowd.as_ref().map_or(self.members.len(), Vec::len) + members.len();
-        let mut differing: Vec<Entries> =
-            differing.into_iter().map(|accused| accused.entries).collect();
+        let (named, differing): (Vec<_>, Vec<_>) =
+            differing.into_iter().partition(|accused| accused.elsewhere);
+        let entries = |accused: Accused| accused.entries;
+        let mut differing: Vec<Entries> = differing.into_iter().map(entries).collect();
+        self.count.told += differing.len() as u64;
         let many = all > self.crowd || self.outcome.crowd.is_some();
         if many {
             self.crowd(members);
@@ -74,13 +90,32 @@ impl Window<'_> {
         } else {
             self.members.extend(members);
         }
+        let told = differing.len();
+        if !many && self.outcome.suspects.len() + told + named.len() <= self.crowd {
+            differing.extend(named.into_iter().map(entries));
+        }
         let mut sightings = self.sightings(&differing);
         for (sighting, entries) in sightings.iter_mut().zip(&differing) {
             if let (Some(sighting), Some(found)) = (sighting, violations.remove(&first(entries))) {
                 sighting.violations = found;
             }
         }
-        self.outcome.suspects.extend(sightings.into_iter().flatten());
+        for (at, sighting) in sightings.into_iter().enumerate() {
+            match (sighting, at < told) {
+                (None, false) => {}
+                (None, true) => {
+                    self.count.told -= 1;
+                    self.count.lost += 1;
+                }
+                (Some(sighting), counted) => {
+                    self.outcome.named += u64::from(!counted);
+                    self.outcome.suspects.push(sighting);
+                }
+            }
+        }
+        if many {
+            self.outcome.named = 0;
+        }
         self.tell_rejected(many);
     }
 
@@ -115,24 +150,16 @@ impl Window<'_> {
         let mut accused = Vec::with_capacity(differing.len());
         for (at, entries) in differing.into_iter().enumerate() {
             let Some(counterpart) = counterparts.get(&at).map_or(Some(None), Clone::clone) else {
+                self.count.lost += 1;
                 continue;
             };
-            let (source, target) = (&entries.0, &entries.1);
-            let mine = match self.tells {
-                Tells::Everything => true,
-                // A target's row that is rejected is told by its own scan.
-                Tells::OfSource => !source.is_empty() && counterpart.is_none(),
-                Tells::OfTarget => {
-                    let set = self.sets.of(Side::Target);
-                    let plain = matches!(target.as_slice(), [one] if
-                        set.entries()[*one].standpoint == Standpoint::Present);
-                    !target.is_empty() && counterpart.is_none() && (source.is_empty() || !plain)
-                }
-            };
-            if mine {
-                accused.push(Accused { entries, counterpart });
-            } else {
+            let teller = self.teller(&entries, counterpart.is_some());
+            if teller != Teller::This {
                 self.outcome.told_elsewhere += 1;
+            }
+            if teller != Teller::Other {
+                let elsewhere = teller == Teller::OtherAndNamed;
+                accused.push(Accused { entries, counterpart, elsewhere });
             }
         }
         match self.tells {
@@ -141,6 +168,54 @@ impl Window<'_> {
             Tells::OfTarget => self.rejected.of_mut(Side::Source).clear(),
         }
         accused
+    }
+
+    /// Who tells of a key: each difference is counted by the checks of one direction. `meets_rejected`
+    /// says whether a row that the mapping rejects lies where its counterpart would.
+    fn teller(&self, entries: &Entries, meets_rejected: bool) -> Teller {
+        let side = match self.tells {
+            Tells::Everything => return Teller::This,
+            Tells::OfSource => Side::Source,
+            Tells::OfTarget => Side::Target,
+        };
+        let of = |side: Side| if side == Side::Source { &entries.0 } else { &entries.1 };
+        let any = |side: Side, standpoint: Standpoint| {
+            let set = self.sets.of(side);
+            of(side).iter().any(|at| set.entries()[*at].standpoint == standpoint)
+        };
+        let (here, there) = (of(side), of(side.other()));
+        // A row that is rejected, or that has no place, is told by the scan of its own side; of both
+        // sides, by that of the source.
+        if here.is_empty() || meets_rejected {
+            return Teller::Other;
+        }
+        match (any(side, Standpoint::Unplaced), any(side.other(), Standpoint::Unplaced)) {
+            (true, true) if side == Side::Target => return Teller::Other,
+            (true, _) => return Teller::This,
+            (false, true) => return Teller::Other,
+            (false, false) => {}
+        }
+        if there.is_empty() {
+            // A row at its own place that was read for a stray is met by the scan itself, too.
+            let set = self.sets.of(side);
+            let is_told = here.iter().any(|at| self.homes.contains(&set.entries()[*at].page));
+            let is_follower = side == self.context.leads.follower();
+            return if is_told && is_follower { Teller::OtherAndNamed } else { Teller::This };
+        }
+        let follower = self.context.leads.follower();
+        let (strays, home) =
+            (any(follower, Standpoint::Misplaced), any(follower, Standpoint::Present));
+        match (strays, home) {
+            // A copy is seen by the follower's scan alone.
+            (true, true) if side == follower => Teller::This,
+            (true, true) => Teller::Other,
+            // The leader's scan finds nothing at the entity's place; the follower's sees where it lies.
+            (true, false) if side == follower => Teller::OtherAndNamed,
+            (true, false) => Teller::This,
+            (false, _) if side == Side::Source => Teller::This,
+            (false, _) if here.len() > 1 => Teller::OtherAndNamed,
+            (false, _) => Teller::Other,
+        }
     }
 
     /// Of the keys that one side lacks: at which place of that side there is a row that the mapping
@@ -183,7 +258,7 @@ impl Window<'_> {
         let canon = &self.context.canons[0];
         let mut members = Vec::with_capacity(accused.len());
         let mut named: BTreeSet<&(Side, StoreKey)> = BTreeSet::new();
-        for Accused { entries, counterpart } in accused {
+        for Accused { entries, counterpart, .. } in accused.iter().filter(|it| !it.elsewhere) {
             let mut key: &[u8] = &[];
             let mut states = Vec::new();
             for (side, entries) in SIDES.into_iter().zip([&entries.0, &entries.1]) {
@@ -254,19 +329,23 @@ impl Window<'_> {
 
     /// What kind of drift this would be.
     fn kind(&self, entries: &Entries) -> DriftKind {
-        let misplaced = |(side, entries): (Side, &Vec<usize>)| {
-            let set = self.sets.of(side);
-            entries.iter().any(|&at| set.entries()[at].standpoint == Standpoint::Misplaced)
-        };
-        if misplaced((Side::Source, &entries.0)) || misplaced((Side::Target, &entries.1)) {
-            return DriftKind::Duplicate;
-        }
         let leads_source = self.context.leads.leader() == Side::Source;
         let (leader, follower) =
             if leads_source { (&entries.0, &entries.1) } else { (&entries.1, &entries.0) };
+        let with = |side: Side, standpoint: Standpoint| {
+            let entries = if side == Side::Source { &entries.0 } else { &entries.1 };
+            let set = self.sets.of(side);
+            entries.iter().filter(|at| set.entries()[**at].standpoint == standpoint).count()
+        };
+        if SIDES.iter().any(|side| with(*side, Standpoint::Unplaced) > 0) {
+            return DriftKind::Unmappable;
+        }
+        let led = self.context.leads.follower();
+        let (home, strays) = (with(led, Standpoint::Present), with(led, Standpoint::Misplaced));
         match (leader.as_slice(), follower.as_slice()) {
-            ([_], []) => DriftKind::Missing,
-            ([], [_]) => DriftKind::Unexpected,
+            ([_], _) if home == 0 => DriftKind::Missing,
+            ([], _) if home <= 1 => DriftKind::Unexpected,
+            ([_], _) if strays > 0 => DriftKind::Duplicate,
             ([one], [two]) => {
                 let canon =
                     &self.context.canons[self.sets.of(Side::Source).entity_type(entries.0[0])];
@@ -298,207 +377,6 @@ impl Window<'_> {
         }
     }
 
-    /// A sighting for each; none where it could not be made, which is noted as unread.
-    pub(super) fn sightings(&mut self, differing: &[Entries]) -> Vec<Option<Sighting>> {
-        let mut places: Vec<[BTreeSet<StoreKey>; 2]> = vec![<[_; 2]>::default(); differing.len()];
-        for (places, entries) in places.iter_mut().zip(differing) {
-            for (at, side) in SIDES.into_iter().enumerate() {
-                let set = self.sets.of(side);
-                let entries = if side == Side::Source { &entries.0 } else { &entries.1 };
-                places[at].extend(entries.iter().map(|&entry| {
-                    let entry = &set.entries()[entry];
-                    self.at(side, entry.page, entry.row)
-                }));
-            }
-        }
-        // Before places are added where nothing was scanned.
-        let cuts: Vec<Vec<Cut>> = places.iter().map(|places| self.cuts(places)).collect();
-        let lost = self.locate(differing, &mut places);
-        let sighted = differing.iter().zip(places).zip(cuts).enumerate();
-        let sighted = sighted.map(|(at, ((entries, places), cuts))| {
-            let seen = || Sighting { cuts, ..self.sighting(entries, places) };
-            (!lost.contains(&at)).then(seen)
-        });
-        let sighted: Vec<Option<Sighting>> = sighted.collect();
-        for sighting in sighted.iter().flatten() {
-            for (side, places) in SIDES.into_iter().zip([&sighting.source_at, &sighting.target_at])
-            {
-                if matches!(sighting.state(side), State::Unmappable(_)) {
-                    places.iter().for_each(|place| self.rejected.of_mut(side).remove(place));
-                }
-            }
-        }
-        sighted
-    }
-
-    /// By what the rows at these places lie in ranges, as far as they were scanned by ranges.
-    fn cuts(&self, places: &[BTreeSet<StoreKey>; 2]) -> Vec<Cut> {
-        let of_side = |side: Side| {
-            let places = &places[usize::from(side == Side::Target)];
-            places.iter().filter_map(move |at| cut(self.context.side(side), at))
-        };
-        let cuts: BTreeSet<Cut> = self.cut.iter().flat_map(|side| of_side(*side)).collect();
-        cuts.into_iter().collect()
-    }
-
-    /// Adds where the mapping would look for each entity on both sides. Returns those for which it
-    /// failed.
-    fn locate(
-        &mut self,
-        differing: &[Entries],
-        places: &mut [[BTreeSet<StoreKey>; 2]],
-    ) -> BTreeSet<usize> {
-        let mut lost = BTreeSet::new();
-        for from in SIDES {
-            // Each key is represented by an entity of the source if there is one.
-            let represented =
-                differing.iter().enumerate().filter_map(|(at, (source, target))| match from {
-                    Side::Source => source.first().map(|&entry| (at, entry)),
-                    Side::Target if source.is_empty() => target.first().map(|&entry| (at, entry)),
-                    Side::Target => None,
-                });
-            let mut types: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-            for (at, entry) in represented {
-                let entity = self.sets.of(from).entity_type(entry);
-                types.entry(entity).or_default().push((at, entry));
-            }
-            for (entity, represented) in types {
-                lost.extend(self.locate_type((from, entity), &represented, places));
-            }
-        }
-        lost
-    }
-
-    /// Adds where the mapping would look for entities of one type: positions in `places`, and entries
-    /// of side `from`. Returns those for which it failed.
-    fn locate_type(
-        &mut self,
-        (from, entity): (Side, usize),
-        represented: &[(usize, usize)],
-        places: &mut [[BTreeSet<StoreKey>; 2]],
-    ) -> BTreeSet<usize> {
-        let mut lost = BTreeSet::new();
-        let entries: Vec<Option<usize>> =
-            represented.iter().map(|&(_, entry)| Some(entry)).collect();
-        let entities = gather(self.sets.of(from), entity, &entries, None);
-        for (index, side) in SIDES.into_iter().enumerate() {
-            if !self.context.side(side).locatable || entries.is_empty() {
-                continue;
-            }
-            match self.session.locate(side, entity, &entities) {
-                Ok(parts) => {
-                    for (entity, at) in located(self.context.side(side), &parts) {
-                        places[represented[entity].0][index].insert(at);
-                    }
-                }
-                Err(error) => {
-                    let fault = plugin_fault(Some(side), &error);
-                    let count = represented.len();
-                    self.unread(format!("{count} differing keys"), Some(count as u64), fault);
-                    lost.extend(represented.iter().map(|(at, _)| *at));
-                }
-            }
-        }
-        lost
-    }
-
-    pub(super) fn sighting(&self, entries: &Entries, places: [BTreeSet<StoreKey>; 2]) -> Sighting {
-        let (mut source, mut reason) = self.state(Side::Source, &entries.0, &places[0]);
-        let (mut target, other_reason) = self.state(Side::Target, &entries.1, &places[1]);
-        reason = reason.or(other_reason);
-        let mut cosmetic = Vec::new();
-        if let (State::Present(one), State::Present(two)) = (&mut source, &mut target) {
-            let here = self.place(Side::Source, entries.0[0]);
-            let there = self.place(Side::Target, entries.1[0]);
-            let canon = &self.context.canons[self.sets.of(Side::Source).entity_type(entries.0[0])];
-            if let Ok((fields, loose)) = canon.differing(here, there) {
-                cosmetic = loose;
-                // What is within its tolerance counts as the same from here on.
-                for (at, digest) in two.fields.iter_mut().enumerate() {
-                    if !fields.contains(&at) {
-                        *digest = one.fields[at];
-                    }
-                }
-            }
-        }
-        let (side, entry) = match (entries.0.first(), entries.1.first()) {
-            (Some(&entry), _) => (Side::Source, Some(entry)),
-            (None, entry) => (Side::Target, entry.copied()),
-        };
-        let labels: BTreeMap<String, String> = entry
-            .map(|entry| {
-                let canon = &self.context.canons[self.sets.of(side).entity_type(entry)];
-                let (batch, row) = self.place(side, entry);
-                canon.labels(batch, row).collect()
-            })
-            .unwrap_or_default();
-        let [source_at, target_at] = places.map(|places| places.into_iter().collect());
-        let key = entry.map(|entry| self.sets.of(side).key(entry)).unwrap_or_default();
-        Sighting {
-            key: Key(Box::from(key)),
-            source,
-            target,
-            source_at,
-            target_at,
-            cuts: Vec::new(),
-            violations: Vec::new(),
-            labels,
-            steady: true,
-            cosmetic,
-            reason,
-        }
-    }
-
-    fn place(&self, side: Side, entry: usize) -> (&Batch, usize) {
-        let set = self.sets.of(side);
-        let entry = &set.entries()[entry];
-        (set.page(entry.page), entry.row)
-    }
-
-    /// What a side holds of a key, and why its row is rejected if it is.
-    pub(super) fn state(
-        &self,
-        side: Side,
-        entries: &[usize],
-        places: &BTreeSet<StoreKey>,
-    ) -> (State, Option<String>) {
-        let set = self.sets.of(side);
-        let there = |at: &usize| {
-            matches!(set.entries()[*at].standpoint, Standpoint::Present | Standpoint::Misplaced)
-        };
-        let present: Vec<usize> = entries.iter().copied().filter(there).collect();
-        match present.as_slice() {
-            [] => {
-                if let Some((at, reason)) = self.rejected_at(side, places) {
-                    return (State::Unmappable(self.rejection(at, reason)), Some(reason.clone()));
-                }
-                let out_of_scope =
-                    entries.iter().any(|&at| set.entries()[at].standpoint == Standpoint::Excluded);
-                (if out_of_scope { State::Excluded } else { State::Absent }, None)
-            }
-            [one] if set.entries()[*one].standpoint == Standpoint::Present => {
-                let (batch, row) = self.place(side, *one);
-                let digest = set.entries()[*one].digest;
-                let canon = &self.context.canons[set.entity_type(*one)];
-                let facets = canon.facets(batch, row, digest).unwrap_or_else(|_fault| {
-                    // What was digested once has canonical fields; keep the digest in any case.
-                    Facets { entity: digest, fields: Vec::new(), version: None }
-                });
-                (State::Present(facets), None)
-            }
-            several => {
-                let sum = several
-                    .iter()
-                    .fold(0u128, |sum, &at| sum.wrapping_add(set.entries()[at].digest.0));
-                (State::Duplicate(Digest(sum)), None)
-            }
-        }
-    }
-
-    fn rejection(&self, at: &StoreKey, reason: &str) -> Digest {
-        self.context.canons[0].hash(&[&at.0, reason.as_bytes()].concat())
-    }
-
     /// A sighting for each rejected row that no entity's key is known of.
     pub(super) fn tell_rejected(&mut self, many: bool) {
         for side in SIDES {
@@ -508,6 +386,7 @@ impl Window<'_> {
             } else {
                 rejected.len()
             };
+            self.count.rows += rejected.len() as u64;
             for (at, reason) in rejected.into_all().take(room) {
                 self.outcome.suspects.push(self.rejected_row(side, at, Some(reason)));
             }
@@ -575,7 +454,7 @@ impl Window<'_> {
                     let alike: BTreeSet<_> =
                         comparison.pairs.iter().skip(from).take(PAIRS_MAX).collect();
                     let unchecked = failed.iter().filter(|(pair, _)| alike.contains(pair));
-                    self.outcome.same -= unchecked.count() as u64;
+                    self.unchecked(unchecked.count() as u64);
                     let scope = format!("invariants of {} pairs", failed.len());
                     let key = match *source {
                         usize::MAX => self.sets.of(Side::Target).key(*target),
@@ -588,7 +467,7 @@ impl Window<'_> {
                     let fault = plugin_fault(None, &error);
                     // What is alike and not checked is unread, and not the same, too.
                     let alike = comparison.pairs.len().saturating_sub(number * PAIRS_MAX);
-                    self.outcome.same -= alike.min(chunk.len()) as u64;
+                    self.unchecked(alike.min(chunk.len()) as u64);
                     let scope = format!("invariants of {} pairs", chunk.len());
                     self.unread(scope, Some(chunk.len() as u64), fault);
                 }
@@ -596,6 +475,12 @@ impl Window<'_> {
         }
         self.span(SpanKind::Invariants, began, pairs.len() as u64);
         violations
+    }
+
+    /// So many pairs are alike, and could not be checked.
+    fn unchecked(&mut self, pairs: u64) {
+        self.outcome.same -= pairs;
+        self.count.lost += pairs;
     }
 
     /// Checks the invariants on these pairs of entries.
@@ -634,8 +519,8 @@ impl Window<'_> {
         let target_entries: Vec<_> = pairs.iter().map(|pair| entry(pair.1)).collect();
         let (source, target) = (self.sets.of(Side::Source), self.sets.of(Side::Target));
         let layout = source.layout(entity).or_else(|| target.layout(entity));
-        let source = gather(source, entity, &source_entries, layout);
-        let target = gather(target, entity, &target_entries, layout);
+        let source = batch_of(source, entity, &source_entries, layout);
+        let target = batch_of(target, entity, &target_entries, layout);
         let fields = &self.context.mapper.plan().entities[entity].fields;
         if pairs.len() > 1 && !(crosses(&source, fields) && crosses(&target, fields)) {
             let (some, others) = pairs.split_at(pairs.len() / 2);
@@ -719,7 +604,7 @@ fn crosses(entities: &Batch, fields: &[FieldDef]) -> bool {
 
 /// The entities of these entries, all of type `entity`, as one batch; a null in every column where
 /// there is none. `layout` is the shape of a batch if the set itself has none.
-fn gather(
+pub(super) fn batch_of(
     set: &EntitySet,
     entity: usize,
     entries: &[Option<usize>],

@@ -1,24 +1,27 @@
 //! What a check holds of both sides at once.
 //!
 //! Owns [`Window`]: mapping pages into entity sets, dropping what has no counterpart, comparing, and
-//! telling what differs. Refuses to read. Invariant: a row that was read ends in a set, among the
-//! rejected, or in `unread`.
+//! telling what differs. Refuses to read. Invariants: a row that was read ends in a set, among the
+//! rejected, or in `unread`; each row of a side is in a comparison at most once; and whatever came up is
+//! in exactly one of the outcome's counts. The last two are checked as it goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::check::cover::{Cover, Covered, covers};
-use crate::check::gather::part;
-use crate::check::places::{Wanted, first_integer, located};
+use crate::check::count::Count;
+use crate::check::cover::Covered;
+use crate::check::met::Met;
+use crate::check::places::{Wanted, first_integer};
 use crate::check::portion::{Lies, PageLies, Portion};
 use crate::check::rules::Accumulated;
+use crate::check::stray::Placing;
 use crate::check::{Context, SideContext, plugin_fault};
-use crate::compare::{EntitySet, Standpoint, Stands, compare};
+use crate::compare::{Asks, EntitySet, Stands, compare};
 use crate::model::{
     Batch, Cost, FailedRows, Fault, Key, Member, Moment, Outcome, Range, Reading, Side, Span,
     SpanKind, Standing, StoreKey, Unread,
 };
-use crate::plugin::{Access, Failed, Mapped, Output, Placed, PluginError, Rows, Session};
+use crate::plugin::{Failed, Mapped, Output, Placed, PluginError, Rows, Session};
 
 /// Bytes of one side beyond which the window is full: rows may be of any size.
 const BYTES_MAX: u64 = 32 << 20;
@@ -47,10 +50,14 @@ pub(super) struct Window<'a> {
     pub(super) tells: Tells,
     /// The sides that are scanned by ranges of what cuts their relations.
     pub(super) cut: &'static [Side],
+    /// Whose entities are looked up on the other side, if the sides are not read apart.
+    pub(super) by: Option<Side>,
     /// Every differing key so far, while they are no crowd.
     pub(super) members: Vec<Member>,
     pub(super) session: Box<dyn Session>,
     pub(super) sets: Sides<EntitySet>,
+    /// The rows of the sets that were looked up.
+    pub(super) met: Sides<Met>,
     /// Where the entities of each page of a set lie.
     pub(super) lies: Sides<Vec<PageLies>>,
     /// What rules over the whole partition have counted so far.
@@ -63,6 +70,14 @@ pub(super) struct Window<'a> {
     pub(super) identified: Sides<BTreeMap<StoreKey, Key>>,
     /// Where entities lie of which the mapping cannot say where they would be, and why.
     pub(super) lost: Sides<BTreeMap<StoreKey, Fault>>,
+    /// Keys of these.
+    pub(super) lost_keys: BTreeSet<Box<[u8]>>,
+    /// Pages of the follower that were read only because strays belong there.
+    pub(super) homes: BTreeSet<usize>,
+    /// Why the mapping names no place for an entity, by page and row.
+    pub(super) unplaced: Sides<BTreeMap<(usize, usize), String>>,
+    /// What came up, and what became of it.
+    pub(super) count: Count,
     /// How often something was too much at once.
     tries: u64,
     /// Rows that the plugin fails on by themselves, and where the first of them lies.
@@ -72,12 +87,13 @@ pub(super) struct Window<'a> {
     /// Bytes of the counterparts of a row, going by the last ones.
     row_bytes: Sides<Option<u64>>,
     /// Entities whose counterpart could not be read, as page and row.
-    dropped: Sides<BTreeSet<(usize, usize)>>,
+    pub(super) dropped: Sides<BTreeSet<(usize, usize)>>,
 }
 
 /// What was noted of rows so far.
 pub(super) struct Mark {
     failed: Option<(Side, StoreKey, FailedRows)>,
+    lost_keys: BTreeSet<Box<[u8]>>,
     unread: usize,
 }
 
@@ -93,9 +109,6 @@ pub(super) enum Tells {
     /// mapping would not look, rows that it rejects.
     OfTarget,
 }
-
-/// Rows on which the plugin fails by themselves.
-type Lost = Vec<(usize, PluginError)>;
 
 /// One of something for each side.
 #[derive(Debug, Default)]
@@ -129,15 +142,21 @@ impl<'a> Window<'a> {
             crowd: usize::MAX,
             tells: Tells::Everything,
             cut: &[],
+            by: None,
             members: Vec::new(),
             session: context.mapper.begin(as_of)?,
             sets: Sides::default(),
+            met: Sides::default(),
             lies: Sides::default(),
             accumulated: Accumulated::default(),
             rejected: Sides::default(),
             rejected_bytes: Sides::default(),
             identified: Sides::default(),
             lost: Sides::default(),
+            lost_keys: BTreeSet::new(),
+            homes: BTreeSet::new(),
+            unplaced: Sides::default(),
+            count: Count::default(),
             tries: 0,
             failed: None,
             holes: Vec::new(),
@@ -204,9 +223,8 @@ impl<'a> Window<'a> {
         &mut self,
         side: Side,
         bytes: u64,
-        (groups, found): (usize, &[Portion]),
+        (groups, found): (usize, u64),
     ) {
-        let found: u64 = found.iter().map(Portion::rows).sum();
         if let Some(each) = bytes.checked_div(found.min(groups as u64)) {
             *self.row_bytes.of_mut(side) = Some(each);
         }
@@ -246,7 +264,13 @@ impl<'a> Window<'a> {
         self.session.mark();
         self.rejected.source.mark();
         self.rejected.target.mark();
-        Mark { failed: self.failed.clone(), unread: self.outcome.unread.len() }
+        self.met.source.mark();
+        self.met.target.mark();
+        Mark {
+            failed: self.failed.clone(),
+            lost_keys: self.lost_keys.clone(),
+            unread: self.outcome.unread.len(),
+        }
     }
 
     /// Takes back what was noted since.
@@ -254,7 +278,10 @@ impl<'a> Window<'a> {
         self.session.back();
         self.rejected.source.back();
         self.rejected.target.back();
+        self.met.source.back();
+        self.met.target.back();
         self.failed = mark.failed;
+        self.lost_keys = mark.lost_keys;
         self.outcome.unread.truncate(mark.unread);
     }
 
@@ -348,7 +375,8 @@ impl<'a> Window<'a> {
         standing: &[Standing],
         lies: PageLies,
     ) -> Result<usize, PluginError> {
-        let (misplaced, lost) = self.misplaced(side, (entity, &entities), &lies)?;
+        let placing = self.placing(side, (entity, &entities), standing, &lies)?;
+        let Placing { misplaced, nowhere, lost } = placing;
         self.note_newest(side, (entity, &entities), standing);
         let beside = lies.bytes();
         let set = self.sets.of_mut(side);
@@ -360,25 +388,9 @@ impl<'a> Window<'a> {
             self.reject(side, at, || fault.to_string());
         }
         self.lies.of_mut(side).push(lies);
-        self.lose(side, page, &lost);
+        self.lose(side, page, lost);
+        self.unplace((side, side), page, &nowhere);
         Ok(page)
-    }
-
-    /// Takes entities of a page out of the comparison because it is not known where they lie.
-    fn lose(&mut self, side: Side, page: usize, failed: &[(usize, PluginError)]) {
-        let Some((first, error)) = failed.first() else { return };
-        let count = failed.len() as u64;
-        let scope = format!("{count} entities of the {side}, which could not be located");
-        let set = self.sets.of(side);
-        let key = self.context.canons[set.page_type(page)].key(set.page(page), *first).ok();
-        let (rows, fault) = (Some(count), plugin_fault(Some(side), error));
-        self.outcome.unread.push(Unread { scope, rows, key, fault });
-        let rows: Vec<usize> = failed.iter().map(|(row, _)| *row).collect();
-        self.drop_rows(side, page, &rows);
-        for (row, error) in failed {
-            let at = self.at(side, page, *row);
-            self.lost.of_mut(side).insert(at, plugin_fault(Some(side), error));
-        }
     }
 
     fn reject(&mut self, side: Side, at: StoreKey, reason: impl FnOnce() -> String) {
@@ -406,46 +418,6 @@ impl<'a> Window<'a> {
         let newest = self.context.canons[entity].newest(entities, present, now);
         let reading = self.reading(side);
         reading.newest = reading.newest.max(newest);
-    }
-
-    /// Which entities lie where the mapping would not look for them, empty meaning none; and those of
-    /// which it cannot say where it would.
-    fn misplaced(
-        &mut self,
-        side: Side,
-        (entity, entities): (usize, &Batch),
-        lies: &PageLies,
-    ) -> Result<(Vec<bool>, Lost), PluginError> {
-        let here = self.context.side(side);
-        if !here.locatable || entities.rows == 0 {
-            return Ok((Vec::new(), Vec::new()));
-        }
-        let (mut misplaced, mut lost) = (vec![true; entities.rows], Lost::new());
-        for start in (0..entities.rows).step_by(ENTITIES_MAX) {
-            let end = entities.rows.min(start + ENTITIES_MAX);
-            let some = part(entities, &(start..end));
-            let Placed { located: parts, failed } =
-                self.session.locate_each(side, entity, &some)?;
-            lost.extend(failed.into_iter().map(|(row, error)| (start + row, error)));
-            if let ([one], Some((relation, keys))) = (parts.as_slice(), lies.rows())
-                && one.access == Access::Get
-                && one.relation == relation
-                && one.keys == *part(keys, &(start..end))
-            {
-                misplaced[start..end].fill(false);
-                continue;
-            }
-            for (row, place) in located(here, &parts) {
-                let row = start + row;
-                if misplaced[row] && covers(&place, &lies.at(here, row)) {
-                    misplaced[row] = false;
-                }
-            }
-        }
-        if !misplaced.contains(&true) {
-            misplaced.clear();
-        }
-        Ok((misplaced, lost))
     }
 
     /// As [`Window::absorb`]; a page that cannot be mapped leaves a hole in the range.
@@ -480,8 +452,8 @@ impl<'a> Window<'a> {
     }
 
     /// Adds to what is wanted of the other side where the present entities of a page of `side` lie
-    /// there; who wants it is a position in `owners`, which has page and row. Entities that cannot be
-    /// located are rejected.
+    /// there; who wants it is a position in `owners`, which has page and row. Entities for which there is
+    /// no place there are noted.
     pub(super) fn locate_page(
         &mut self,
         side: Side,
@@ -495,7 +467,7 @@ impl<'a> Window<'a> {
         let (entity, other) = (set.page_type(page), side.other());
         let here = self.context.side(other);
         let mut lost: BTreeSet<usize> = present.iter().copied().collect();
-        let mut unlocated = Lost::new();
+        let mut unlocated = Vec::new();
         for some in present.chunks(ENTITIES_MAX) {
             let entities = self.sets.of(side).page(page).take(some);
             let Placed { located: parts, failed } = self
@@ -511,25 +483,14 @@ impl<'a> Window<'a> {
             if wanted.len() > PLACES_MAX {
                 return Err(too_many_places(other, here));
             }
-            unlocated.extend(failed.into_iter().map(|(at, error)| (some[at], error)));
+            let fault = |error: &PluginError| plugin_fault(Some(other), error);
+            unlocated.extend(failed.iter().map(|(at, error)| (some[*at], fault(error))));
         }
         unlocated.iter().for_each(|(row, _)| _ = lost.remove(row));
-        self.lose(side, page, &unlocated);
+        self.lose(side, page, unlocated);
         let lost: Vec<usize> = lost.into_iter().collect();
-        self.reject_unlocated(side, page, &lost);
-        self.drop_rows(side, page, &lost);
+        self.unplace((side, other), page, &lost);
         Ok(())
-    }
-
-    /// Rejects rows of a page whose entities could lie nowhere on the other side.
-    pub(super) fn reject_unlocated(&mut self, side: Side, page: usize, rows: &[usize]) {
-        let other = side.other();
-        for row in rows {
-            let reason =
-                format!("has no place in the {other}: a field of its key there is null or absent");
-            let at = self.at(side, page, *row);
-            self.reject(side, at, || reason);
-        }
     }
 
     /// Where an entity of a page lies.
@@ -544,25 +505,6 @@ impl<'a> Window<'a> {
         places: impl IntoIterator<Item = &'p StoreKey>,
     ) -> Option<(&'p StoreKey, &'p String)> {
         places.into_iter().find_map(|place| self.rejected.of(side).at(place))
-    }
-
-    /// Of pages that came along with others, keeps only entities of keys that the pages of `side` ask
-    /// for: the others were read for nobody, and their counterparts were not.
-    pub(super) fn keep_asked(&mut self, side: Side, pages: &[usize], along: &[usize]) {
-        let set = self.sets.of(side);
-        let asked: BTreeSet<&[u8]> = pages
-            .iter()
-            .flat_map(|page| set.page_entries(*page))
-            .map(|entry| set.key(entry))
-            .collect();
-        let other = self.sets.of(side.other());
-        let mut dropped = Vec::new();
-        for &page in along {
-            let unasked =
-                other.page_entries(page).filter(|entry| !asked.contains(other.key(*entry)));
-            dropped.extend(unasked.map(|entry| (page, other.entries()[entry].row)));
-        }
-        self.dropped.of_mut(side.other()).extend(dropped);
     }
 
     /// Takes entities out of the comparison, on both sides, of which not all was read that the rows of
@@ -597,71 +539,18 @@ impl<'a> Window<'a> {
         self.dropped.of_mut(side.other()).extend(there);
     }
 
-    /// Finds rows of the follower that lie where the mapping would not look for them, going by the
-    /// leader's entity of the same key: a copy under another store key has the same digest.
-    pub(super) fn displace(
-        &mut self,
-        follower_pages: &[usize],
-        leader_pages: &[usize],
-    ) -> Result<(), Fault> {
-        let leads = self.context.leads;
-        let (leader, follower) = (leads.leader(), leads.follower());
-        let here = self.context.side(follower);
-        if !here.locatable {
-            return Ok(());
+    /// Takes all entities of keys that are lost out of the comparison, on both sides.
+    fn drop_lost_keys(&mut self) {
+        if self.lost_keys.is_empty() {
+            return;
         }
-        let count = |side: Side, pages: &[usize]| {
+        for side in [Side::Source, Side::Target] {
             let set = self.sets.of(side);
-            pages.iter().map(|page| set.page_entries(*page).len()).sum::<usize>()
-        };
-        // Most often both are the same entities. Others need not be located.
-        let keys = (count(leader, leader_pages) > 2 * count(follower, follower_pages)).then(|| {
-            let set = self.sets.of(follower);
-            let entries = follower_pages.iter().flat_map(|page| set.page_entries(*page));
-            entries.map(|entry| set.key(entry).to_vec()).collect::<BTreeSet<_>>()
-        });
-        let mut places: BTreeMap<Vec<u8>, Cover> = BTreeMap::new();
-        let mut count = 0;
-        for &page in leader_pages {
-            let set = self.sets.of(leader);
-            let entity = set.page_type(page);
-            let entries = set.page_entries(page).filter(|&at| {
-                set.entries()[at].standpoint == Standpoint::Present
-                    && keys.as_ref().is_none_or(|keys| keys.contains(set.key(at)))
-            });
-            let entries: Vec<usize> = entries.collect();
-            for some in entries.chunks(ENTITIES_MAX) {
-                let set = self.sets.of(leader);
-                let rows: Vec<usize> = some.iter().map(|&at| set.entries()[at].row).collect();
-                let entities = set.page(page).take(&rows);
-                let parts = self
-                    .session
-                    .locate(follower, entity, &entities)
-                    .map_err(|error| plugin_fault(Some(follower), &error))?;
-                let set = self.sets.of(leader);
-                for (at, place) in located(here, &parts) {
-                    places.entry(set.key(some[at]).to_vec()).or_default().add(&place);
-                    count += 1;
-                }
-                if count > PLACES_MAX {
-                    return Err(too_many_places(follower, here));
-                }
-            }
+            let lost = (0..set.entries().len()).filter(|at| self.lost_keys.contains(set.key(*at)));
+            let lost = lost.map(|at| (set.entries()[at].page, set.entries()[at].row));
+            let lost: Vec<(usize, usize)> = lost.collect();
+            self.dropped.of_mut(side).extend(lost);
         }
-        let mut displaced = Vec::new();
-        let set = self.sets.of(follower);
-        for &page in follower_pages {
-            for entry in set.page_entries(page) {
-                let Some(expected) = places.get(set.key(entry)) else { continue };
-                let at = self.at(follower, page, set.entries()[entry].row);
-                if !expected.holds(&at) {
-                    displaced.push(entry);
-                }
-            }
-        }
-        let set = self.sets.of_mut(follower);
-        displaced.into_iter().for_each(|entry| set.misplace(entry));
-        Ok(())
     }
 
     /// Takes these rows of a page out of the comparison.
@@ -692,6 +581,10 @@ impl<'a> Window<'a> {
         }
         self.identified = Sides::default();
         self.dropped = Sides::default();
+        self.met = Sides::default();
+        self.homes = BTreeSet::new();
+        self.unplaced = Sides::default();
+        self.lost_keys = BTreeSet::new();
     }
 
     /// Keeps only rows whose key lies in `range` and in no hole. For rows that stand by themselves and
@@ -709,6 +602,7 @@ impl<'a> Window<'a> {
 
     /// Compares what the window holds, and empties it.
     pub(super) fn compare(&mut self) {
+        self.drop_lost_keys();
         for side in [Side::Source, Side::Target] {
             let dropped = std::mem::take(self.dropped.of_mut(side));
             if !dropped.is_empty() {
@@ -720,12 +614,17 @@ impl<'a> Window<'a> {
         let invariants = !self.context.mapper.invariants().is_empty();
         let pairs = invariants && self.tells != Tells::OfTarget;
         let (source, target) = (self.sets.of(Side::Source), self.sets.of(Side::Target));
-        let comparison = compare(&self.context.canons, source, target, pairs);
-        let checksums = (source.checksum(), target.checksum());
+        let asks = Asks { pairs, by: self.by };
+        let mut comparison = compare(&self.context.canons, source, target, asks);
+        let mut checksums = (source.checksum(), target.checksum());
+        match self.by {
+            None => {}
+            Some(Side::Source) => checksums.1 = checksums.1.without(comparison.unasked_sum),
+            Some(Side::Target) => checksums.0 = checksums.0.without(comparison.unasked_sum),
+        }
         self.outcome.source.checksum = self.outcome.source.checksum.merge(checksums.0);
         self.outcome.target.checksum = self.outcome.target.checksum.merge(checksums.1);
-        self.outcome.same += comparison.same;
-        self.outcome.excluded += comparison.excluded;
+        self.take_in_counts(&mut comparison);
         self.accumulate(&comparison);
         self.tell(comparison);
         self.span(SpanKind::Compare, began, checksums.0.count.max(checksums.1.count));
@@ -735,6 +634,7 @@ impl<'a> Window<'a> {
     /// The outcome, after comparing what is left.
     pub(super) fn finish(mut self) -> Outcome {
         self.compare();
+        self.add_up();
         self.rule();
         self.outcome.failed = self.failed.take().map(|(.., failed)| failed);
         self.outcome

@@ -15,10 +15,23 @@ pub enum Standpoint {
     Present,
     /// It is there, but not where the mapping would look for it.
     Misplaced,
+    /// It is there, and the mapping names no place for it on one of the sides.
+    Unplaced,
     /// It counts as not there.
     Absent,
     /// It is out of scope.
     Excluded,
+}
+
+impl Standpoint {
+    /// Whether it is there, wherever that is.
+    #[must_use]
+    pub const fn is_there(&self) -> bool {
+        match self {
+            Self::Present | Self::Misplaced | Self::Unplaced => true,
+            Self::Absent | Self::Excluded => false,
+        }
+    }
 }
 
 /// One entity of a set.
@@ -101,7 +114,7 @@ impl EntitySet {
                 Standing::Absent => Standpoint::Absent,
                 Standing::Excluded => Standpoint::Excluded,
             };
-            if matches!(standpoint, Standpoint::Present | Standpoint::Misplaced) {
+            if standpoint.is_there() {
                 self.checksum.add(digest);
             }
             self.entries.push(Entry { page, row, digest, standpoint });
@@ -117,6 +130,13 @@ impl EntitySet {
     #[must_use]
     pub const fn checksum(&self) -> Checksum {
         self.checksum
+    }
+
+    /// The checksum of those of these entries that are there.
+    #[must_use]
+    pub fn checksum_of(&self, entries: &[usize]) -> Checksum {
+        let there = entries.iter().map(|at| &self.entries[*at]);
+        there.filter(|entry| entry.standpoint.is_there()).map(|entry| entry.digest).collect()
     }
 
     /// How much memory the set takes with what is held beside it, about.
@@ -182,7 +202,8 @@ impl EntitySet {
         self.pages.len()
     }
 
-    /// The rows of a page that are there, misplaced or not, in the order of the page.
+    /// The rows of a page that are there, misplaced or not, in the order of the page; without those
+    /// for which the mapping names no place.
     pub fn present_rows(&self, page: usize) -> impl Iterator<Item = usize> {
         // Pages are added one after the other, so a page's entries are together.
         let start = self.entries.partition_point(|entry| entry.page < page);
@@ -209,6 +230,22 @@ impl EntitySet {
         }
     }
 
+    /// Of an entry that is there the mapping turned out to name no place on one of the sides.
+    pub fn unplace(&mut self, entry: usize) {
+        if self.entries[entry].standpoint.is_there() {
+            self.entries[entry].standpoint = Standpoint::Unplaced;
+        }
+    }
+
+    /// The entry of a page's row, if that is in the set.
+    #[must_use]
+    pub fn entry_of(&self, page: usize, row: usize) -> Option<usize> {
+        // Rows of a page are added in their order.
+        let entries = self.page_entries(page);
+        let at = self.entries[entries.clone()].binary_search_by_key(&row, |entry| entry.row);
+        at.ok().map(|at| entries.start + at)
+    }
+
     /// Keeps only the entries for which `keep` holds, given the entry's page and its row there.
     pub fn retain(&mut self, mut keep: impl FnMut(usize, usize) -> bool) {
         self.filter(|entry| keep(entry.page, entry.row));
@@ -230,7 +267,7 @@ impl EntitySet {
             if !keep(&entry) {
                 continue;
             }
-            if matches!(entry.standpoint, Standpoint::Present | Standpoint::Misplaced) {
+            if entry.standpoint.is_there() {
                 self.checksum.add(entry.digest);
             }
             self.keys.push(keys.get(at));

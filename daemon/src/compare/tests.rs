@@ -9,6 +9,9 @@ use crate::model::{
     Rule, Standing, Value,
 };
 
+/// Pairs are wanted, too.
+const PAIRS: Asks = Asks { pairs: true, by: None };
+
 /// A cell as a column holds it.
 #[derive(Clone, Debug)]
 enum Cell {
@@ -100,7 +103,7 @@ fn verdict(logical: Logical, rules: &[Rule], one: &Cell, two: &Cell) -> String {
         assert_eq!(&*fault.field, "it");
         return fault.what.into_owned();
     }
-    let compared = compare(std::slice::from_ref(&canon), &source, &target, false);
+    let compared = compare(std::slice::from_ref(&canon), &source, &target, Asks::default());
     let (fields, cosmetic) = canon.differing((&here, 0), (&there, 0)).expect("both have a form");
     assert_eq!(compared.same == 1, fields.is_empty(), "both ways of comparing say the same");
     match (compared.same, cosmetic.len()) {
@@ -204,6 +207,38 @@ fn dynamic_pairs() -> Vec<(Value, Value, &'static str)> {
         (Value::Date(5), number("5"), "differs"),
         (text("a"), text("a  "), "cosmetic"),
     ]
+}
+
+#[test]
+fn a_field_with_a_tolerance_must_have_a_value_to_compare() {
+    let field = |name: &str, logical, role, rules: &[Rule]| FieldDef {
+        name: name.to_owned(),
+        logical,
+        role,
+        rules: rules.to_vec(),
+    };
+    let wide = "12345678901234567890123456789012345678901.5";
+    for (logical, odd) in [
+        (Logical::Decimal, wide),
+        (Logical::Decimal, "none"),
+        (Logical::Json, "{"),
+        (Logical::Value, "\u{1f}"),
+    ] {
+        let fields = vec![
+            field("id", Logical::Integer, Role::Key, &[]),
+            field("it", logical, Role::Compared, &[Rule::Tolerance(0.01)]),
+        ];
+        let entity = EntityDef { name: "thing".to_owned(), fields };
+        let canon = Canon::new(&entity, [7; 32]).unwrap();
+        let (mut ids, mut its) = (ColumnBuilder::int64(1), ColumnBuilder::bytes(1));
+        ids.push_i64(1);
+        its.push_bytes(odd.as_bytes());
+        let entities = Batch { rows: 1, columns: vec![ids.finish(), its.finish()] };
+        assert!(canon.facets(&entities, 0, Digest(0)).is_err(), "{logical}: {odd}");
+        let (set, faults) = set(&canon, vec![entities]);
+        let [(0, fault)] = faults.as_slice() else { panic!("{logical}: {odd}: {faults:?}") };
+        assert_eq!((&*fault.field, set.entries().len()), ("it", 0), "{logical}: {odd}");
+    }
 }
 
 #[test]
@@ -325,12 +360,13 @@ fn entities_of_two_types_are_never_alike() {
         };
         let customer = side(&[(0, 1)]);
         let differing = |target: &[(usize, i64)]| {
-            let comparison = compare(&canons, &customer, &side(target), true);
+            let comparison = compare(&canons, &customer, &side(target), PAIRS);
             (comparison.same, comparison.differing.len())
         };
         assert_eq!(differing(&[(1, 1)]), (0, 2), "a customer filed as a supplier");
         assert_eq!(differing(&[(0, 1)]), (1, 0));
-        let crossed = compare(&canons, &side(&[(0, 1), (1, 2)]), &side(&[(0, 2), (1, 1)]), false);
+        let crossed =
+            compare(&canons, &side(&[(0, 1), (1, 2)]), &side(&[(0, 2), (1, 1)]), Asks::default());
         assert_eq!((crossed.same, crossed.differing.len()), (0, 4));
     }
 }
@@ -471,7 +507,7 @@ proptest! {
         };
         let outline = |source: Vec<Batch>, target: Vec<Batch>| {
             let (source, target) = (set(&canon, source).0, set(&canon, target).0);
-            let compared = compare(std::slice::from_ref(&canon), &source, &target, true);
+            let compared = compare(std::slice::from_ref(&canon), &source, &target, PAIRS);
             let entries = |set: &EntitySet, at: &[usize]| {
                 let mut digests: Vec<_> = at.iter().map(|&at| set.entries()[at].digest).collect();
                 digests.sort_unstable();
@@ -552,7 +588,7 @@ fn systematic_damage_is_found_where_xor_of_crcs_misses_it() {
         assert_eq!(source_crc, target_crc, "{name}: such a checksum sees nothing");
         let (source, target) = (set(&canon, vec![source]).0, set(&canon, vec![target]).0);
         assert_ne!(source.checksum(), target.checksum(), "{name}");
-        let compared = compare(std::slice::from_ref(&canon), &source, &target, false);
+        let compared = compare(std::slice::from_ref(&canon), &source, &target, Asks::default());
         assert_eq!(compared.differing.len(), differing, "{name}");
         assert_eq!(compared.same, 10_000 - differing as u64, "{name}");
     }

@@ -246,6 +246,14 @@ impl Pairing {
             Side::Source => (&suspect.leader, &suspect.follower),
             Side::Target => (&suspect.follower, &suspect.leader),
         };
+        let (mut source_at, mut target_at) = (suspect.source_at.clone(), suspect.target_at.clone());
+        if charge.kind == DriftKind::Unexpected {
+            // Where the leader would keep it nothing is, and places that are named exist.
+            match leads.leader() {
+                Side::Source => source_at.clear(),
+                Side::Target => target_at.clear(),
+            }
+        }
         let cosmetic =
             suspect.cosmetic.iter().filter(|name| fields.contains(name)).cloned().collect();
         Finding {
@@ -263,8 +271,8 @@ impl Pairing {
             labels: suspect.labels.clone(),
             source_digest: digest(source),
             target_digest: digest(target),
-            source_at: suspect.source_at.clone(),
-            target_at: suspect.target_at.clone(),
+            source_at,
+            target_at,
             check: suspect.check,
             first_seen: suspect.first_seen,
             confirmed: now,

@@ -50,6 +50,8 @@ struct Counts {
     same: u64,
     excluded: u64,
     differing: u64,
+    /// Whether nothing at all was compared, by whichever direction it is counted.
+    nothing: bool,
 }
 
 impl Phase {
@@ -267,10 +269,12 @@ impl Pairing {
         }
         self.status.checks += 1;
         let differing = outcome.differing();
+        // An entity is compared once: what the other direction counts is left to it.
         let counts = Counts {
-            same: outcome.same,
-            excluded: outcome.excluded,
-            differing: differing + outcome.told_elsewhere,
+            same: outcome.same - outcome.again.same,
+            excluded: outcome.excluded - outcome.again.excluded,
+            differing,
+            nothing: outcome.same == 0 && differing + outcome.told_elsewhere == 0,
         };
         let covered = covered(partition, outcome.rest);
         if outcome.crowd.is_some() {
@@ -344,7 +348,7 @@ impl Pairing {
     }
 
     /// Counts what a pass compared in a partition, once: by the last of its tries.
-    const fn count(&mut self, Counts { same, excluded, differing }: Counts) {
+    const fn count(&mut self, Counts { same, excluded, differing, .. }: Counts) {
         self.status.same += same;
         self.status.excluded += excluded;
         self.status.compared += same + differing;
@@ -386,7 +390,7 @@ impl Pairing {
         fault: &Fault,
         counts: Counts,
     ) {
-        let nothing = counts.same == 0 && counts.differing == 0;
+        let nothing = counts.nothing;
         let of_store = fault.code.starts_with("store-");
         let limit = self.tries(step, of_store);
         let Phase::Passing(frame) = &mut self.phase else { return };

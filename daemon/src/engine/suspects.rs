@@ -17,6 +17,9 @@ use crate::model::{
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
+/// Places of a suspect on a side beyond which those that a check sees anew are left out.
+const PLACES_MAX: usize = 64;
+
 /// Rows that the mapping rejects, each followed under one key.
 #[derive(Debug, Default)]
 pub(super) struct Rejected {
@@ -66,7 +69,13 @@ impl Pairing {
         told: &[Told],
     ) {
         self.found_elsewhere(sighting);
-        if self.suspects.contains_key(&sighting.key) {
+        if let Some(known) = self.suspects.get_mut(&sighting.key) {
+            // Each direction may see it at places that the other does not.
+            let added = add_places(&mut known.source_at, &sighting.source_at)
+                | add_places(&mut known.target_at, &sighting.target_at);
+            if added {
+                step.decision.commit.suspects.push(known.clone());
+            }
             return;
         }
         let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check };
@@ -391,6 +400,14 @@ pub(super) fn lies_in(partition: &Partition, sighting: &Sighting) -> bool {
         Extent::Range(range) => sighting.cuts.iter().any(|cut| range.holds(*cut)),
         Extent::Segment { .. } => true,
     }
+}
+
+/// Adds places to those where a key is looked at, as far as there is room. Whether there was any new.
+fn add_places(known: &mut Vec<StoreKey>, met: &[StoreKey]) -> bool {
+    let room = PLACES_MAX.saturating_sub(known.len());
+    let new: Vec<_> = met.iter().filter(|at| !known.contains(at)).take(room).cloned().collect();
+    known.extend(new.iter().cloned());
+    !new.is_empty()
 }
 
 /// A version that is a point in time.

@@ -48,6 +48,12 @@ impl Checksum {
         self.add(new);
     }
 
+    /// The checksum of a set without a part of it.
+    #[must_use]
+    pub const fn without(self, part: Self) -> Self {
+        Self { count: self.count.wrapping_sub(part.count), sum: self.sum.wrapping_sub(part.sum) }
+    }
+
     /// The checksum of both sets together.
     #[must_use]
     pub const fn merge(self, other: Self) -> Self {

@@ -360,6 +360,9 @@ impl Fault {
     pub const GONE: &'static str = "place-gone";
     /// The code of what is unread because a mapping looks for more than may be held at once.
     pub const TOO_MUCH: &'static str = "too-much";
+    /// The code of what is unread because the counts of a check do not add up, or a row is in a comparison
+    /// twice: a fault of driftd itself.
+    pub const NUMBERS: &'static str = "numbers";
     /// The code of what is unread because a plugin has run for as long as it may in one check.
     pub const PLUGIN_TIME: &'static str = "plugin-time";
 
@@ -512,8 +515,13 @@ pub struct Outcome {
     pub suspects: Vec<Sighting>,
     /// Set when there were more: then every differing key, and `suspects` is a sample.
     pub crowd: Option<Vec<Member>>,
-    /// Keys that differed, too, and are told by the checks of the other direction.
+    /// Keys that differed, too, and are counted by the checks of the other direction.
     pub told_elsewhere: u64,
+    /// Those of the suspects that are such keys: named here because this check saw where else they lie.
+    pub named: u64,
+    /// What of `same` and `excluded` the checks of the other direction count: an entity is compared
+    /// once, however often it is read.
+    pub again: Again,
     /// What could not be compared, and why.
     pub unread: Vec<Unread>,
     /// Set if the plugin fails on some rows by themselves; they are among the suspects, too.
@@ -531,15 +539,25 @@ pub struct Outcome {
     pub spans: Vec<Span>,
 }
 
+/// What two directions of a pairing both come across, and one of them counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Again {
+    /// Entities that both sides hold alike.
+    pub same: u64,
+    /// Entities out of scope.
+    pub excluded: u64,
+}
+
 impl Outcome {
-    /// How many keys differed.
+    /// How many keys differed, without those that the other direction counts.
     #[must_use]
     pub fn differing(&self) -> u64 {
         let members = |crowd: &Vec<Member>| {
             let again = crowd.windows(2).filter(|pair| pair[0].key == pair[1].key).count();
             crowd.len() - again
         };
-        self.crowd.as_ref().map_or(self.suspects.len(), members) as u64
+        let suspects = || self.suspects.len() - usize::try_from(self.named).unwrap_or(0);
+        self.crowd.as_ref().map_or_else(suspects, members) as u64
     }
 }
 
