@@ -6,6 +6,7 @@
 //! telemetry have types of their own). Invariant: nothing here knows any other module.
 
 mod batch;
+pub mod calendar;
 mod commit;
 mod digest;
 mod event;
@@ -17,6 +18,7 @@ mod outcome;
 mod partition;
 mod schema;
 mod secret;
+pub mod text;
 mod unsettled;
 mod value;
 

@@ -9,7 +9,6 @@ pub mod laws;
 pub mod template;
 pub mod wasm;
 mod breaker;
-pub(crate) mod calendar;
 mod fault;
 mod identity;
 mod issue;

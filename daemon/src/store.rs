@@ -7,7 +7,6 @@
 //! once.
 
 mod begins;
-mod calendar;
 pub mod dynamodb;
 pub mod governor;
 mod identity;

@@ -5,8 +5,7 @@
 
 use serde_json::{Value as Json, json};
 
-use crate::model::{Buffer, Column, ColumnBuilder, Logical, Number, NumberError, Value};
-use crate::plugin::calendar;
+use crate::model::{Buffer, Column, ColumnBuilder, Logical, Number, NumberError, Value, text};
 
 /// A column of a logical type; none is a cell that is absent.
 pub(super) fn column(logical: Logical, cells: &[Option<&Json>]) -> Result<Column, String> {
@@ -67,14 +66,14 @@ fn counted(logical: Logical, cell: &Json) -> Option<i64> {
     }
     let text = cell.as_str();
     match logical {
-        Logical::Date => calendar::read_date(text?),
-        Logical::Time => calendar::read_time(text?),
+        Logical::Date => text::read_date(text?),
+        Logical::Time => text::read_time(text?),
         Logical::Timestamp => {
-            let stamp = calendar::read_stamp(text?)?;
-            calendar::Stamp { offset: stamp.offset.or(Some(0)), ..stamp }.instant()
+            let stamp = text::read_stamp(text?)?;
+            text::Stamp { offset: stamp.offset.or(Some(0)), ..stamp }.instant()
         }
         Logical::DateTime => {
-            let stamp = calendar::read_stamp(text?)?;
+            let stamp = text::read_stamp(text?)?;
             stamp.offset.is_none().then_some(stamp.local)
         }
         Logical::Boolean
@@ -189,10 +188,10 @@ pub(super) fn shown(logical: Logical, column: &Column, row: usize) -> Option<Jso
 fn moment(logical: Logical, count: i64) -> Json {
     let mut text = Vec::new();
     let written = match logical {
-        Logical::Timestamp => calendar::write_timestamp(&mut text, count),
-        Logical::DateTime => calendar::write_datetime(&mut text, count),
-        Logical::Date => calendar::write_date(&mut text, count),
-        Logical::Time => calendar::write_time(&mut text, count),
+        Logical::Timestamp => text::write_timestamp(&mut text, count),
+        Logical::DateTime => text::write_datetime(&mut text, count),
+        Logical::Date => text::write_date(&mut text, count),
+        Logical::Time => text::write_time(&mut text, count),
         Logical::Boolean
         | Logical::Integer
         | Logical::Decimal

@@ -309,7 +309,7 @@ impl SideContext {
 fn value(logical: Logical, column: &Column, row: usize) -> Value {
     let whole = logical == Logical::Integer;
     if let Some(integer) = if whole { column.whole(row) } else { column.integer(row) } {
-        return Value::Number(Number::from(integer));
+        return counted(logical, integer);
     }
     let Some(bytes) = column.bytes(row) else { return Value::Null };
     let text = || String::from_utf8_lossy(bytes).into_owned();
@@ -328,6 +328,17 @@ fn value(logical: Logical, column: &Column, row: usize) -> Value {
         | Logical::DateTime
         | Logical::Date
         | Logical::Time => Value::Bytes(bytes.to_vec()),
+    }
+}
+
+/// The value of a cell that is counted in an integer.
+fn counted(logical: Logical, integer: i128) -> Value {
+    match (logical, i64::try_from(integer)) {
+        (Logical::Timestamp, Ok(micros)) => Value::Timestamp(micros),
+        (Logical::DateTime, Ok(micros)) => Value::DateTime(micros),
+        (Logical::Date, Ok(days)) => Value::Date(days),
+        (Logical::Time, Ok(micros)) => Value::Time(micros),
+        _ => Value::Number(Number::from(integer)),
     }
 }
 
@@ -371,6 +382,12 @@ fn fits(value: &Value, logical: Logical) -> bool {
             .to_integer()
             .is_some_and(|whole| i64::try_from(whole).is_ok() || u64::try_from(whole).is_ok()),
         Value::Number(_) => logical == Logical::Decimal,
+        // What is no calendar date-time is encoded alike, with time zone and without.
+        Value::Timestamp(_) | Value::DateTime(_) => {
+            matches!(logical, Logical::Timestamp | Logical::DateTime)
+        }
+        Value::Date(_) => logical == Logical::Date,
+        Value::Time(_) => logical == Logical::Time,
         Value::Text(_) | Value::Bytes(_) => !integral(logical),
         _ => false,
     }
@@ -400,7 +417,13 @@ fn column(values: Vec<Value>, logical: Logical) -> Column {
         }
         return builder.finish();
     }
-    let whole = |value: &Value| number(value)?.to_integer();
+    let whole = |value: &Value| match value {
+        Value::Timestamp(count)
+        | Value::DateTime(count)
+        | Value::Date(count)
+        | Value::Time(count) => Some(i128::from(*count)),
+        other => number(other)?.to_integer(),
+    };
     Column::of_integers(&values.iter().map(whole).collect::<Vec<_>>())
 }
 
@@ -492,6 +515,33 @@ mod tests {
         ] {
             assert_eq!(cut(&here, &place.clone().encode()), expected, "{place:?}");
         }
+    }
+
+    #[test]
+    fn times_are_kept_as_times_and_read_back_as_they_were_counted() {
+        let logicals = [Logical::Timestamp, Logical::DateTime, Logical::Date, Logical::Time];
+        let counts = [[i64::MIN, 5], [i64::MIN, -5], [i64::MIN, 19_782], [-1, 43_200_000_000]];
+        let columns = counts.iter().map(|cells| {
+            let mut builder = ColumnBuilder::int64(2);
+            cells.iter().for_each(|cell| builder.push_i64(*cell));
+            builder.finish()
+        });
+        let keys = Batch { rows: 2, columns: columns.collect() };
+        let rows: Vec<_> = (0..2).map(|row| values(&logicals, &keys, row)).collect();
+        assert_eq!(rows[1][2], Value::Date(19_782));
+        let kept = rows.into_iter().map(|key| {
+            match Place::decode(&Place::Row { relation: 0, key }.encode()) {
+                Some(Place::Row { key, .. }) => key,
+                other => panic!("{other:?}"),
+            }
+        });
+        let kept: Vec<_> = kept.collect();
+        assert!(kept.iter().all(|row| fit(row, &logicals)));
+        assert_eq!(batch(kept, &logicals), keys);
+        // As they were kept before: as numbers.
+        let plain: Vec<_> = counts.iter().map(|cells| int(cells[1].into())).collect();
+        assert!(fit(&plain, &logicals));
+        assert_eq!(batch(vec![plain], &logicals), keys.take(&[1]));
     }
 
     #[test]

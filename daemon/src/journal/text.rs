@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::model::{
     Digest, Direction, DriftKind, Extent, HookState, Key, MappingIdentity, Moment, Number,
     Partition, PartitionEnd, Placed, Range, RelationNames, Severity, Side, StoreKey, Unjudged,
-    Value, Version, Why,
+    Value, Version, Why, text,
 };
 
 /// A word that has a text form.
@@ -340,7 +340,8 @@ fn quoted(out: &mut String, text: &str) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 
-/// Values that JSON does not have are objects of one member that names them.
+/// Points and spans of time are as stores write them. Other values that JSON does not have are objects
+/// of one member that names them.
 fn json(out: &mut String, value: &Value) {
     let named = |out: &mut String, name: &str, text: &str| {
         out.push_str("{\"");
@@ -356,10 +357,9 @@ fn json(out: &mut String, value: &Value) {
         Value::Float(float) => named(out, "float", &float.to_string()),
         Value::Text(text) => quoted(out, text),
         Value::Bytes(bytes) => named(out, "bytes", &hex(bytes)),
-        Value::Timestamp(micros) => named(out, "timestamp", &Moment(*micros).to_text()),
-        Value::DateTime(micros) => named(out, "datetime", &calendar(*micros)),
-        Value::Date(days) => named(out, "date", &date(*days)),
-        Value::Time(micros) => named(out, "time-micros", &micros.to_string()),
+        Value::Timestamp(_) | Value::DateTime(_) | Value::Date(_) | Value::Time(_) => {
+            quoted(out, &text::of_time(value).unwrap_or_default());
+        }
         Value::List(values) => list(out, values),
         Value::Set(values) => {
             out.push_str("{\"set\":");
@@ -386,19 +386,6 @@ fn list(out: &mut String, values: &[Value]) {
         json(out, value);
     }
     out.push(']');
-}
-
-fn calendar(micros: i64) -> String {
-    let text = Moment(micros).to_text();
-    text.strip_suffix('Z').map_or_else(|| text.clone(), str::to_owned)
-}
-
-fn date(days: i64) -> String {
-    let text = days.checked_mul(86_400_000_000).map_or_else(String::new, calendar);
-    match text.split_once('T') {
-        Some((date, _midnight)) => date.to_owned(),
-        None => format!("@{days}"),
-    }
 }
 
 #[cfg(test)]
@@ -466,10 +453,13 @@ mod tests {
             Value::Bytes(vec![0xab]),
             Value::Timestamp(0),
             Value::Date(1),
+            Value::DateTime(i64::MIN),
+            Value::Time(-3_723_000_001),
+            Value::Time(43_200_000_000),
         ]);
         assert_eq!(
             key(list),
-            r#"[42,"a\"b",{"bytes":"ab"},{"timestamp":"1970-01-01T00:00:00Z"},{"date":"1970-01-02"}]"#
+            r#"[42,"a\"b",{"bytes":"ab"},"1970-01-01T00:00:00Z","1970-01-02","0000-00-00T00:00:00","-01:02:03.000001","12:00:00"]"#
         );
         assert_eq!(readable_key(&Key([0xff, 0x00].into())), r#""ff00""#);
     }

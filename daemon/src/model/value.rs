@@ -27,6 +27,8 @@ use std::collections::BTreeMap;
 
 pub use number::{Number, NumberError};
 
+use crate::model::calendar::{DAY, MICROS};
+
 /// A canonical value. Absent is not one of them: an absent field is left out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -102,13 +104,6 @@ const DEPTH_MAX: u32 = 64;
 /// hold. The largest item of DynamoDB has fewer.
 pub const CELL_VALUES_MAX: usize = 1 << 18;
 const TOO_MANY: &str = "more than 262144 values in one cell";
-const MICROS: i64 = 1_000_000;
-/// Date-times at or below this are no calendar date-times: see [`Logical::DateTime`].
-///
-/// [`Logical::DateTime`]: crate::model::Logical::DateTime
-const NO_CALENDAR_MICROS: i64 = i64::MIN + 99_999_999 * DAY_MICROS + DAY_MICROS;
-const NO_CALENDAR_DAYS: i64 = i64::MIN + 99_999_999;
-const DAY_MICROS: i64 = 86_400 * MICROS;
 
 impl Value {
     /// Appends the deterministic CBOR of the value.
@@ -418,11 +413,11 @@ impl Reader<'_> {
         };
         let days = self.small()?;
         let micros = if len == 2 { self.small()? } else { 0 };
-        if !(0..=99_999_999).contains(&days) || !(0..DAY_MICROS).contains(&micros) {
+        if !(0..=99_999_999).contains(&days) || !(0..DAY).contains(&micros) {
             return Err(self.wrong("out of range"));
         }
         Ok(if len == 2 {
-            Value::DateTime(i64::MIN + days * DAY_MICROS + micros)
+            Value::DateTime(i64::MIN + days * DAY + micros)
         } else {
             Value::Date(i64::MIN + days)
         })

@@ -7,8 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::calendar;
-use crate::model::{Fault, Moment, Side};
+use crate::model::{Fault, Moment, Side, text};
 
 /// Stands in a trap's message between what trapped and what the guest said just before.
 pub(super) const LAST_WORDS: &str = "; the plugin's last words: ";
@@ -257,7 +256,7 @@ impl PluginErrorKind {
 pub(super) fn told(moment: Moment) -> String {
     let mut text = Vec::new();
     let whole = moment.0 - moment.0.rem_euclid(1_000_000);
-    if !calendar::write_timestamp(&mut text, whole) {
+    if !text::write_timestamp(&mut text, whole) {
         return format!("{} microseconds of the epoch", moment.0);
     }
     String::from_utf8_lossy(&text).into_owned()

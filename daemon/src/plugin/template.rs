@@ -14,10 +14,9 @@
 
 use std::io::Write as _;
 
-use super::calendar;
 use super::issue::PlanIssue;
 use super::{Access, Located};
-use crate::model::{Batch, Column, ColumnBuilder, ColumnDef, EntityDef, Logical, Number, Value};
+use crate::model::{Batch, Column, ColumnBuilder, ColumnDef, EntityDef, Logical, Number, Value, text};
 
 /// For each column of a primary key its template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -386,10 +385,10 @@ fn render(column: &Column, row: usize, logical: Logical, out: &mut Vec<u8>) -> b
     let Some(integer) = column.integer(row) else { return false };
     let counted = i64::try_from(integer);
     match (logical, counted) {
-        (Logical::Timestamp, Ok(micros)) => calendar::write_timestamp(out, micros),
-        (Logical::DateTime, Ok(micros)) => calendar::write_datetime(out, micros),
-        (Logical::Date, Ok(days)) => calendar::write_date(out, days),
-        (Logical::Time, Ok(micros)) => calendar::write_time(out, micros),
+        (Logical::Timestamp, Ok(micros)) => text::write_timestamp(out, micros),
+        (Logical::DateTime, Ok(micros)) => text::write_datetime(out, micros),
+        (Logical::Date, Ok(days)) => text::write_date(out, days),
+        (Logical::Time, Ok(micros)) => text::write_time(out, micros),
         _ => write!(out, "{integer}").is_ok(),
     }
 }
@@ -405,10 +404,10 @@ fn render_value(value: &Value, out: &mut Vec<u8>) -> bool {
             true
         }
         Value::Number(number) => write!(out, "{number}").is_ok(),
-        Value::Timestamp(micros) => calendar::write_timestamp(out, *micros),
-        Value::DateTime(micros) => calendar::write_datetime(out, *micros),
-        Value::Date(days) => calendar::write_date(out, *days),
-        Value::Time(micros) => calendar::write_time(out, *micros),
+        Value::Timestamp(micros) => text::write_timestamp(out, *micros),
+        Value::DateTime(micros) => text::write_datetime(out, *micros),
+        Value::Date(days) => text::write_date(out, *days),
+        Value::Time(micros) => text::write_time(out, *micros),
         Value::Null
         | Value::Bool(_)
         | Value::Float(_)

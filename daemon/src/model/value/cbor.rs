@@ -3,7 +3,8 @@
 //! Owns the bytes of every kind of canonical value, without building a [`Value`](super::Value) first.
 //! Refuses reading. Invariant: one value has one encoding, that of the table in `value`.
 
-use super::{DAY_MICROS, MICROS, NO_CALENDAR_DAYS, NO_CALENDAR_MICROS, Number};
+use super::Number;
+use crate::model::calendar::{self, DAY, MICROS};
 
 const NEGATIVE: u8 = 1;
 pub(super) const BYTES: u8 = 2;
@@ -186,7 +187,7 @@ pub(super) fn from_half(bits: u16) -> f64 {
 /// An instant, in microseconds since the Unix epoch.
 #[inline]
 pub fn timestamp(out: &mut Vec<u8>, micros: i64) {
-    if micros <= NO_CALENDAR_MICROS {
+    if !calendar::is_in_calendar(micros) {
         return datetime(out, micros);
     }
     let (seconds, rest) = (micros.div_euclid(MICROS), micros.rem_euclid(MICROS));
@@ -203,12 +204,12 @@ pub fn timestamp(out: &mut Vec<u8>, micros: i64) {
 /// A local date-time.
 #[inline]
 pub fn datetime(out: &mut Vec<u8>, micros: i64) {
-    if micros <= NO_CALENDAR_MICROS {
+    if !calendar::is_in_calendar(micros) {
         let packed = i128::from(micros) - i128::from(i64::MIN);
         head(out, TAG, TAG_NO_CALENDAR);
         array(out, 2);
-        integer(out, packed / i128::from(DAY_MICROS));
-        integer(out, packed % i128::from(DAY_MICROS));
+        integer(out, packed / i128::from(DAY));
+        integer(out, packed % i128::from(DAY));
         return;
     }
     head(out, TAG, TAG_DATETIME);
@@ -218,7 +219,7 @@ pub fn datetime(out: &mut Vec<u8>, micros: i64) {
 /// A date.
 #[inline]
 pub fn date(out: &mut Vec<u8>, days: i64) {
-    if days <= NO_CALENDAR_DAYS {
+    if !calendar::is_day(days) {
         head(out, TAG, TAG_NO_CALENDAR);
         array(out, 1);
         integer(out, i128::from(days) - i128::from(i64::MIN));

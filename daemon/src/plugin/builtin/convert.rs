@@ -15,9 +15,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::model::{
-    Buffer, Column, ColumnBuilder, JsonError, Logical, Number, NumberError, Value, cbor,
+    Buffer, Column, ColumnBuilder, JsonError, Logical, Number, NumberError, Value, cbor, text,
 };
-use crate::plugin::calendar;
 
 /// How cells of one type become cells of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,12 +134,16 @@ impl Conversion {
             },
             Cell::Timestamp(micros) => match to {
                 Logical::Timestamp => Ok(Cell::Timestamp(micros)),
-                Logical::DateTime if self.declared => Ok(Cell::DateTime(micros)),
+                Logical::DateTime if self.declared || micros == i64::MIN => {
+                    Ok(Cell::DateTime(micros))
+                }
                 _ => Err(no("an instant", to)),
             },
             Cell::DateTime(micros) => match to {
                 Logical::DateTime => Ok(Cell::DateTime(micros)),
-                Logical::Timestamp if self.declared => Ok(Cell::Timestamp(micros)),
+                Logical::Timestamp if self.declared || micros == i64::MIN => {
+                    Ok(Cell::Timestamp(micros))
+                }
                 _ => Err(no("a date-time without time zone", to)),
             },
             Cell::Bytes(_) if to == Logical::Binary => Ok(cell),
@@ -176,9 +179,11 @@ impl Conversion {
                 cast_number(number, self.to)
             }
             Logical::Timestamp => {
-                let stamp = calendar::read_stamp(&text)
+                let stamp = text::read_stamp(&text)
                     .ok_or_else(|| wrong("a text that is no date-time of at most microseconds"))?;
                 match (stamp.offset, self.declared) {
+                    // The zero is the same in every time zone.
+                    (None, _) if stamp.is_zero() => Ok(Cell::Timestamp(stamp.local)),
                     (None, true) => Ok(Cell::Timestamp(stamp.local)),
                     (None, false) => Err(wrong(
                         "a date-time without time zone; declare the field as timestamp if it is UTC",
@@ -190,19 +195,20 @@ impl Conversion {
                 }
             }
             Logical::DateTime => {
-                let stamp = calendar::read_stamp(&text)
+                let stamp = text::read_stamp(&text)
                     .ok_or_else(|| wrong("a text that is no date-time of at most microseconds"))?;
                 match (stamp.offset, self.declared) {
                     (None, _) | (Some(0), true) => Ok(Cell::DateTime(stamp.local)),
+                    (Some(0), _) if stamp.is_zero() => Ok(Cell::DateTime(stamp.local)),
                     (Some(_), _) => {
                         Err(wrong("a date-time with time zone; declare the field as timestamp"))
                     }
                 }
             }
-            Logical::Date => calendar::read_date(&text)
+            Logical::Date => text::read_date(&text)
                 .map(Cell::Date)
                 .ok_or_else(|| wrong("a text that is no date")),
-            Logical::Time => calendar::read_time(&text)
+            Logical::Time => text::read_time(&text)
                 .map(Cell::Time)
                 .ok_or_else(|| wrong("a text that is no time of at most microseconds")),
             Logical::Json => json(text.as_bytes()),

@@ -9,10 +9,10 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::model::{
     Batch, Buffer, Column, ColumnBuilder, ColumnDef, FieldDef, Logical, Moment, Number,
-    RelationSchema, Side, Standing, Value,
+    RelationSchema, Side, Standing, Value, text,
 };
 use crate::plugin::template::{KeyTemplate, Template};
-use crate::plugin::{Limits, PairViolation, Pairs, Place, Rows, Session, calendar};
+use crate::plugin::{Limits, PairViolation, Pairs, Place, Rows, Session};
 
 const COLUMNS: [&str; 10] = [
     "id",
@@ -131,7 +131,7 @@ fn column<'a>(logical: Logical, cells: impl Iterator<Item = &'a Json>) -> Column
     let mut builder =
         if in_bytes.contains(&logical) { ColumnBuilder::bytes(0) } else { ColumnBuilder::int64(0) };
     for cell in cells {
-        let time = || calendar::read_stamp(cell.as_str().unwrap()).unwrap().local;
+        let time = || text::read_stamp(cell.as_str().unwrap()).unwrap().local;
         match (logical, cell) {
             (Logical::Value, Json::Null) => builder.push_null(),
             (Logical::Value, cell) => {
@@ -139,7 +139,7 @@ fn column<'a>(logical: Logical, cells: impl Iterator<Item = &'a Json>) -> Column
             }
             (_, Json::Null) => builder.push_null(),
             (Logical::Date, Json::String(text)) => {
-                builder.push_i64(calendar::read_date(text).unwrap());
+                builder.push_i64(text::read_date(text).unwrap());
             }
             (Logical::Timestamp | Logical::DateTime, _) => builder.push_i64(time()),
             (_, Json::String(text)) => builder.push_bytes(text.as_bytes()),
@@ -166,11 +166,11 @@ fn entity(fields: &[FieldDef], batch: &Batch, row: usize) -> Json {
         let cell = match (field.logical, column.integer(row), column.bytes(row)) {
             (_, None, None) => Json::Null,
             (Logical::Date, Some(days), _) => {
-                assert!(calendar::write_date(&mut text, i64::try_from(days).unwrap()));
+                assert!(text::write_date(&mut text, i64::try_from(days).unwrap()));
                 Json::Null
             }
             (Logical::Timestamp, Some(micros), _) => {
-                assert!(calendar::write_timestamp(&mut text, i64::try_from(micros).unwrap()));
+                assert!(text::write_timestamp(&mut text, i64::try_from(micros).unwrap()));
                 Json::Null
             }
             (_, Some(integer), _) => json!(i64::try_from(integer).unwrap()),

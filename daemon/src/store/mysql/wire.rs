@@ -9,7 +9,7 @@ use mysql_async::{Column as WireColumn, Row, Value};
 
 use super::session::{Pace, Sink};
 use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number};
-use crate::store::calendar::{self, DAY, MICROS};
+use crate::model::calendar::{self, DAY, MICROS};
 use crate::store::{Page, StoreErrorKind as Kind};
 
 /// Pages end at this many bytes of values, at the latest one row beyond.
@@ -256,10 +256,10 @@ fn push(builder: &mut ColumnBuilder, decode: Decode, value: &Value) -> Option<u6
         (Decode::Float, Value::Double(value)) => builder.push_f64(*value),
         (Decode::DateTime, Value::Date(year, month, day, hour, minute, second, micros)) => {
             let time = calendar::clock([*hour, *minute, *second], *micros);
-            builder.push_i64(calendar::datetime(*year, *month, *day, time));
+            builder.push_i64(calendar::datetime(*year, *month, *day, time)?);
         }
         (Decode::Date, Value::Date(year, month, day, ..)) => {
-            builder.push_i64(calendar::date(*year, *month, *day));
+            builder.push_i64(calendar::date(*year, *month, *day)?);
         }
         (Decode::Time, Value::Time(negative, days, hours, minutes, seconds, micros)) => {
             let time =

@@ -4,12 +4,13 @@
 //! type cannot mean, which SQLite would store all the same. Invariant: nothing is converted that
 //! could be told apart before.
 
+use std::borrow::Cow;
+
 use rusqlite::Row;
 use rusqlite::types::{Value, ValueRef};
 
 use super::trouble;
-use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number, cbor};
-use crate::store::calendar::{self, DAY, MICROS};
+use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number, cbor, text};
 use crate::store::questions::exceeds;
 use crate::store::{Page, Read, StoreErrorKind as Kind};
 
@@ -176,7 +177,7 @@ fn push(builder: &mut ColumnBuilder, logical: Logical, value: ValueRef<'_>) -> O
             builder.push_i64(timestamp(&text(value)?)?);
         }
         (Logical::DateTime, ValueRef::Text(value)) => builder.push_i64(datetime(&text(value)?)?),
-        (Logical::Date, ValueRef::Text(value)) => builder.push_i64(date(&text(value)?)?),
+        (Logical::Date, ValueRef::Text(value)) => builder.push_i64(text::read_date(&text(value)?)?),
         (Logical::Time, ValueRef::Text(value)) => builder.push_i64(time(&text(value)?)?),
         _ => return None,
     }
@@ -197,66 +198,40 @@ fn push_value(builder: &mut ColumnBuilder, value: ValueRef<'_>) -> Option<u64> {
     Some(out.len() as u64)
 }
 
-/// `2024-01-02`.
-fn date(text: &str) -> Option<i64> {
-    let (year, month, day) = day(text)?;
-    Some(calendar::date(year, month, day))
-}
-
-/// `2024-01-02 03:04:05.678`, with a `T` or a space, the time left out or not.
-fn datetime(text: &str) -> Option<i64> {
-    let (head, tail) = text.split_at_checked(10)?;
-    let (year, month, day) = day(head)?;
-    let micros = match tail.strip_prefix([' ', 'T']) {
-        Some(tail) => time(tail).filter(|micros| (0..DAY).contains(micros))?,
-        None if tail.is_empty() => 0,
-        None => return None,
-    };
-    Some(calendar::datetime(year, month, day, micros))
+/// `2024-01-02 03:04:05.678`, with a `T` or a space. SQLite's own short forms leave the seconds out, or
+/// the time.
+fn datetime(given: &str) -> Option<i64> {
+    let stamp = text::read_stamp(&in_full(given)?)?;
+    stamp.offset.is_none().then_some(stamp.local)
 }
 
 /// As [`datetime`], in UTC or with `Z` or an offset such as `+02:00` behind it.
-fn timestamp(text: &str) -> Option<i64> {
-    let text = text.strip_suffix('Z').unwrap_or(text);
-    let sign = text.get(10..)?.rfind(['+', '-']).map(|at| at + 10);
-    let Some(sign) = sign else { return datetime(text) };
-    let (local, offset) = text.split_at(sign);
-    let (hours, minutes) = offset.get(1..)?.split_once(':')?;
-    let offset_micros = (number::<i64>(hours)? * 60 + number::<i64>(minutes)?) * 60 * MICROS;
-    let local = datetime(local)?;
-    local.checked_sub(if offset.starts_with('-') { -offset_micros } else { offset_micros })
+fn timestamp(given: &str) -> Option<i64> {
+    let stamp = text::read_stamp(&in_full(given)?)?;
+    text::Stamp { offset: stamp.offset.or(Some(0)), ..stamp }.instant()
 }
 
-/// `03:04:05.678`, also negative, also beyond a day.
-fn time(text: &str) -> Option<i64> {
-    let (negative, text) = match text.strip_prefix('-') {
-        Some(text) => (true, text),
-        None => (false, text),
-    };
-    let mut parts = text.split(':');
-    let (hours, minutes) = (number::<i64>(parts.next()?)?, number::<i64>(parts.next()?)?);
-    let seconds = parts.next().unwrap_or("0");
-    let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
-    let seconds = number::<i64>(seconds)?;
-    if parts.next().is_some() || minutes > 59 || seconds > 59 || fraction.len() > 6 {
-        return None;
+/// A date-time without what SQLite leaves out: the seconds, or the time.
+fn in_full(given: &str) -> Option<Cow<'_, str>> {
+    let (date, rest) = given.split_at_checked(10)?;
+    if rest.is_empty() {
+        return Some(Cow::Owned(format!("{date} 00:00:00")));
     }
-    let micros: i64 = if fraction.is_empty() { 0 } else { number(&format!("{fraction:0<6}"))? };
-    let whole = hours.checked_mul(3_600)?.checked_add(minutes * 60 + seconds)?;
-    let length = whole.checked_mul(MICROS)?.checked_add(micros)?;
-    Some(if negative { -length } else { length })
+    let (zone, time) = match rest.find(['Z', 'z', '+', '-']) {
+        Some(at) => (&rest[at..], &rest[..at]),
+        None => ("", rest),
+    };
+    let short = time.len() == " 03:04".len();
+    Some(if short { Cow::Owned(format!("{date}{time}:00{zone}")) } else { Cow::Borrowed(given) })
 }
 
-fn day(text: &str) -> Option<(u16, u8, u8)> {
-    let mut parts = text.split('-');
-    let day = (number(parts.next()?)?, number(parts.next()?)?, number(parts.next()?)?);
-    let shape = text.len() == 10 && parts.next().is_none();
-    (shape && day.1 <= 12 && day.2 <= 31).then_some(day)
-}
-
-/// Digits only: the standard parser would accept a sign.
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+/// `03:04:05.678`, also negative, also beyond a day, also without the seconds.
+fn time(given: &str) -> Option<i64> {
+    if given.matches(':').count() == 1 {
+        text::read_time(&format!("{given}:00"))
+    } else {
+        text::read_time(given)
+    }
 }
 
 /// Whether rows can be looked up by a key column of this type: its values are stored in one way.
@@ -305,6 +280,7 @@ pub(super) fn parameter(column: &Column, logical: Logical, row: usize) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::calendar::{DAY, MICROS};
 
     #[test]
     fn texts_of_time_are_read_or_refused() {
@@ -314,7 +290,8 @@ mod tests {
         assert_eq!(timestamp("1970-01-01T02:00:00+02:00"), Some(0));
         assert_eq!(timestamp("1969-12-31T22:30:00.000001-01:30"), Some(1));
         assert_eq!(timestamp("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(date("0000-00-00"), Some(i64::MIN));
+        assert_eq!(timestamp("0000-00-00 00:00:00"), Some(i64::MIN));
+        assert_eq!(time("26:30"), Some((26 * 60 + 30) * 60 * MICROS));
         assert_eq!(time("-26:00:00.000001"), Some(-(26 * 3_600 * MICROS + 1)));
         for wrong in
             ["", "1970-01-02 24:00:00", "1970-1-2", "1970-01-02x", "1970-01-02 1:2:3.1234567"]
