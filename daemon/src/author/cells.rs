@@ -154,6 +154,7 @@ fn tagged(tag: &str, of: &Json) -> Option<Value> {
         "$datetime" => Value::DateTime(counted(Logical::DateTime, of)?),
         "$date" => Value::Date(counted(Logical::Date, of)?),
         "$time" => Value::Time(counted(Logical::Time, of)?),
+        "$json" if of.is_null() => Value::JsonNull,
         "$set" => Value::Set(of.as_array()?.iter().map(value).collect::<Option<_>>()?),
         _ => return None,
     })
@@ -225,6 +226,7 @@ fn hex(bytes: &[u8]) -> String {
 fn value_shown(cell: &Value) -> Json {
     match cell {
         Value::Null => Json::Null,
+        Value::JsonNull => json!({ "$json": null }),
         Value::Bool(value) => json!(value),
         Value::Number(number) => {
             let text = number.to_string();
@@ -296,6 +298,7 @@ mod tests {
             (Logical::Value, json!({"$timestamp": "1969-12-31T23:59:59.5Z"})),
             (Logical::Value, json!({"$datetime": "2024-01-02T03:04:05"})),
             (Logical::Value, json!({"$time": "03:04:05"})),
+            (Logical::Value, json!({"$json": null})),
             (Logical::Value, json!(123_456_789_012_345_678_901_234_567_890_u128)),
         ] {
             let column = column(logical, &[None, Some(&cell), Some(&Json::Null)]).unwrap();

@@ -352,6 +352,7 @@ fn json(out: &mut String, value: &Value) {
     };
     match value {
         Value::Null => out.push_str("null"),
+        Value::JsonNull => named(out, "json", "null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Number(number) => out.push_str(&number.to_string()),
         Value::Float(float) => named(out, "float", &float.to_string()),

@@ -252,6 +252,7 @@ pub fn of_time(value: &Value) -> Option<String> {
         Value::Date(days) => (write_date(&mut text, days), days),
         Value::Time(micros) => (write_time(&mut text, micros), micros),
         Value::Null
+        | Value::JsonNull
         | Value::Bool(_)
         | Value::Number(_)
         | Value::Float(_)

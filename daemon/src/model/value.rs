@@ -5,9 +5,14 @@
 //! injective: two values have the same bytes exactly when they are the same value; a number has one
 //! encoding however it was written.
 //!
+//! Absent, null and the JSON document `null` are three. Null is what a store says of a cell that holds
+//! no value: SQL's NULL, and DynamoDB's, which is how a NULL is copied there. The document is a value
+//! that a column of JSON holds. Within a list or a map there is but one null.
+//!
 //! | value | CBOR |
 //! | --- | --- |
 //! | null, boolean | `f6`, `f4`, `f5` |
+//! | the JSON document `null` | tag 55040 on `f6` |
 //! | number, integral and within 128 bits signed | integer, or bignum (tag 2, 3) beyond 64 bits |
 //! | number, any other | decimal fraction: tag 4 on `[exponent, mantissa]`, mantissa not divisible by ten |
 //! | float | the shortest of half, single, double that holds it; `-0` is `0`; one NaN (`f97e00`) |
@@ -34,6 +39,8 @@ use crate::model::calendar::{DAY, MICROS};
 pub enum Value {
     /// Null.
     Null,
+    /// The JSON document `null`, where a column holds it as its value.
+    JsonNull,
     /// A boolean.
     Bool(bool),
     /// An integer or a decimal; `1`, `1.0` and `1E0` are the same.
@@ -110,6 +117,7 @@ impl Value {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Null => cbor::null(out),
+            Self::JsonNull => cbor::json_null(out),
             Self::Bool(value) => cbor::bool(out, *value),
             Self::Number(value) => cbor::number(out, *value),
             Self::Float(value) => cbor::float(out, *value),
@@ -159,7 +167,7 @@ impl Value {
         if reader.at == bytes.len() { Ok(value) } else { Err(reader.wrong("trailing bytes")) }
     }
 
-    /// Reads a JSON text.
+    /// Reads a JSON text, of which `null` is [`Value::JsonNull`].
     ///
     /// # Errors
     /// If it is no JSON, or more of it than a cell may hold, or holds a number that a canonical value
@@ -170,10 +178,15 @@ impl Value {
         }
         let json = serde_json::from_slice(text)
             .map_err(|wrong| JsonError::Syntax { line: wrong.line(), column: wrong.column() })?;
-        Ok(Self::from_json(&json)?)
+        if json == serde_json::Value::Null {
+            Ok(Self::JsonNull)
+        } else {
+            Ok(Self::from_json(&json)?)
+        }
     }
 
-    /// The value of what was read as JSON: objects become maps, arrays lists, numbers exact numbers.
+    /// The value of what was read as JSON: objects become maps, arrays lists, numbers exact numbers,
+    /// null is null.
     ///
     /// # Errors
     /// If it holds a number that a canonical value cannot.
@@ -338,6 +351,10 @@ impl Reader<'_> {
             cbor::TAG_TIME => Value::Time(self.small()?),
             cbor::TAG_TIMESTAMP => Value::Timestamp(self.timestamp()?),
             cbor::TAG_NO_CALENDAR => self.no_calendar()?,
+            cbor::TAG_JSON_NULL => match self.fixed()? {
+                [cbor::NULL] => Value::JsonNull,
+                [_] => return Err(self.wrong("a JSON null that is none")),
+            },
             cbor::TAG_SET => {
                 let (cbor::ARRAY, len) = self.head()? else {
                     return Err(self.wrong("a set that is no array"));

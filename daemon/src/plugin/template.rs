@@ -409,6 +409,7 @@ fn render_value(value: &Value, out: &mut Vec<u8>) -> bool {
         Value::Date(days) => text::write_date(out, *days),
         Value::Time(micros) => text::write_time(out, *micros),
         Value::Null
+        | Value::JsonNull
         | Value::Bool(_)
         | Value::Float(_)
         | Value::List(_)

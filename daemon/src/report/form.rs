@@ -107,7 +107,7 @@ pub fn key_json(key: &Key) -> Json {
 /// A canonical value as JSON, for people: bytes in hex, times in ISO 8601, sets as arrays.
 fn json(value: &Value) -> Json {
     match value {
-        Value::Null => Json::Null,
+        Value::Null | Value::JsonNull => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
         Value::Number(number) => {
             let text = number.to_string();

@@ -24,6 +24,7 @@ pub(super) const TAG_DECIMAL: u64 = 4;
 pub(super) const TAG_DATE: u64 = 100;
 pub(super) const TAG_SET: u64 = 258;
 pub(super) const TAG_TIMESTAMP: u64 = 1001;
+pub(super) const TAG_JSON_NULL: u64 = 55040;
 pub(super) const TAG_DATETIME: u64 = 55041;
 pub(super) const TAG_TIME: u64 = 55042;
 pub(super) const TAG_NO_CALENDAR: u64 = 55043;
@@ -65,6 +66,12 @@ pub fn map(out: &mut Vec<u8>, len: usize) {
 #[inline]
 pub fn null(out: &mut Vec<u8>) {
     out.push(NULL);
+}
+
+/// The JSON document `null`.
+pub fn json_null(out: &mut Vec<u8>) {
+    head(out, TAG, TAG_JSON_NULL);
+    null(out);
 }
 
 /// A boolean.

@@ -12,6 +12,7 @@ fn number() -> impl Strategy<Value = Number> {
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
+        Just(Value::JsonNull),
         any::<bool>().prop_map(Value::Bool),
         number().prop_map(Value::Number),
         any::<i64>().prop_map(|n| Value::Number(n.into())),
@@ -85,6 +86,16 @@ fn a_cell_holds_so_many_values_and_no_more() {
     let map: Vec<_> = (0..half).map(|key| format!("\"{key}\":0")).collect();
     let map = format!("{{{}}}", map.join(","));
     assert_eq!(Value::parse_json(map.as_bytes()), Err(JsonError::TooMany));
+}
+
+#[test]
+fn the_document_null_is_no_null() {
+    assert_eq!(Value::parse_json(b" null "), Ok(Value::JsonNull));
+    assert_eq!(Value::parse_json(b"[null]"), Ok(Value::List(vec![Value::Null])));
+    assert_eq!(Value::decode(b"\xd9\xd7\x00\xf6"), Ok(Value::JsonNull));
+    for odd in [&b"\xd9\xd7\x00"[..], b"\xd9\xd7\x00\xf4", b"\xd9\xd7\x00\xd9\xd7\x00\xf6"] {
+        assert!(Value::decode(odd).is_err(), "{odd:?}");
+    }
 }
 
 proptest! {
@@ -193,6 +204,7 @@ fn encodings_are_those_of_the_specification() {
         (Value::Float(f64::NAN), "f97e00"),
         (Value::Bool(false), "f4"),
         (Value::Null, "f6"),
+        (Value::JsonNull, "d9d700f6"),
         (Value::Text("ü".into()), "62c3bc"),
         (Value::Bytes(vec![1, 2]), "420102"),
         (Value::List(vec![number("1")]), "8101"),
