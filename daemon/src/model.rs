@@ -44,4 +44,4 @@ pub use partition::{Cut, Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};
 pub use secret::{Secret, SecretError};
 pub use unsettled::{Unjudged, Unsettled, Why};
-pub use value::{CELL_VALUES_MAX, CborError, JsonError, Number, NumberError, Value, cbor};
+pub use value::{CELL_VALUES_MAX, CborError, JsonError, Number, NumberError, Value, cbor, single};

@@ -50,7 +50,7 @@ fn push(column: &mut ColumnBuilder, logical: Logical, cell: &Json) -> Option<()>
         | Logical::DateTime
         | Logical::Date
         | Logical::Time => column.push_i64(counted(logical, cell)?),
-        Logical::Float => column.push_f64(float(cell)?),
+        Logical::Float | Logical::Float32 => column.push_f64(float(cell)?),
         Logical::Value => column.push_bytes(&value(cell)?.to_cbor()),
         Logical::Binary => column.push_bytes(&unhex(cell.as_str()?)?),
         Logical::Decimal | Logical::Text | Logical::Json | Logical::Enum | Logical::Set => {
@@ -80,6 +80,7 @@ fn counted(logical: Logical, cell: &Json) -> Option<i64> {
         | Logical::Integer
         | Logical::Decimal
         | Logical::Float
+        | Logical::Float32
         | Logical::Text
         | Logical::Binary
         | Logical::Json
@@ -197,6 +198,7 @@ fn moment(logical: Logical, count: i64) -> Json {
         | Logical::Integer
         | Logical::Decimal
         | Logical::Float
+        | Logical::Float32
         | Logical::Text
         | Logical::Binary
         | Logical::Json

@@ -324,6 +324,7 @@ fn value(logical: Logical, column: &Column, row: usize) -> Value {
         | Logical::Boolean
         | Logical::Integer
         | Logical::Float
+        | Logical::Float32
         | Logical::Timestamp
         | Logical::DateTime
         | Logical::Date

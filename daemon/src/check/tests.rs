@@ -4,6 +4,7 @@ mod fanout;
 mod numbers;
 mod stray;
 mod joined;
+mod types;
 
 use futures::FutureExt;
 

@@ -11,7 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use crate::model::{
     Batch, Buffer, CELL_VALUES_MAX, Column, Digest, EntityDef, Facets, Key, Logical, Moment,
-    Number, Role, Rule, Value, Version, cbor,
+    Number, Role, Rule, Value, Version, cbor, single, text,
 };
 
 /// Bytes of a canonical key beyond which a row is rejected: no store has primary keys as long, and keys
@@ -80,6 +80,72 @@ struct Rules {
     trim_end: bool,
     nfc: bool,
     tolerance: Option<f64>,
+    /// Whether some of the following are declared.
+    crosses_types: bool,
+    text_is_number: bool,
+    text_is_bool: bool,
+    text_is_hex: bool,
+    text_is_base64: bool,
+    number_is_bool: bool,
+    json_null_is_null: bool,
+}
+
+impl Rules {
+    fn new(declared: &[Rule]) -> Self {
+        let mut rules = Self::default();
+        for rule in declared {
+            rules.crosses_types |= rule.crosses_types();
+            match rule {
+                Rule::AbsentIsNull => rules.absent_is_null = true,
+                Rule::NullIsEmpty => rules.null_is_empty = true,
+                Rule::TrimEnd => rules.trim_end = true,
+                Rule::Nfc => rules.nfc = true,
+                Rule::Tolerance(relative) => rules.tolerance = Some(*relative),
+                Rule::TextIsNumber => rules.text_is_number = true,
+                Rule::TextIsBool => rules.text_is_bool = true,
+                Rule::TextIsHex => rules.text_is_hex = true,
+                Rule::TextIsBase64 => rules.text_is_base64 = true,
+                Rule::NumberIsBool => rules.number_is_bool = true,
+                Rule::JsonNullIsNull => rules.json_null_is_null = true,
+            }
+        }
+        rules
+    }
+
+    /// What a dynamically typed cell stands for by the rules that take one type for another: texts for
+    /// what they write, booleans for the numbers 0 and 1.
+    fn crossed(&self, value: Value) -> Value {
+        let value = if let Value::Text(text) = value { self.read(text) } else { value };
+        if let (Value::Bool(value), true) = (&value, self.number_is_bool) {
+            return Value::Number(i64::from(*value).into());
+        }
+        if value == Value::JsonNull && self.json_null_is_null { Value::Null } else { value }
+    }
+
+    /// What a text writes, by the first of the rules that it can be read by.
+    fn read(&self, given: String) -> Value {
+        if self.text_is_number
+            && let Some(number) = text::read_number(&given)
+        {
+            return Value::Number(number);
+        }
+        if self.text_is_bool
+            && let Some(value) = text::read_bool(&given)
+        {
+            return Value::Bool(value);
+        }
+        if self.text_is_hex
+            && let Some(bytes) = text::read_hex(&given)
+        {
+            return Value::Bytes(bytes);
+        }
+        if self.text_is_base64
+            && let Some(bytes) = text::read_base64(&given)
+        {
+            return Value::Bytes(bytes);
+        }
+        Value::Text(given)
+    }
 }
 
 /// A column as digesting reads it.
@@ -439,16 +505,7 @@ impl Field {
         let mut head = Vec::new();
         cbor::array(&mut head, 2);
         cbor::text(&mut head, &def.name);
-        let mut rules = Rules::default();
-        for rule in &def.rules {
-            match rule {
-                Rule::AbsentIsNull => rules.absent_is_null = true,
-                Rule::NullIsEmpty => rules.null_is_empty = true,
-                Rule::TrimEnd => rules.trim_end = true,
-                Rule::Nfc => rules.nfc = true,
-                Rule::Tolerance(relative) => rules.tolerance = Some(*relative),
-            }
-        }
+        let rules = Rules::new(&def.rules);
         Self { name: def.name.as_str().into(), logical: def.logical, head, rules }
     }
 
@@ -509,6 +566,10 @@ impl Field {
                 let Buffer::Float64(values) = &column.values else { return Err(self.layout()) };
                 cbor::float(out, values[row]);
             }
+            Logical::Float32 => {
+                let Buffer::Float64(values) = &column.values else { return Err(self.layout()) };
+                cbor::float(out, single(values[row]));
+            }
             Logical::Decimal => {
                 let number = Number::parse(self.str(cells, row)?);
                 cbor::number(out, number.map_err(|error| self.wrong(error.to_string()))?);
@@ -530,7 +591,12 @@ impl Field {
             }
             Logical::Json => {
                 let value = Value::parse_json(self.bytes(column, row)?);
-                value.map_err(|error| self.wrong(error.to_string()))?.encode(out);
+                let value = value.map_err(|error| self.wrong(error.to_string()))?;
+                if value == Value::JsonNull && self.rules.json_null_is_null {
+                    cbor::null(out);
+                } else {
+                    value.encode(out);
+                }
             }
             Logical::Value => self.dynamic(self.bytes(column, row)?, out)?,
         }
@@ -540,7 +606,10 @@ impl Field {
     /// A cell that is CBOR already. Whoever wrote it may have erred, so it is read and written anew,
     /// unless it is a text, which has but one form.
     fn dynamic(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CellError> {
-        let value = Value::decode(bytes).map_err(|error| self.wrong(error.to_string()))?;
+        let mut value = Value::decode(bytes).map_err(|error| self.wrong(error.to_string()))?;
+        if self.rules.crosses_types {
+            value = self.rules.crossed(value);
+        }
         if let Value::Text(text) = value {
             self.text(&text, out)
         } else {

@@ -56,12 +56,12 @@ static FIELD: Table = Table {
         Key::optional(
             "type",
             Shape::Text,
-            "what its values mean, such as `text`, `integer` or `decimal(12,2)`; left out: what the source's column says, else the target's",
+            "what its values mean, such as `text`, `integer` or `decimal(12,2)`; left out: what the source's column says, else the target's, and `float` or `float32` where either is; see Types",
         ),
         Key::optional(
             "rules",
             Shape::List { of: &Shape::Text, min: 0 },
-            "declared equivalences: `absent=null`, `null=empty`, `trim-end`, `nfc`, `tolerance=<number>`",
+            "declared equivalences: `absent=null`, `null=empty`, `trim-end`, `nfc`, `tolerance=<number>`, `text=number`, `text=bool`, `text=hex`, `text=base64`, `number=bool`, `json-null=null`; see Types",
         ),
     ],
     elsewhere: &[],
@@ -160,8 +160,8 @@ fn draft(entry: &Entry<'_>) -> Option<Draft> {
         None => Some(entry.name.clone()),
     };
     let (source, target) = (column("source"), column("target"));
-    if let (Some(node), Some(Some(logical))) = (&rules, logical) {
-        check_rules(node, &found, logical);
+    if let Some(node) = &rules {
+        check_rules(node, &found, logical.flatten());
     }
     if let (Some(Role::Version), Some(Some(logical))) = (role, logical)
         && !may_be_version(logical)
@@ -213,15 +213,15 @@ fn logical(text: &str) -> Result<Logical, (String, String)> {
 }
 
 fn rule(text: &str) -> Result<Rule, (String, String)> {
-    const NAMES: [&str; 5] = ["absent=null", "null=empty", "trim-end", "nfc", "tolerance=0.001"];
+    let names: Vec<_> = Rule::names().chain(["tolerance=0.001"]).collect();
     Rule::parse(text).map_err(|_unknown| {
         if text.starts_with("tolerance") {
             let help = "write \"tolerance=0.001\": a share from 0, less than 1".to_owned();
             return (format!("\"{text}\" is no tolerance"), help);
         }
-        let help = match nearest(text, &NAMES).first() {
+        let help = match nearest(text, &names).first() {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("the rules are {}", one_of(&NAMES).replace(" or ", " and ")),
+            None => format!("the rules are {}", one_of(&names).replace(" or ", " and ")),
         };
         (format!("there is no rule \"{text}\""), help)
     })
@@ -260,13 +260,29 @@ fn check_roles(section: &Section<'_>, fields: &[Draft]) {
     }
 }
 
-fn check_rules(node: &Node<'_>, rules: &[Rule], logical: Logical) {
-    let numeric =
-        matches!(logical, Logical::Integer | Logical::Decimal | Logical::Float | Logical::Value);
-    if !numeric && rules.iter().any(|rule| matches!(rule, Rule::Tolerance(_))) {
+fn check_rules(node: &Node<'_>, rules: &[Rule], logical: Option<Logical>) {
+    let numeric = |logical: &Logical| {
+        matches!(
+            logical,
+            Logical::Integer
+                | Logical::Decimal
+                | Logical::Float
+                | Logical::Float32
+                | Logical::Value
+        )
+    };
+    if let Some(logical) = logical.filter(|logical| !numeric(logical))
+        && rules.iter().any(|rule| matches!(rule, Rule::Tolerance(_)))
+    {
         node.fault(
             format!("a tolerance is for numbers, and this field is of type {logical}"),
             "remove the tolerance, or correct `type`",
+        );
+    }
+    if [Rule::TextIsHex, Rule::TextIsBase64].iter().all(|rule| rules.contains(rule)) {
+        node.fault(
+            "some texts are both hexadecimal digits and base64",
+            "keep the one of `text=hex` and `text=base64` in which the texts are written",
         );
     }
 }

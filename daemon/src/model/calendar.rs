@@ -49,11 +49,7 @@ pub fn datetime(year: u16, month: u8, day: u8, micros: i64) -> Option<i64> {
 /// The date-time of a date and the microseconds of its day.
 #[must_use]
 pub const fn with_time(days: i64, micros: i64) -> i64 {
-    if is_day(days) {
-        days * DAY + micros
-    } else {
-        i64::MIN + (days - i64::MIN) * DAY + micros
-    }
+    if is_day(days) { days * DAY + micros } else { i64::MIN + (days - i64::MIN) * DAY + micros }
 }
 
 /// The inverse of [`date`]: year, month, day. None: not a year of four digits.

@@ -34,39 +34,88 @@ pub enum Rule {
     Nfc,
     /// `tolerance=T`: numbers a and b are the same when |a - b| <= T * max(|a|, |b|).
     Tolerance(f64),
+    /// `text=number`: a text in which a store writes a number is that number.
+    TextIsNumber,
+    /// `text=bool`: the texts `true` and `false` are the booleans.
+    TextIsBool,
+    /// `text=hex`: a text of hexadecimal digits is the bytes that they write.
+    TextIsHex,
+    /// `text=base64`: a text that is base64 is the bytes that it writes.
+    TextIsBase64,
+    /// `number=bool`: 0 and 1 are the booleans.
+    NumberIsBool,
+    /// `json-null=null`: the JSON document `null` and a null are the same.
+    JsonNullIsNull,
 }
 
 /// A rule's text is not in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "unknown rule `{rule}`: known are absent=null, null=empty, trim-end, nfc, tolerance=<number>"
-)]
+#[error("unknown rule `{rule}`: known are {}, tolerance=<number>", Rule::names().collect::<Vec<_>>().join(", "))]
 pub struct RuleError {
     /// The text.
     pub rule: String,
 }
 
+/// Every rule but the tolerance, which has a number of its own.
+const RULES: [(&str, Rule); 10] = [
+    ("absent=null", Rule::AbsentIsNull),
+    ("null=empty", Rule::NullIsEmpty),
+    ("trim-end", Rule::TrimEnd),
+    ("nfc", Rule::Nfc),
+    ("text=number", Rule::TextIsNumber),
+    ("text=bool", Rule::TextIsBool),
+    ("text=hex", Rule::TextIsHex),
+    ("text=base64", Rule::TextIsBase64),
+    ("number=bool", Rule::NumberIsBool),
+    ("json-null=null", Rule::JsonNullIsNull),
+];
+
 impl Rule {
+    /// The registry's names, for messages; without `tolerance=<number>`.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        RULES.iter().map(|(name, _)| *name)
+    }
+
+    /// Its name; none: it has a number of its own.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        RULES.iter().find(|(_, rule)| *rule == self).map(|(name, _)| *name)
+    }
+
+    /// Whether it takes values of one type for values of another, so that cells of a field with it must
+    /// keep their own types until they are compared.
+    #[must_use]
+    pub const fn crosses_types(self) -> bool {
+        match self {
+            Self::TextIsNumber
+            | Self::TextIsBool
+            | Self::TextIsHex
+            | Self::TextIsBase64
+            | Self::NumberIsBool
+            | Self::JsonNullIsNull => true,
+            Self::AbsentIsNull
+            | Self::NullIsEmpty
+            | Self::TrimEnd
+            | Self::Nfc
+            | Self::Tolerance(_) => false,
+        }
+    }
+
     /// Reads the registry's text form.
     ///
     /// # Errors
     /// If the text is not in the registry.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         let unknown = || RuleError { rule: text.to_owned() };
-        match text {
-            "absent=null" => Ok(Self::AbsentIsNull),
-            "null=empty" => Ok(Self::NullIsEmpty),
-            "trim-end" => Ok(Self::TrimEnd),
-            "nfc" => Ok(Self::Nfc),
-            _ => {
-                let value = text.strip_prefix("tolerance=").ok_or_else(unknown)?;
-                let value: f64 = value.parse().map_err(|_refused| unknown())?;
-                if value.is_finite() && (0.0..1.0).contains(&value) {
-                    Ok(Self::Tolerance(value))
-                } else {
-                    Err(unknown())
-                }
-            }
+        if let Some((_, rule)) = RULES.iter().find(|(name, _)| *name == text) {
+            return Ok(*rule);
+        }
+        let value = text.strip_prefix("tolerance=").ok_or_else(unknown)?;
+        let value: f64 = value.parse().map_err(|_refused| unknown())?;
+        if value.is_finite() && (0.0..1.0).contains(&value) {
+            Ok(Self::Tolerance(value))
+        } else {
+            Err(unknown())
         }
     }
 }

@@ -20,6 +20,9 @@ pub enum Logical {
     Decimal,
     /// `float`: float64.
     Float,
+    /// `float32`: float64 that holds a 32-bit float. A number is rounded to one before it is compared,
+    /// which hides nothing that the column could have held.
+    Float32,
     /// `text`: bytes, UTF-8.
     Text,
     /// `binary`: bytes.
@@ -63,7 +66,7 @@ impl Logical {
             | Self::DateTime
             | Self::Date
             | Self::Time => ColumnBuilder::int64(capacity),
-            Self::Float => ColumnBuilder::float64(capacity),
+            Self::Float | Self::Float32 => ColumnBuilder::float64(capacity),
             Self::Decimal
             | Self::Text
             | Self::Binary
@@ -85,6 +88,7 @@ const ALL: &[(&str, Logical)] = &[
     ("integer", Logical::Integer),
     ("decimal", Logical::Decimal),
     ("float", Logical::Float),
+    ("float32", Logical::Float32),
     ("text", Logical::Text),
     ("binary", Logical::Binary),
     ("timestamp", Logical::Timestamp),

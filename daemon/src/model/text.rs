@@ -362,7 +362,9 @@ mod tests {
         ] {
             assert_eq!(instant(text), None, "{text}");
         }
-        for zero in ["0000-00-00T00:00:00Z", "0000-00-00 00:00:00Z", "0000-00-00T00:00:00.000+00:00"] {
+        for zero in
+            ["0000-00-00T00:00:00Z", "0000-00-00 00:00:00Z", "0000-00-00T00:00:00.000+00:00"]
+        {
             assert_eq!(instant(zero), Some(i64::MIN), "{zero}");
         }
         assert!(read_stamp("0000-00-00 00:00:00").is_some_and(Stamp::is_zero));
@@ -387,7 +389,9 @@ mod tests {
         ] {
             assert_eq!(number(text).as_deref(), Some(read), "{text}");
         }
-        for text in ["", "-", "007", "-01", "+49", ".5", " 1", "1 ", "0x1", "NaN", "Infinity", "1,5", "１"] {
+        for text in
+            ["", "-", "007", "-01", "+49", ".5", " 1", "1 ", "0x1", "NaN", "Infinity", "1,5", "１"]
+        {
             assert_eq!(number(text), None, "{text}");
         }
         assert_eq!(number(&"9".repeat(39)), None);

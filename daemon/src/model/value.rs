@@ -30,7 +30,7 @@ mod number;
 
 use std::collections::BTreeMap;
 
-pub use number::{Number, NumberError};
+pub use number::{Number, NumberError, single};
 
 use crate::model::calendar::{DAY, MICROS};
 

@@ -5,14 +5,16 @@
 //! rejected.
 //!
 //! The type of a field is the declared one; else that of the source's column, or of the target's
-//! where the source's is dynamically typed. A field of which one side is dynamically typed is
-//! compared as such (`value`), so that absent and null stay two things, unless its rules say that
-//! they are the same.
+//! where the source's is dynamically typed, but a float where one side's numbers are floats. A field of
+//! which one side is dynamically typed is compared as such (`value`), so that absent and null stay two
+//! things, unless its rules say that they are the same. Which cells are values of which type is the
+//! table of `types`.
 //!
 //! A column of bits is binary. Declared as boolean, a single bit is taken as one; more of them are no
 //! number here, which takes a plugin.
 
 mod convert;
+mod types;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -117,8 +119,7 @@ impl BuiltIn {
                 let help = "declare its type: a number or a time";
                 issues.push(PlanIssue::new(format!("{path}/role"), what).help(help));
             }
-            let conversion =
-                |from: Logical| Conversion { from, to, declared: field.logical.is_some(), dynamic };
+            let conversion = |from| conversion(field, from, (to, dynamic));
             source.step(&path, field, conversion(at_source.logical), &mut issues);
             target.step(&path, field, conversion(at_target.logical), &mut issues);
             fields.push(FieldDef {
@@ -153,8 +154,9 @@ impl BuiltIn {
         };
         let Some(locators) = locators.filter(|_| issues.is_empty()) else { return Err(issues) };
         let plan = MappingPlan { entities, source: source.plan(), target: target.plan() };
-        let config = format!("{settings:?}");
-        let origin = Origin { code: "built-in", config: &config, contract: "1" };
+        // What the columns are counts, too: a column that changed its type is mapped otherwise.
+        let config = format!("{settings:?} {:?} {:?}", source.steps, target.steps);
+        let origin = Origin { code: "built-in", config: &config, contract: "2" };
         Ok(Self(Arc::new(Bound {
             identity: identity(origin, &plan),
             plan,
@@ -273,15 +275,31 @@ impl BuiltInSession {
     }
 }
 
+/// How cells of type `from` become those of a field.
+fn conversion(field: &Field, from: Logical, (to, dynamic): (Logical, bool)) -> Conversion {
+    Conversion {
+        from,
+        to,
+        declared: field.logical.is_some(),
+        dynamic,
+        compared: field.role == Role::Compared,
+        rules: field.rules.clone(),
+    }
+}
+
 /// The type of a field's values, and whether its cells are dynamically typed.
 fn canonical(field: &Field, source: Logical, target: Logical) -> (Logical, bool) {
-    let typed = |logical: Logical| (logical != Logical::Value).then_some(logical);
-    let sides = || typed(source).or_else(|| typed(target));
-    let to = field.logical.or_else(sides).unwrap_or(Logical::Value);
+    let to = match field.logical {
+        // A column of 32-bit floats holds no other ones, whatever the field is called.
+        Some(Logical::Float) if [source, target].contains(&Logical::Float32) => Logical::Float32,
+        Some(declared) => declared,
+        None => types::common(source, target),
+    };
+    let crosses = field.rules.iter().any(|rule| rule.crosses_types());
+    let untyped = source == Logical::Value || target == Logical::Value;
     let dynamic = to == Logical::Value
-        || (source == Logical::Value || target == Logical::Value)
-            && field.role == Role::Compared
-            && !field.rules.contains(&Rule::AbsentIsNull);
+        || field.role == Role::Compared
+            && (crosses || untyped && !field.rules.contains(&Rule::AbsentIsNull));
     (to, dynamic)
 }
 
@@ -324,7 +342,10 @@ impl<'a> Draft<'a> {
                 "`{column}` of the {} is of type {} and cannot become {}",
                 self.side, conversion.from, conversion.to
             );
-            let help = "declare a type that both sides can take, or use a plugin";
+            let other = "declare a type that both sides can take, or use a plugin";
+            let help = conversion.remedy();
+            let help =
+                help.map_or_else(|| other.to_owned(), |help| format!("{help}; else {other}"));
             issues.push(PlanIssue::new(format!("{path}/{}", self.side), what).help(help));
         }
         let position = self.columns.iter().position(|known| known == column);

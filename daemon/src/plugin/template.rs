@@ -16,7 +16,9 @@ use std::io::Write as _;
 
 use super::issue::PlanIssue;
 use super::{Access, Located};
-use crate::model::{Batch, Column, ColumnBuilder, ColumnDef, EntityDef, Logical, Number, Value, text};
+use crate::model::{
+    Batch, Column, ColumnBuilder, ColumnDef, EntityDef, Logical, Number, Value, text,
+};
 
 /// For each column of a primary key its template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +207,11 @@ impl KeyColumn {
             | Logical::DateTime
             | Logical::Date
             | Logical::Time) => Form::Counted(counted),
-            other @ (Logical::Float | Logical::Json | Logical::Set | Logical::Value) => {
+            other @ (Logical::Float
+            | Logical::Float32
+            | Logical::Json
+            | Logical::Set
+            | Logical::Value) => {
                 let what = format!("a key column of type {other} cannot be located by a template");
                 return Err(vec![PlanIssue::new(path, what)]);
             }
@@ -346,7 +352,7 @@ fn field(entity: &EntityDef, name: &str, column: &ColumnDef) -> Result<Piece, Pl
         Logical::Value => true,
         Logical::Boolean => column.logical == Logical::Boolean,
         Logical::Binary => column.logical == Logical::Binary,
-        Logical::Float | Logical::Json | Logical::Set => false,
+        Logical::Float | Logical::Float32 | Logical::Json | Logical::Set => false,
         // A text may hold a number; an entity whose text does not has no location.
         Logical::Integer | Logical::Decimal | Logical::Text | Logical::Enum => {
             is_plain(column.logical)

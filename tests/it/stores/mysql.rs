@@ -235,8 +235,11 @@ async fn numbers_keep_their_sign_width_and_digits() {
         let wide = "-12345678901234567890123456789012345.123456789012345678901234567890";
         assert_eq!(texts(&columns[4].1)[0], Some(wide));
         assert_eq!(texts(&columns[9].1), [Some("1.50"), None, Some("-0.01")]);
-        for (index, expected) in [(5, [f64::from(1.234_567_8_f32), 0.0]), (6, [1e308, -0.1])] {
-            assert_eq!(columns[index].0, Logical::Float);
+        for (index, logical, expected) in [
+            (5, Logical::Float32, [f64::from(1.234_567_8_f32), 0.0]),
+            (6, Logical::Float, [1e308, -0.1]),
+        ] {
+            assert_eq!(columns[index].0, logical);
             let Buffer::Float64(values) = &columns[index].1.values else { panic!("floats") };
             assert_eq!([values[0].to_bits(), values[2].to_bits()], expected.map(f64::to_bits));
             assert!(!columns[index].1.is_valid(1));

@@ -166,11 +166,27 @@ impl Number {
         format!("{}e{}", self.mantissa, self.exponent).parse().unwrap_or(f64::NAN)
     }
 
+    /// The nearest 32-bit float; ties to even. Of what is beyond all of them, the nearest double.
+    #[must_use]
+    pub fn to_single(self) -> f64 {
+        let single = format!("{}e{}", self.mantissa, self.exponent).parse().unwrap_or(f32::NAN);
+        if single.is_finite() { f64::from(single) } else { self.to_f64() }
+    }
+
     /// The number without its sign, digits and scale apart: `mantissa * 10^exponent`.
     #[must_use]
     pub const fn parts(self) -> (i128, i32) {
         (self.mantissa, self.exponent)
     }
+}
+
+/// The 32-bit float that is nearest to a double; ties to even. What is beyond all of them is left as it
+/// is, so that it equals none.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "the nearest one is what is asked for")]
+pub fn single(value: f64) -> f64 {
+    let single = value as f32;
+    if single.is_finite() || !value.is_finite() { f64::from(single) } else { value }
 }
 
 impl From<i64> for Number {
@@ -253,7 +269,32 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn numbers_are_rounded_to_single_floats_once() {
+        let single = |text: &str| Number::parse(text).unwrap().to_single();
+        assert_eq!(single("30.4"), f64::from(30.4_f32));
+        assert_eq!(single("0.1"), f64::from(0.1_f32));
+        // By way of the nearest double it would be a tie, and go down.
+        assert_eq!(single("1.000000059604644775390626"), f64::from(1.000_000_1_f32));
+        assert_eq!(single("1E39"), 1e39);
+        assert_eq!(single("-1E-60"), 0.0);
+        assert_eq!(super::single(1e39), 1e39);
+        assert_eq!(super::single(f64::NEG_INFINITY), f64::NEG_INFINITY);
+        assert!(super::single(f64::NAN).is_nan());
+    }
+
     proptest! {
+        #[test]
+        fn what_a_single_float_holds_is_left(value in any::<f32>()) {
+            if !value.is_nan() {
+                prop_assert_eq!(super::single(f64::from(value)), f64::from(value));
+            }
+            if value.is_finite() {
+                let text = format!("{value}");
+                prop_assert_eq!(Number::parse(&text).map(Number::to_single), Ok(f64::from(value)));
+            }
+        }
+
         #[test]
         fn the_short_form_reads_as_any_form(
             text in prop::collection::vec(prop::sample::select(b"00123456789.-+e".to_vec()), 0..24),

@@ -23,7 +23,8 @@ fn value() -> impl Strategy<Value = Value> {
         any::<Vec<u8>>().prop_map(Value::Bytes),
         (-i64::MAX / 4..i64::MAX / 4).prop_map(Value::Timestamp),
         any::<i64>()
-            .prop_filter("a day", |micros| crate::model::calendar::is_in_calendar(*micros) || micros % 7 == 0)
+            .prop_filter("a day", |micros| crate::model::calendar::is_in_calendar(*micros)
+                || micros % 7 == 0)
             .prop_map(Value::DateTime),
         (-100_000i64..100_000).prop_map(Value::Date),
         (0i64..99_999_999).prop_map(|packed| Value::Date(i64::MIN + packed)),

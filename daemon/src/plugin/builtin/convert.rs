@@ -1,9 +1,9 @@
 //! Putting the cells of a column into the type of a field.
 //!
-//! Owns which type can become which, cell by cell. Refuses what would lose something: such a cell
-//! has a [`Loss`], which names the reason and never the value. Invariant: two cells that a field
-//! calls different before the conversion are different after it, but for what its type cannot tell
-//! apart anyway (`1` and `1.0` as numbers).
+//! Owns how a cell becomes one of a field's type, where the table of types (`types`) has it. Refuses
+//! what would lose something: such a cell has a [`Loss`], which names the reason and never the value.
+//! Invariant: two cells that a field calls different before the conversion are different after it, but
+//! for what its type cannot tell apart anyway (`1` and `1.0` as numbers).
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -14,22 +14,30 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+use super::types::{Kind, Meets, kind_of, meets, written};
 use crate::model::{
-    Buffer, Column, ColumnBuilder, JsonError, Logical, Number, NumberError, Value, cbor, text,
+    Buffer, Column, ColumnBuilder, JsonError, Logical, Number, NumberError, Rule, Value, cbor,
+    single, text,
 };
 
 /// How cells of one type become cells of a field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Conversion {
     /// The column's type.
     pub(super) from: Logical,
     /// The field's type.
     pub(super) to: Logical,
-    /// The field was declared to be of that type, so that a local date-time may be read as one in
-    /// UTC, and the other way round.
+    /// The field was declared to be of that type, so that what a column of another type holds is taken
+    /// for values of it: local date-times for those in UTC, texts for numbers.
     pub(super) declared: bool,
-    /// The field's cells are dynamically typed, so that absent and null stay apart.
+    /// The field's cells are dynamically typed, so that absent and null stay apart, and a cell of
+    /// another type than the field is compared as what it is.
     pub(super) dynamic: bool,
+    /// The field is compared, so that the type of a cell counts. What identifies an entity, or says its
+    /// version, says the same in another type.
+    pub(super) compared: bool,
+    /// The field's declared equivalences.
+    pub(super) rules: Vec<Rule>,
 }
 
 /// Why a cell cannot be converted.
@@ -40,6 +48,8 @@ enum Cell<'a> {
     /// Not there at all; only a dynamically typed cell can be.
     Absent,
     Null,
+    /// The JSON document `null`.
+    JsonNull,
     Bool(bool),
     Number(Number),
     Float(f64),
@@ -53,41 +63,115 @@ enum Cell<'a> {
     Tree(Value),
 }
 
+impl Cell<'_> {
+    /// What it is; none: it holds no value.
+    const fn kind(&self) -> Option<Kind> {
+        Some(match self {
+            Self::Absent | Self::Null => return None,
+            Self::JsonNull => Kind::JsonNull,
+            Self::Bool(_) => Kind::Boolean,
+            Self::Number(_) => Kind::Number,
+            Self::Float(_) => Kind::Float,
+            Self::Text(_) => Kind::Text,
+            Self::Bytes(_) => Kind::Bytes,
+            Self::Timestamp(_) => Kind::Timestamp,
+            Self::DateTime(_) => Kind::DateTime,
+            Self::Date(_) => Kind::Date,
+            Self::Time(_) => Kind::Time,
+            Self::Tree(Value::List(_)) => Kind::List,
+            Self::Tree(Value::Map(_)) => Kind::Map,
+            Self::Tree(_) => Kind::Set,
+        })
+    }
+
+    /// What it is, for messages.
+    const fn shown(&self) -> &'static str {
+        match self {
+            Self::Absent | Self::Null => "null",
+            Self::JsonNull => "the JSON document null",
+            Self::Bool(_) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::Float(_) => "a float",
+            Self::Text(_) => "text",
+            Self::Bytes(_) => "binary",
+            Self::Timestamp(_) => "an instant",
+            Self::DateTime(_) => "a date-time without time zone",
+            Self::Date(_) => "a date",
+            Self::Time(_) => "a time",
+            Self::Tree(Value::List(_)) => "a list",
+            Self::Tree(Value::Map(_)) => "a map",
+            Self::Tree(_) => "a set",
+        }
+    }
+}
+
 impl Conversion {
     /// Whether any value at all can be converted.
-    pub(super) const fn is_possible(self) -> bool {
-        use Logical as L;
+    pub(super) fn is_possible(&self) -> bool {
         match (self.from, self.to) {
-            (L::Value, _) | (_, L::Value) => true,
-            (L::Text | L::Enum, to) => !matches!(to, L::Binary),
-            (L::Integer | L::Decimal, to) => {
-                matches!(to, L::Integer | L::Boolean | L::Decimal | L::Float | L::Text | L::Json)
+            (Logical::Value, _) | (_, Logical::Value) | (Logical::Json, Logical::Json) => true,
+            // A document is no text, and no number: it may hold any of them.
+            (Logical::Json, _) => false,
+            // Nor is a text a document, unless that is said.
+            (Logical::Text | Logical::Enum, Logical::Json) => self.texts_are_json(),
+            (from, to) => kind_of(from).is_some_and(|kind| self.takes(meets(kind, to))),
+        }
+    }
+
+    /// What to write so that the column can be taken, if anything.
+    pub(super) fn remedy(&self) -> Option<String> {
+        match (self.from, self.to) {
+            (Logical::Text | Logical::Enum, Logical::Json) | (Logical::Json, Logical::Text) => {
+                return Some("where the texts are JSON, write `type = \"json\"`".to_owned());
             }
-            (L::Boolean, to) => matches!(to, L::Boolean | L::Integer | L::Decimal | L::Json),
-            (L::Float, to) => matches!(to, L::Float | L::Integer | L::Decimal),
-            (L::Timestamp, to) => {
-                matches!(to, L::Timestamp) || matches!(to, L::DateTime) && self.declared
+            _ => {}
+        }
+        let write = match meets(kind_of(self.from)?, self.to) {
+            Meets::Ruled(rules) => written(rules),
+            Meets::Declared => format!("`type = \"{}\"`", self.to),
+            Meets::Alike | Meets::Rounded | Meets::Whole | Meets::Read | Meets::Differs => {
+                return None;
             }
-            (L::DateTime, to) => {
-                matches!(to, L::DateTime) || matches!(to, L::Timestamp) && self.declared
+        };
+        Some(format!("where one stands for the other, write {write}"))
+    }
+
+    fn has(&self, rule: Rule) -> bool {
+        self.rules.contains(&rule)
+    }
+
+    /// Whether texts are documents of JSON.
+    const fn texts_are_json(&self) -> bool {
+        self.declared || !self.compared
+    }
+
+    /// Whether a cell is taken for a value of another type because the whole column, or what the field
+    /// is for, says so.
+    fn coerces(&self) -> bool {
+        !self.compared || self.declared && self.from != Logical::Value
+    }
+
+    /// Whether a cell that meets the field so is taken for a value of it.
+    fn takes(&self, meets: Meets) -> bool {
+        match meets {
+            Meets::Alike | Meets::Rounded | Meets::Whole | Meets::Read => true,
+            Meets::Ruled(rules) => {
+                rules.iter().any(|rule| self.has(*rule))
+                    || self.coerces() && rules.iter().any(|rule| coercible(*rule))
             }
-            (L::Set, to) => matches!(to, L::Set),
-            // A bit: BIT(1) is a byte that is 0 or 1.
-            (L::Binary, to) => matches!(to, L::Binary) || matches!(to, L::Boolean) && self.declared,
-            (L::Date, to) => matches!(to, L::Date),
-            (L::Time, to) => matches!(to, L::Time),
-            (L::Json, to) => matches!(to, L::Json),
+            Meets::Declared => self.declared && self.coerces(),
+            Meets::Differs => false,
         }
     }
 
     /// Whether a column is the field's column as it is.
-    pub(super) fn is_nothing(self) -> bool {
+    pub(super) fn is_nothing(&self) -> bool {
         self.from == self.to && (!self.dynamic || self.from == Logical::Value)
     }
 
     /// Converts the cells of `column`. Calls `lose` for each row that cannot be converted; its cell
     /// is then a placeholder.
-    pub(super) fn convert(self, column: &Column, mut lose: impl FnMut(usize, Loss)) -> Column {
+    pub(super) fn convert(&self, column: &Column, mut lose: impl FnMut(usize, Loss)) -> Column {
         if self.is_nothing() && !has_wide_numbers(self.from) {
             return column.clone();
         }
@@ -109,75 +193,99 @@ impl Conversion {
         self.write(&cells, lose)
     }
 
-    fn cast<'a>(self, cell: Cell<'a>) -> Result<Cell<'a>, Loss> {
-        let to = self.to;
-        match cell {
-            Cell::Absent | Cell::Null => Ok(cell),
-            _ if to == Logical::Value || self.from == Logical::Json => Ok(cell),
-            Cell::Text(text) => self.cast_text(text),
-            Cell::Number(number) => cast_number(number, to),
-            Cell::Bool(value) => match to {
-                Logical::Boolean | Logical::Json => Ok(Cell::Bool(value)),
-                Logical::Integer | Logical::Decimal => Ok(Cell::Number(i64::from(value).into())),
-                _ => Err(no("a boolean", to)),
-            },
-            Cell::Float(value) => match to {
-                Logical::Float => Ok(Cell::Float(value)),
-                // Beyond 2^53 a double does not say which integer was meant.
-                Logical::Integer | Logical::Decimal
-                    if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 =>
-                {
-                    let whole = Number::parse(&format!("{value}"));
-                    whole.map(Cell::Number).map_err(|wide| Cow::Owned(wide.to_string()))
-                }
-                _ => Err(no("a float", to)),
-            },
-            Cell::Timestamp(micros) => match to {
-                Logical::Timestamp => Ok(Cell::Timestamp(micros)),
-                Logical::DateTime if self.declared || micros == i64::MIN => {
-                    Ok(Cell::DateTime(micros))
-                }
-                _ => Err(no("an instant", to)),
-            },
-            Cell::DateTime(micros) => match to {
-                Logical::DateTime => Ok(Cell::DateTime(micros)),
-                Logical::Timestamp if self.declared || micros == i64::MIN => {
-                    Ok(Cell::Timestamp(micros))
-                }
-                _ => Err(no("a date-time without time zone", to)),
-            },
-            Cell::Bytes(_) if to == Logical::Binary => Ok(cell),
-            Cell::Bytes(bytes) if to == Logical::Boolean => match bytes.as_ref() {
-                [bit @ (0 | 1)] => Ok(Cell::Bool(*bit == 1)),
-                _ => Err(Cow::Borrowed("binary that is no single bit")),
-            },
-            Cell::Date(_) if to == Logical::Date => Ok(cell),
-            Cell::Time(_) if to == Logical::Time => Ok(cell),
-            Cell::Bytes(_) => Err(no("binary", to)),
-            Cell::Date(_) => Err(no("a date", to)),
-            Cell::Time(_) => Err(no("a time", to)),
-            Cell::Tree(tree) => cast_tree(tree, to),
+    fn cast<'a>(&self, cell: Cell<'a>) -> Result<Cell<'a>, Loss> {
+        let Some(kind) = cell.kind() else { return Ok(cell) };
+        if let (Cell::Text(text), Logical::Json) = (&cell, self.to)
+            && self.from != Logical::Json
+            && self.texts_are_json()
+        {
+            return json(text.as_bytes());
+        }
+        if self.to == Logical::Value || self.from == Logical::Json {
+            return Ok(cell);
+        }
+        match meets(kind, self.to) {
+            Meets::Alike => self.alike(cell),
+            Meets::Rounded => self.rounded(cell),
+            Meets::Whole => self.whole(cell),
+            Meets::Read => self.read(cell),
+            // The zero is the same in every time zone.
+            Meets::Declared
+                if matches!(cell, Cell::Timestamp(i64::MIN) | Cell::DateTime(i64::MIN)) =>
+            {
+                self.coerced(cell)
+            }
+            meets if self.takes(meets) => self.coerced(cell),
+            _ => self.misfit(cell, None),
         }
     }
 
-    fn cast_text<'a>(self, text: Cow<'a, str>) -> Result<Cell<'a>, Loss> {
+    /// A cell that is no value of the field: it differs from all of them, which the comparison finds,
+    /// or has no place in a column of the field's type.
+    fn misfit<'a>(&self, cell: Cell<'a>, why: Option<Loss>) -> Result<Cell<'a>, Loss> {
+        if self.dynamic {
+            return Ok(cell);
+        }
+        Err(why.unwrap_or_else(|| {
+            Cow::Owned(format!("{} where the field is of type {}", cell.shown(), self.to))
+        }))
+    }
+
+    /// A cell of the field's type, of which not every value may be one of the field's.
+    fn alike<'a>(&self, cell: Cell<'a>) -> Result<Cell<'a>, Loss> {
+        match (&cell, self.to) {
+            (Cell::Number(number), Logical::Integer) => match number.to_integer() {
+                Some(whole) if i64::try_from(whole).is_ok() || u64::try_from(whole).is_ok() => {
+                    Ok(cell)
+                }
+                Some(_) => self.misfit(cell, Some(Cow::Borrowed("an integer beyond 64 bits"))),
+                None => self.misfit(cell, Some(Cow::Borrowed("a number that is no integer"))),
+            },
+            (Cell::Tree(Value::Set(members)), Logical::Set) => {
+                let label = |member: &Value| matches!(member, Value::Text(text) if !text.is_empty() && !text.contains(','));
+                if members.iter().all(label) {
+                    return Ok(cell);
+                }
+                self.misfit(cell, Some(Cow::Borrowed("a set with members that are no labels")))
+            }
+            _ => Ok(cell),
+        }
+    }
+
+    /// A number or float as the float that the field's values are.
+    fn rounded<'a>(&self, cell: Cell<'a>) -> Result<Cell<'a>, Loss> {
+        let narrow = self.to == Logical::Float32;
+        let float = match &cell {
+            Cell::Number(number) if narrow => number.to_single(),
+            Cell::Number(number) => number.to_f64(),
+            Cell::Float(value) if narrow => return Ok(Cell::Float(single(*value))),
+            _ => return Ok(cell),
+        };
+        if float.is_finite() {
+            return Ok(Cell::Float(float));
+        }
+        // Beyond all floats is not infinite.
+        self.misfit(cell, Some(Cow::Borrowed("a number beyond all floats")))
+    }
+
+    /// A float that is a whole number. Beyond 2^53 a double does not say which integer was meant.
+    fn whole<'a>(&self, cell: Cell<'a>) -> Result<Cell<'a>, Loss> {
+        match cell {
+            Cell::Float(value)
+                if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 =>
+            {
+                let whole = Number::parse(&format!("{value}"));
+                whole.map(Cell::Number).map_err(|wide| Cow::Owned(wide.to_string()))
+            }
+            other => self.misfit(other, None),
+        }
+    }
+
+    /// A text in the form of the field's values.
+    fn read<'a>(&self, cell: Cell<'a>) -> Result<Cell<'a>, Loss> {
+        let Cell::Text(text) = cell else { return Ok(cell) };
         let wrong = |what: &'static str| Loss::from(what);
         match self.to {
-            Logical::Text | Logical::Enum => Ok(Cell::Text(text)),
-            Logical::Boolean => match text.as_ref() {
-                "true" => Ok(Cell::Bool(true)),
-                "false" => Ok(Cell::Bool(false)),
-                _ => Err(wrong("a text that is neither true nor false")),
-            },
-            Logical::Integer | Logical::Decimal | Logical::Float => {
-                let number = Number::parse(&text).map_err(|error| match error {
-                    NumberError::Syntax => wrong("a text that is no number"),
-                    wide @ (NumberError::TooManyDigits | NumberError::Exponent) => {
-                        Cow::Owned(wide.to_string())
-                    }
-                })?;
-                cast_number(number, self.to)
-            }
             Logical::Timestamp => {
                 let stamp = text::read_stamp(&text)
                     .ok_or_else(|| wrong("a text that is no date-time of at most microseconds"))?;
@@ -211,18 +319,88 @@ impl Conversion {
             Logical::Time => text::read_time(&text)
                 .map(Cell::Time)
                 .ok_or_else(|| wrong("a text that is no time of at most microseconds")),
-            Logical::Json => json(text.as_bytes()),
-            Logical::Set => match labels(&text) {
+            _ => match labels(&text) {
                 Value::Set(labels) if labels.len() == text.split_terminator(',').count() => {
                     Ok(Cell::Tree(Value::Set(labels)))
                 }
                 _ => Err(wrong("a text that is no list of different labels")),
             },
-            Logical::Binary | Logical::Value => Err(no("text", self.to)),
         }
     }
 
-    fn write(self, cells: &[Cell<'_>], mut lose: impl FnMut(usize, Loss)) -> Column {
+    /// A cell of another type that stands for a value of the field, because the configuration says so.
+    fn coerced<'a>(&self, cell: Cell<'a>) -> Result<Cell<'a>, Loss> {
+        let ruled = !self.coerces();
+        match (cell, self.to) {
+            (
+                Cell::Text(text),
+                Logical::Integer | Logical::Decimal | Logical::Float | Logical::Float32,
+            ) => self.number_of(text, ruled),
+            // The rules are for the comparison, which knows them: here are no other types than theirs.
+            (cell, _) if ruled && self.dynamic => Ok(cell),
+            (Cell::Text(text), Logical::Boolean) => match text::read_bool(&text) {
+                Some(value) => Ok(Cell::Bool(value)),
+                None => Err(Cow::Borrowed("a text that is neither true nor false")),
+            },
+            (Cell::Text(text), Logical::Binary) => {
+                let read = [
+                    (Rule::TextIsHex, text::read_hex as fn(&str) -> _),
+                    (Rule::TextIsBase64, text::read_base64),
+                ];
+                let bytes = read
+                    .iter()
+                    .filter(|(rule, _)| self.has(*rule))
+                    .find_map(|(_, read)| read(&text));
+                let bytes = bytes.ok_or(Cow::Borrowed("a text that writes no bytes"))?;
+                Ok(Cell::Bytes(Cow::Owned(bytes)))
+            }
+            (Cell::Number(number), Logical::Boolean) => match number.to_integer() {
+                Some(0) => Ok(Cell::Bool(false)),
+                Some(1) => Ok(Cell::Bool(true)),
+                _ => Err(Cow::Borrowed("a number that is neither 0 nor 1 for a boolean")),
+            },
+            (Cell::Number(number), Logical::Text | Logical::Enum) => {
+                Ok(Cell::Text(Cow::Owned(number.to_string())))
+            }
+            (Cell::Bool(value), Logical::Text | Logical::Enum) => {
+                Ok(Cell::Text(Cow::Borrowed(if value { "true" } else { "false" })))
+            }
+            (Cell::Bool(value), Logical::Integer | Logical::Decimal) => {
+                Ok(Cell::Number(i64::from(value).into()))
+            }
+            (Cell::Bytes(bytes), Logical::Boolean) => match bytes.as_ref() {
+                [bit @ (0 | 1)] => Ok(Cell::Bool(*bit == 1)),
+                _ => Err(Cow::Borrowed("binary that is no single bit")),
+            },
+            (Cell::Timestamp(micros), Logical::DateTime) => Ok(Cell::DateTime(micros)),
+            (Cell::DateTime(micros), Logical::Timestamp) => Ok(Cell::Timestamp(micros)),
+            (Cell::JsonNull, _) => Ok(Cell::Null),
+            (cell, _) => self.misfit(cell, None),
+        }
+    }
+
+    /// The number that a text writes. `ruled`: by a rule, in the forms in which stores write numbers.
+    fn number_of<'a>(&self, text: Cow<'a, str>, ruled: bool) -> Result<Cell<'a>, Loss> {
+        let number = if ruled {
+            match text::read_number(&text) {
+                Some(number) => number,
+                None => return self.misfit(Cell::Text(text), None),
+            }
+        } else {
+            Number::parse(&text).map_err(|error| match error {
+                NumberError::Syntax => Loss::from("a text that is no number"),
+                wide @ (NumberError::TooManyDigits | NumberError::Exponent) => {
+                    Cow::Owned(wide.to_string())
+                }
+            })?
+        };
+        match meets(Kind::Number, self.to) {
+            Meets::Rounded => self.rounded(Cell::Number(number)),
+            _ => self.alike(Cell::Number(number)),
+        }
+    }
+
+    fn write(&self, cells: &[Cell<'_>], mut lose: impl FnMut(usize, Loss)) -> Column {
         if self.dynamic || self.to == Logical::Value {
             let mut builder = ColumnBuilder::bytes(cells.len());
             for cell in cells {
@@ -262,6 +440,8 @@ impl Conversion {
                 | Cell::Date(count)
                 | Cell::Time(count) => builder.push_i64(*count),
                 Cell::Tree(tree) => builder.write_bytes(|out| write_labels(tree, out)),
+                // None but a column of JSON has a place for it, and that was written.
+                Cell::JsonNull => builder.push_null(),
             }
         }
         builder.finish()
@@ -271,10 +451,6 @@ impl Conversion {
 /// Types whose cells may hold numbers that no canonical value can.
 const fn has_wide_numbers(logical: Logical) -> bool {
     matches!(logical, Logical::Decimal | Logical::Json)
-}
-
-fn no(what: &str, to: Logical) -> Loss {
-    Cow::Owned(format!("{what} where the field is of type {to}"))
 }
 
 fn read(column: &Column, row: usize, from: Logical) -> Result<Cell<'_>, Loss> {
@@ -319,6 +495,7 @@ fn read(column: &Column, row: usize, from: Logical) -> Result<Cell<'_>, Loss> {
 fn from_value(value: Value) -> Cell<'static> {
     match value {
         Value::Null => Cell::Null,
+        Value::JsonNull => Cell::JsonNull,
         Value::Bool(value) => Cell::Bool(value),
         Value::Number(number) => Cell::Number(number),
         Value::Float(value) => Cell::Float(value),
@@ -332,42 +509,9 @@ fn from_value(value: Value) -> Cell<'static> {
     }
 }
 
-fn cast_number(number: Number, to: Logical) -> Result<Cell<'static>, Loss> {
-    match to {
-        Logical::Integer => match number.to_integer() {
-            Some(whole) if i64::try_from(whole).is_ok() || u64::try_from(whole).is_ok() => {
-                Ok(Cell::Number(number))
-            }
-            Some(_) => Err(Cow::Borrowed("an integer beyond 64 bits")),
-            None => Err(Cow::Borrowed("a number that is no integer")),
-        },
-        Logical::Decimal | Logical::Json => Ok(Cell::Number(number)),
-        Logical::Float => Ok(Cell::Float(number.to_f64())),
-        Logical::Boolean => match number.to_integer() {
-            Some(0) => Ok(Cell::Bool(false)),
-            Some(1) => Ok(Cell::Bool(true)),
-            _ => Err(Cow::Borrowed("a number that is neither 0 nor 1 for a boolean")),
-        },
-        Logical::Text => Ok(Cell::Text(Cow::Owned(number.to_string()))),
-        _ => Err(no("a number", to)),
-    }
-}
-
-fn cast_tree(tree: Value, to: Logical) -> Result<Cell<'static>, Loss> {
-    match (to, &tree) {
-        (Logical::Json, _) => Ok(Cell::Tree(tree)),
-        (Logical::Set, Value::Set(members)) => {
-            let label = |member: &Value| matches!(member, Value::Text(text) if !text.is_empty() && !text.contains(','));
-            if members.iter().all(label) {
-                Ok(Cell::Tree(tree))
-            } else {
-                Err(Cow::Borrowed("a set with members that are no labels"))
-            }
-        }
-        (_, Value::List(_)) => Err(no("a list", to)),
-        (_, Value::Set(_)) => Err(no("a set", to)),
-        _ => Err(no("a map", to)),
-    }
+/// Whether a column's declared type says as much as the rule.
+const fn coercible(rule: Rule) -> bool {
+    matches!(rule, Rule::TextIsNumber | Rule::TextIsBool | Rule::NumberIsBool)
 }
 
 fn json(bytes: &[u8]) -> Result<Cell<'static>, Loss> {
@@ -409,6 +553,7 @@ fn write_integers(cells: &[Cell<'_>]) -> Column {
 fn encode(cell: &Cell<'_>, out: &mut Vec<u8>) {
     match cell {
         Cell::Absent | Cell::Null => cbor::null(out),
+        Cell::JsonNull => cbor::json_null(out),
         Cell::Bool(value) => cbor::bool(out, *value),
         Cell::Number(number) => cbor::number(out, *number),
         Cell::Float(value) => cbor::float(out, *value),
@@ -425,7 +570,7 @@ fn encode(cell: &Cell<'_>, out: &mut Vec<u8>) {
 fn write_json(cell: &Cell<'_>, out: &mut Vec<u8>) -> Result<(), Loss> {
     let mut plain = |text: &str| out.extend_from_slice(text.as_bytes());
     match cell {
-        Cell::Null => plain("null"),
+        Cell::Null | Cell::JsonNull => plain("null"),
         Cell::Bool(value) => plain(if *value { "true" } else { "false" }),
         Cell::Number(number) => plain(&number.to_string()),
         Cell::Text(text) => plain(&quoted(text)),
@@ -437,7 +582,7 @@ fn write_json(cell: &Cell<'_>, out: &mut Vec<u8>) -> Result<(), Loss> {
 
 fn write_json_tree(value: &Value, out: &mut Vec<u8>) -> Result<(), Loss> {
     match value {
-        Value::Null => write_json(&Cell::Null, out),
+        Value::Null | Value::JsonNull => write_json(&Cell::Null, out),
         Value::Bool(value) => write_json(&Cell::Bool(*value), out),
         Value::Number(number) => write_json(&Cell::Number(*number), out),
         Value::Text(text) => write_json(&Cell::Text(Cow::Borrowed(text)), out),

@@ -75,7 +75,7 @@ fn check_column<'f>(
             Logical::Timestamp | Logical::DateTime | Logical::Date | Logical::Time,
             Buffer::Int64(_),
         )
-        | (Logical::Float, Buffer::Float64(_))
+        | (Logical::Float | Logical::Float32, Buffer::Float64(_))
         | (Logical::Binary, Buffer::Bytes(_)) => Ok(()),
         (Logical::Boolean, Buffer::Int64(values)) => {
             let wrong =

@@ -245,7 +245,7 @@ fn check_canonical(
                 && relation.columns.iter().zip(&entity.fields).all(|(name, field)| {
                     schema
                         .and_then(|schema| schema.column(name))
-                        .is_none_or(|column| column.logical == field.logical)
+                        .is_none_or(|column| have_one_layout(column.logical, field.logical))
                 })
         }
         _ => false,
@@ -256,6 +256,12 @@ fn check_canonical(
         );
         issues.push(PlanIssue::new(format!("/{side}/mapped"), what));
     }
+}
+
+/// Whether cells of one type are cells of the other. Guests are not told how wide a float is.
+fn have_one_layout(one: Logical, other: Logical) -> bool {
+    let float = |logical| matches!(logical, Logical::Float | Logical::Float32);
+    one == other || float(one) && float(other)
 }
 
 fn check_columns(

@@ -20,8 +20,8 @@ use super::planning::{Proposal, ProposedEntity, ProposedField, ProposedInvariant
 use super::pool::Place;
 use super::trial::Cost;
 use crate::model::{
-    Batch, Bitmap, Buffer, Column, ColumnDef, RelationPlan, RelationSchema, Role, Severity, Side,
-    SidePlan, Standing, VarBytes,
+    Batch, Bitmap, Buffer, Column, ColumnDef, Logical, RelationPlan, RelationSchema, Role,
+    Severity, Side, SidePlan, Standing, VarBytes,
 };
 use crate::plugin::{Limits, Pairs, PlanIssue, PluginErrorKind, Rows, Tally};
 
@@ -430,6 +430,11 @@ fn column_def<'a>((column, logical): (&'a ColumnDef, &'a String)) -> types::Colu
     types::ColumnDef { name: &column.name, logical, nullable: column.nullable }
 }
 
+/// The type of a column, as guests of this version know it: they read all floats alike.
+fn told(logical: Logical) -> Logical {
+    if logical == Logical::Float32 { Logical::Float } else { logical }
+}
+
 /// The relations of a side, on the way to a guest.
 struct Schemas<'a> {
     schemas: &'a [RelationSchema],
@@ -441,7 +446,7 @@ struct Schemas<'a> {
 impl<'a> Schemas<'a> {
     fn new(schemas: &'a [RelationSchema]) -> Result<Self, PluginErrorKind> {
         let types = |schema: &RelationSchema| {
-            schema.columns.iter().map(|column| column.logical.to_string()).collect()
+            schema.columns.iter().map(|column| told(column.logical).to_string()).collect()
         };
         let keys = |schema: &RelationSchema| schema.key.iter().map(|at| number(*at)).collect();
         Ok(Self {

@@ -176,7 +176,7 @@ fn fits(logical: Logical, value: &Value) -> bool {
         (Logical::Value, _)
         | (Logical::Boolean, Value::Bool(_))
         | (Logical::Decimal, Value::Number(_))
-        | (Logical::Float, Value::Float(_))
+        | (Logical::Float | Logical::Float32, Value::Float(_))
         | (Logical::Text | Logical::Enum | Logical::Set | Logical::Json, Value::Text(_))
         | (Logical::Binary, Value::Bytes(_))
         | (Logical::Timestamp, Value::Timestamp(_))
@@ -232,7 +232,7 @@ pub(super) fn cell(column: &Column, logical: Logical, row: usize) -> Option<Valu
         Logical::Boolean => Value::Bool(column.integer(row)? != 0),
         Logical::Integer => Value::Number(Number::from(column.whole(row)?)),
         Logical::Decimal => Value::Number(Number::parse(&text()?).ok()?),
-        Logical::Float => match &column.values {
+        Logical::Float | Logical::Float32 => match &column.values {
             Buffer::Float64(values) => Value::Float(values[row]),
             Buffer::Int64(_) | Buffer::UInt64(_) | Buffer::Bytes(_) => return None,
         },

@@ -124,7 +124,8 @@ impl Table {
     fn order(&self, index: &Index) -> Option<Vec<usize>> {
         let column = |at: &usize| &self.columns[*at];
         let steady = |column: &TableColumn| {
-            let exact = !matches!(column.logical, Logical::Float | Logical::Json);
+            let exact =
+                !matches!(column.logical, Logical::Float | Logical::Float32 | Logical::Json);
             exact && column.kind != ColumnKind::Unsupported
         };
         let sound = index.ascending && index.columns.iter().map(column).all(steady);

@@ -245,7 +245,8 @@ fn logical(kind: &str, declared: &str) -> (Logical, ColumnKind) {
             plain(Logical::Integer)
         }
         "decimal" | "numeric" => plain(Logical::Decimal),
-        "float" | "double" => plain(Logical::Float),
+        "float" => plain(Logical::Float32),
+        "double" => plain(Logical::Float),
         "char" | "varchar" | "tinytext" | "text" | "mediumtext" | "longtext" | "uuid" | "inet4"
         | "inet6" => plain(Logical::Text),
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {

@@ -8,8 +8,8 @@ use mysql_async::consts::{ColumnFlags, ColumnType};
 use mysql_async::{Column as WireColumn, Row, Value};
 
 use super::session::{Pace, Sink};
-use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number};
 use crate::model::calendar::{self, DAY, MICROS};
+use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number};
 use crate::store::{Page, StoreErrorKind as Kind};
 
 /// Pages end at this many bytes of values, at the latest one row beyond.
@@ -198,7 +198,9 @@ fn decode(logical: Logical, column: &WireColumn) -> Option<Decode> {
             | T::MYSQL_TYPE_LONGLONG
             | T::MYSQL_TYPE_YEAR,
         ) => Decode::Int,
-        (Logical::Float, T::MYSQL_TYPE_FLOAT | T::MYSQL_TYPE_DOUBLE) => Decode::Float,
+        (Logical::Float32, T::MYSQL_TYPE_FLOAT) | (Logical::Float, T::MYSQL_TYPE_DOUBLE) => {
+            Decode::Float
+        }
         (Logical::Decimal, T::MYSQL_TYPE_DECIMAL | T::MYSQL_TYPE_NEWDECIMAL)
         | (
             Logical::Text | Logical::Binary | Logical::Json | Logical::Enum | Logical::Set,
@@ -287,7 +289,7 @@ pub(super) fn parameter(
             let text = std::str::from_utf8(bytes()?).ok()?;
             Number::parse(text).ok().map(|_number| Value::from(text))
         }
-        Logical::Float => match &column.values {
+        Logical::Float | Logical::Float32 => match &column.values {
             Buffer::Float64(values) if column.is_valid(row) => {
                 Some(values[row]).filter(|value| value.is_finite()).map(Value::Double)
             }

@@ -150,8 +150,8 @@ fn push(builder: &mut ColumnBuilder, logical: Logical, value: ValueRef<'_>) -> O
             ValueRef::Integer(value),
         )
         | (Logical::Boolean, ValueRef::Integer(value @ (0 | 1))) => builder.push_i64(value),
-        (Logical::Float, ValueRef::Real(value)) => builder.push_f64(value),
-        (Logical::Float, ValueRef::Integer(value)) => {
+        (Logical::Float | Logical::Float32, ValueRef::Real(value)) => builder.push_f64(value),
+        (Logical::Float | Logical::Float32, ValueRef::Integer(value)) => {
             // Beyond 2^53 not every integer is a double; SQLite stores such only by force.
             let exact = Number::from(value).to_f64();
             (Number::parse(&format!("{exact:.0}")).ok()? == Number::from(value))
@@ -237,9 +237,12 @@ fn time(given: &str) -> Option<i64> {
 /// Whether rows can be looked up by a key column of this type: its values are stored in one way.
 pub(super) const fn finds(logical: Logical) -> bool {
     match logical {
-        Logical::Integer | Logical::Decimal | Logical::Float | Logical::Text | Logical::Binary => {
-            true
-        }
+        Logical::Integer
+        | Logical::Decimal
+        | Logical::Float
+        | Logical::Float32
+        | Logical::Text
+        | Logical::Binary => true,
         Logical::Boolean
         | Logical::Timestamp
         | Logical::DateTime
@@ -258,7 +261,7 @@ pub(super) fn parameter(column: &Column, logical: Logical, row: usize) -> Option
     match logical {
         Logical::Integer => i64::try_from(column.whole(row)?).ok().map(Value::Integer),
         Logical::Decimal => text().filter(|text| Number::parse(text).is_ok()).map(Value::Text),
-        Logical::Float => match &column.values {
+        Logical::Float | Logical::Float32 => match &column.values {
             Buffer::Float64(values) if column.is_valid(row) => Some(Value::Real(values[row])),
             Buffer::Float64(_) | Buffer::Int64(_) | Buffer::UInt64(_) | Buffer::Bytes(_) => None,
         },
