@@ -216,7 +216,7 @@ class Plan {
  */
 class Relation {
   constructor(plan, side, position, schema) {
-    Object.assign(this, { plan, side, position, schema, columns: [], ignored: [], groups: [] });
+    Object.assign(this, { plan, side, position, schema, columns: [], ignored: [], groups: [], mustLead: false });
   }
 
   column(name, type) {
@@ -245,6 +245,15 @@ class Relation {
    */
   groupBy(...names) {
     this.groups = names.map((name) => this.positionOf(name));
+  }
+
+  /**
+   * Says that each row of this relation must belong to an entity. A relation that no entity is made of gives
+   * details to those of others in its groups; a row of it in whose group there is no other is nothing, unless
+   * this is said: then it cannot be mapped.
+   */
+  mustBelong() {
+    this.mustLead = true;
   }
 
   /** Attributes that are known and left out on purpose; driftd reports any other. */

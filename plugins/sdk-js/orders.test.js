@@ -260,6 +260,30 @@ test("the rows of a group need not lie together, and one that is refused takes i
   assert.deepEqual([0, 1].map((row) => shown("integer", outputs[0].items.columns[0], row)), [3, 1]);
 });
 
+test("details without an entity are nothing, unless each must belong to one", () => {
+  for (const must of [false, true]) {
+    const details = {
+      ...about,
+      plan(plan) {
+        about.plan(plan);
+        // Of the two relations only the orders are entities here.
+        plan.entities.pop();
+        if (must) plan.relation("source", "order_lines").mustBelong();
+      },
+    };
+    const orders = started(details);
+    const given = inputs(orders, "source", [
+      { rows: { orders: [{ id: 1, migrated: true }], order_lines: [{ order_id: 1, line_no: 1 }] } },
+      { rows: { order_lines: [{ order_id: 2, line_no: 1 }] } },
+    ]);
+    const { outputs, notes } = orders.mapping.mapBatch({ pairing: "orders", side: "source", asOf: AS_OF }, given);
+    assert.deepEqual(outputs.map(({ fromGroup }) => Array.from(fromGroup)), [[0]]);
+    assert.deepEqual(notes.map(({ input, row, message }) => [input, row, message]), must
+      ? [[1, 1, "belongs to no entity, and must: its group has no row that is one"]]
+      : []);
+  }
+});
+
 test("entities are located, and store keys identified", () => {
   const orders = started();
   const golden = lines("places.jsonl").map((one) => {

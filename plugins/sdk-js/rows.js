@@ -258,14 +258,15 @@ export function mapBatch(plan, context, inputs) {
   return { outputs: made.map((one) => output(one, lost)), notes };
 }
 
-/** Rows of a relation that only joins others are refused where no other is in their group. */
+/** Rows that must belong to others, as their relation says, are refused where no other is in their group. */
 function refuseOrphans(given, made) {
   const leads = (rows) => made.some((one) => one.rows === rows);
-  if (given.every(leads)) return;
+  const bound = (rows) => !leads(rows) && rows.of.mustLead;
+  if (!given.some(bound)) return;
   const led = new Set(given.filter(leads).flatMap(({ group }) => Array.from(group)));
-  for (const { group, rejected } of given.filter((rows) => !leads(rows))) {
+  for (const { group, rejected } of given.filter(bound)) {
     group.forEach((one, row) => {
-      if (!led.has(one)) rejected.set(row, "belongs to no entity: its group has no row that is one");
+      if (!led.has(one)) rejected.set(row, "belongs to no entity, and must: its group has no row that is one");
     });
   }
 }

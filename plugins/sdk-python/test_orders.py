@@ -308,6 +308,26 @@ class Pieces(Plugin):
             piece.target.each(pieces)
 
 
+class Details(Plugin):
+    """Orders, to which their lines give details only."""
+
+    name = "details"
+    must = False
+
+    def plan(self, plan):
+        orders, lines = plan.relation("source", "orders"), plan.relation("source", "order_lines")
+        orders.group_by("id")
+        lines.group_by("order_id")
+        if self.must:
+            lines.must_belong()
+        order = plan.entity("order", orders, plan.target)
+        order.key("id", orders.integer("id"), plan.target.text("sk").map("integer", order_id))
+
+
+class Bound(Details):
+    must = True
+
+
 class Unmade(Pieces):
     are_made = False
 
@@ -403,6 +423,19 @@ class OrdersOfTheShop(unittest.TestCase):
         self.assertEqual([output.from_group for output in mapped.outputs], [[0, 2], [0, 0, 2]])
         ids = mapped.outputs[0].items.columns[0]
         self.assertEqual([shown("integer", ids, row) for row in (0, 1)], [3, 1])
+
+    def test_details_without_an_entity_are_nothing_unless_each_must_belong_to_one(self):
+        why = "belongs to no entity, and must: its group has no row that is one"
+        for plugin, told in ((Details, []), (Bound, [(1, 1, why)])):
+            self.start(plugin)
+            given = self.inputs("source", [
+                {"rows": {"orders": [{"id": 1}], "order_lines": [{"order_id": 1}]}},
+                {"rows": {"order_lines": [{"order_id": 2}]}},
+            ])
+            mapped = self.mapping.map_batch(self.context("source"), given)
+            self.assertEqual([output.from_group for output in mapped.outputs], [[0]])
+            notes = [(note.input, note.row, note.message) for note in mapped.notes]
+            self.assertEqual(notes, told)
 
     def test_entities_are_made_by_hand(self):
         self.start(Pieces)

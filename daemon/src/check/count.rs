@@ -33,6 +33,10 @@ impl Window<'_> {
         self.count.came += comparison.keys - comparison.unasked;
         self.outcome.same += comparison.same;
         self.outcome.excluded += comparison.excluded;
+        // Rows that were to give details to others, and belong to none, are out of scope.
+        let nothing = std::mem::take(&mut self.nothing);
+        self.count.came += nothing;
+        self.outcome.excluded += nothing;
         if self.tells == Tells::OfTarget {
             self.outcome.again.same += comparison.same;
             self.outcome.again.excluded += comparison.excluded_in_source;

@@ -74,6 +74,8 @@ pub(super) struct Window<'a> {
     pub(super) lost_keys: BTreeSet<Box<[u8]>>,
     /// Pages of the follower that were read only because strays belong there.
     pub(super) homes: BTreeSet<usize>,
+    /// Groups that were scanned and of which the mapping makes nothing.
+    pub(super) nothing: u64,
     /// Why the mapping names no place for an entity, by page and row.
     pub(super) unplaced: Sides<BTreeMap<(usize, usize), String>>,
     /// What came up, and what became of it.
@@ -94,6 +96,7 @@ pub(super) struct Window<'a> {
 pub(super) struct Mark {
     failed: Option<(Side, StoreKey, FailedRows)>,
     lost_keys: BTreeSet<Box<[u8]>>,
+    nothing: u64,
     unread: usize,
 }
 
@@ -155,6 +158,7 @@ impl<'a> Window<'a> {
             lost: Sides::default(),
             lost_keys: BTreeSet::new(),
             homes: BTreeSet::new(),
+            nothing: 0,
             unplaced: Sides::default(),
             count: Count::default(),
             tries: 0,
@@ -269,6 +273,7 @@ impl<'a> Window<'a> {
         Mark {
             failed: self.failed.clone(),
             lost_keys: self.lost_keys.clone(),
+            nothing: self.nothing,
             unread: self.outcome.unread.len(),
         }
     }
@@ -282,6 +287,7 @@ impl<'a> Window<'a> {
         self.met.target.back();
         self.failed = mark.failed;
         self.lost_keys = mark.lost_keys;
+        self.nothing = mark.nothing;
         self.outcome.unread.truncate(mark.unread);
     }
 
@@ -319,6 +325,14 @@ impl<'a> Window<'a> {
         let (rows, lies) = portion.into_rows();
         let Mapped { outputs, rejected, failed } = self.mapped(side, rows)?;
         self.span(SpanKind::Map(side), began, count);
+        if self.by == Some(side)
+            && let Lies::Groups(places) = &lies
+        {
+            let made = outputs.iter().flat_map(|output| &output.from_group);
+            let met: BTreeSet<usize> =
+                made.copied().chain(rejected.iter().map(|(group, _)| *group)).collect();
+            self.nothing += (places.len() - met.len()) as u64;
+        }
         let lies = Arc::new(lies);
         for (group, reason) in rejected {
             let at = lies.at(self.context.side(side), group);

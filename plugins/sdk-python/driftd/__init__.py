@@ -282,6 +282,7 @@ class Relation:
     def __init__(self, plan, side, position, schema):
         self.plan, self.side, self.position, self.schema = plan, side, position, schema
         self.columns, self.ignored, self.groups = [], [], []
+        self.is_bound = False
 
     def column(self, name, type):
         """A column, read as a logical type."""
@@ -307,6 +308,12 @@ class Relation:
         arrive together. A column of another relation is then that of the row in the same group, and
         `row.all(column)` gives several."""
         self.groups = [self._position_of(name) for name in names]
+
+    def must_belong(self):
+        """Says that each row of this relation must belong to an entity. A relation that no entity is made
+        of gives details to those of others in its groups; a row of it in whose group there is no other is
+        nothing, unless this is said: then it cannot be mapped."""
+        self.is_bound = True
 
     def ignore(self, *names):
         """Attributes that are known and left out on purpose; driftd reports any other."""

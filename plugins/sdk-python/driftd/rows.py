@@ -249,12 +249,14 @@ def map_batch(plan, ctx, inputs):
 
 
 def _refuse_orphans(call, leading):
-    """Rows of a relation that only joins others are refused where no other is in their group."""
+    """Rows that must belong to others, as their relation says, are refused where no other is in their
+    group."""
     led = {group for of in leading for group in call[of].group}
     for of, rows in call.items():
-        for row, group in enumerate(rows.group if of not in leading else ()):
+        bound = of not in leading and of.is_bound
+        for row, group in enumerate(rows.group if bound else ()):
             if group not in led:
-                why = "belongs to no entity: its group has no row that is one"
+                why = "belongs to no entity, and must: its group has no row that is one"
                 rows.rejected.setdefault(row, why)
 
 

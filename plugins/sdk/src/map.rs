@@ -5,7 +5,7 @@
 
 use crate::column::{AnyColumn, Build, Ints, sorted, take};
 use crate::kind::{Boolean, Kind, Pass};
-use crate::plan::{EntityPlan, Standing};
+use crate::plan::{EntityPlan, Standing, Table};
 use crate::read::{IntoCell, Passing, Read};
 use crate::row::{Call, Col, Reject, Result, Row, Rows};
 use crate::wire::{self, Batch, Buffer, Column, Mapped, Note, Output, Side};
@@ -279,11 +279,11 @@ struct Made {
 }
 
 /// Maps all rows of a call.
-pub(crate) fn map(entities: &[EntityPlan], call: Call<'_>) -> Mapped {
+pub(crate) fn map(entities: &[EntityPlan], tables: &[Table], call: Call<'_>) -> Mapped {
     let mut rejects: Vec<Rejects> = call.rows.iter().map(|_| Rejects::default()).collect();
     let mut made = stand(entities, &call, &mut rejects);
     exclude_unclaimed(&mut made, &call, &mut rejects);
-    refuse_orphans(entities, &call, &mut rejects);
+    refuse_orphans(entities, tables, &call, &mut rejects);
     let side = usize::from(call.context.side == Side::Target);
     for made in made.iter_mut().filter(|made| made.out.is_none()) {
         let (rows, rejects) = (&call.rows[made.input], &mut rejects[made.input]);
@@ -364,22 +364,31 @@ fn exclude_unclaimed(made: &mut [Made], call: &Call<'_>, rejects: &mut [Rejects]
     }
 }
 
-/// Rows of a relation that only joins others are refused where no other is in their group: what
-/// leads to nothing must not go unsaid.
-fn refuse_orphans(entities: &[EntityPlan], call: &Call<'_>, rejects: &mut [Rejects]) {
+/// Rows of a relation that only joins others are nothing where no other is in their group; they are
+/// refused if the plan says that each must belong to one.
+fn refuse_orphans(
+    entities: &[EntityPlan],
+    tables: &[Table],
+    call: &Call<'_>,
+    rejects: &mut [Rejects],
+) {
     let side = usize::from(call.context.side == Side::Target);
     let leads =
         |rows: &Rows| entities.iter().any(|entity| entity.sides[side].relation == rows.relation);
-    if call.rows.iter().all(leads) {
+    let may_be_nothing = |rows: &Rows| !tables[rows.relation as usize].must_belong;
+    if call.rows.iter().all(|rows| leads(rows) || may_be_nothing(rows)) {
         return;
     }
     let leading = call.rows.iter().filter(|rows| leads(rows));
     let groups = leading.flat_map(|rows| (0..rows.count).map(|row| rows.group(row)));
     let groups = sorted(groups.collect(), |group| u64::from(*group));
-    for (rows, rejects) in call.rows.iter().zip(rejects).filter(|(rows, _)| !leads(rows)) {
+    let bound = |rows: &Rows| !leads(rows) && !may_be_nothing(rows);
+    for (rows, rejects) in call.rows.iter().zip(rejects).filter(|(rows, _)| bound(rows)) {
         for row in (0..rows.count).filter(|row| groups.binary_search(&rows.group(*row)).is_err()) {
-            rejects
-                .push(row, Reject::from("belongs to no entity: its group has no row that is one"));
+            rejects.push(
+                row,
+                Reject::from("belongs to no entity, and must: its group has no row that is one"),
+            );
         }
     }
 }

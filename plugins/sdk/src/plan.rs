@@ -96,6 +96,8 @@ pub(crate) struct Table {
     pub(crate) columns: Vec<String>,
     ignored: Vec<String>,
     group_by: Vec<u32>,
+    /// Whether each of its rows must be, or belong to, an entity.
+    pub(crate) must_belong: bool,
 }
 
 pub(crate) struct EntityPlan {
@@ -121,6 +123,7 @@ impl Plan {
                 columns: Vec::new(),
                 ignored: Vec::new(),
                 group_by: Vec::new(),
+                must_belong: false,
             })
         };
         let tables = tables(Side::Source, source).chain(tables(Side::Target, target)).collect();
@@ -416,6 +419,22 @@ impl<'p> Relation<'p> {
         if let Some(table) = self.plan.inner.borrow_mut().tables.get_mut(self.index as usize) {
             let columns = columns.into_iter();
             table.group_by = columns.map(|name| u32::from(table.position_of(name))).collect();
+        }
+    }
+
+    /// Says that each row of this relation must belong to an entity. A relation that no entity is made
+    /// of gives details to those of others in its groups; a row of it in whose group there is no other
+    /// is nothing, unless this is said: then it cannot be mapped.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// plan.source().must_belong();
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    pub fn must_belong(self) {
+        if let Some(table) = self.plan.inner.borrow_mut().tables.get_mut(self.index as usize) {
+            table.must_belong = true;
         }
     }
 

@@ -405,7 +405,7 @@ impl<T: Exported> Plugin<T> {
             });
         }
         let call = Call::new(&planned.columns, context, rows);
-        Ok(map::map(&planned.plan.entities, call))
+        Ok(map::map(&planned.plan.entities, &planned.plan.tables, call))
     }
 
     fn rules(&mut self) -> Result<(&Rules, &[Vec<String>]), Vec<Issue>> {

@@ -23,6 +23,8 @@ use crate::store::memory::{Handle, Layout, Memory};
 
 /// Films that the mapping places nowhere.
 const NOWHERE: i128 = 900;
+/// Films of which it makes nothing.
+const NOTHING: i128 = 700;
 /// Films of which it names another row in the source than theirs.
 const ELSEWHERE: i128 = 800;
 
@@ -96,7 +98,9 @@ impl Session for Cast {
                 let group = input.group.as_ref().map_or(row, |group| group[row] as usize);
                 if side == Side::Source {
                     let cell = |at: usize| columns[at].integer(row).unwrap();
-                    made.push((group, cell(1), cell(0)));
+                    if cell(1) != NOTHING {
+                        made.push((group, cell(1), cell(0)));
+                    }
                     continue;
                 }
                 let pk = std::str::from_utf8(columns[0].bytes(row).unwrap()).unwrap();
@@ -245,6 +249,7 @@ impl World {
             let partition = Partition { number: 0, extent: next, direction };
             let part = check(&self.context, &partition, 100_000, Moment(1)).now_or_never().unwrap();
             all.same += part.same;
+            all.excluded += part.excluded;
             all.told_elsewhere += part.told_elsewhere;
             all.suspects.extend(part.suspects);
             all.unread.extend(part.unread);
@@ -340,6 +345,20 @@ fn a_leader_whose_rows_the_mapping_does_not_name_is_unread_and_nothing_of_it_is_
         assert_eq!(unread.fault.code, "plugin-place");
         assert!(unread.fault.what.contains("relation `cast`"), "{}", unread.fault.what);
     }
+}
+
+#[test]
+fn a_group_of_which_nothing_is_made_counts_as_excluded_once() {
+    let world = world(PLAIN);
+    world.played(1, &films(3));
+    world.item(1, &films(3), 0);
+    // An actor of whom the mapping makes nothing: details without an entity.
+    world.played(NOTHING, &BTreeSet::from([60, 61]));
+    let outcome = world.checked(Direction::FromSource);
+    assert_eq!((outcome.same, outcome.excluded), (3, 2));
+    assert_eq!((outcome.unread, outcome.suspects), (vec![], vec![]));
+    let outcome = world.checked(Direction::FromTarget);
+    assert_eq!((outcome.same, outcome.excluded), (3, 0));
 }
 
 fn leaders() -> impl Strategy<Value = Side> {
