@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use driftd::model::{
     CheckNote, Checksum, Cost, CriterionState, Digest, Direction, DriftKind, Extent, Fault,
-    Finding, FindingStatus, Key, MappingIdentity, Moment, Note, PairingStatus, Partition, Range,
-    Side, Span, SpanKind, StoreKey, Subject, Value,
+    Finding, FindingStatus, Key, MappingIdentity, Moment, NamedKey, Note, PairingStatus, Partition,
+    Range, Side, Span, SpanKind, StoreKey, Subject, Value,
 };
 use driftd::report::names::{attribute as key, span as name};
 use driftd::report::{
@@ -332,8 +332,11 @@ async fn a_confirmation_tells_64_keys_and_how_many_more_there_are() {
         .collect();
     assert_eq!(keys.len(), 64);
 
-    let sample =
-        (0..200).map(|n| Key(Value::Text(format!("{SECRET}-{n}")).to_cbor().into())).collect();
+    let named = |n| NamedKey {
+        key: Key(Value::Text(format!("{SECRET}-{n}")).to_cbor().into()),
+        entity: None,
+    };
+    let sample = (0..200).map(named).collect();
     let subject = Subject::Partition { partition: check(5).partition, entities: 5_000, sample };
     let crowd = Finding { subject, ..finding(1, 5) };
     let kept = exported(OtlpProtocol::Grpc, settings(), |report| {
