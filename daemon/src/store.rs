@@ -208,6 +208,12 @@ pub enum StoreErrorKind {
     /// Refuses the user, password or permission.
     #[error("access refused: {0}")]
     Denied(String),
+    /// Its certificate is not trusted, or TLS could not be agreed on.
+    #[error("cannot trust {0}")]
+    Untrusted(String),
+    /// A row or a statement is larger than may be sent at once: the limit, and whose it is.
+    #[error("{0}")]
+    TooLarge(String),
     /// Says that it is asked too much; told after the store's own patience was spent.
     #[error("throttled: {0}")]
     Throttled(String),
@@ -238,11 +244,15 @@ impl StoreErrorKind {
     #[must_use]
     pub const fn heals(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Timeout { .. } | Self::Denied(_) | Self::Throttled(_) => {
-                true
-            }
+            // Certificates are renewed.
+            Self::Unreachable(_)
+            | Self::Timeout { .. }
+            | Self::Denied(_)
+            | Self::Untrusted(_)
+            | Self::Throttled(_) => true,
             Self::NoSuchRelation { .. }
             | Self::NoSuchColumn { .. }
+            | Self::TooLarge(_)
             | Self::Unfit(_)
             | Self::Answer(_) => false,
         }
@@ -255,6 +265,8 @@ impl StoreErrorKind {
             Self::Unreachable(_) => "store-unreachable",
             Self::Timeout { .. } => "store-timeout",
             Self::Denied(_) => "store-denied",
+            Self::Untrusted(_) => "store-untrusted",
+            Self::TooLarge(_) => "store-too-large",
             Self::Throttled(_) => "store-throttled",
             Self::NoSuchRelation { .. } => "store-no-relation",
             Self::NoSuchColumn { .. } => "store-no-column",
@@ -270,10 +282,18 @@ impl StoreErrorKind {
             Self::Unreachable(_) => "check that the server runs and that host and port are right",
             Self::Timeout { .. } => "check the server's load, or raise this store's timeouts",
             Self::Denied(_) => "check user, password and grants of this store",
+            Self::Untrusted(_) => {
+                "name the authority that signed the certificate: `tls = { ca = \"/path/to/ca.pem\" }`; \
+                 `tls = \"required\"` encrypts without knowing whom it talks to"
+            }
+            Self::TooLarge(_) => {
+                "raise the limit that is named, or leave the large column out of the mapping; trying \
+                 again does not help"
+            }
             Self::Throttled(_) => "lower this store's limits, or give it more capacity",
             Self::NoSuchRelation { .. } => "correct `relation` in the pairing",
             Self::NoSuchColumn { .. } => "correct the column's name in the mapping",
-            Self::Unfit(_) => "see the documentation of this store's limits",
+            Self::Unfit(_) => "config/README.md says what driftd reads of each store",
             Self::Answer(_) => "see the store's own message",
         }
     }

@@ -59,6 +59,7 @@ fn main() -> ExitCode {
             .collect(),
         key: vec![0],
         open,
+        partial: false,
     };
     let source = schema("users", &COLUMNS, false);
     let target = schema("shop", &[("pk", Logical::Text), ("sk", Logical::Text)], true);

@@ -217,5 +217,5 @@ fn table(json: &Json) -> Result<RelationSchema, String> {
     };
     let key = key.iter().map(position).collect::<Result<_, _>>()?;
     // Any other attribute may be there, as a dynamically typed cell.
-    Ok(RelationSchema { relation: name.to_owned(), columns: defs, key, open: true })
+    Ok(RelationSchema { relation: name.to_owned(), columns: defs, key, open: true, partial: false })
 }

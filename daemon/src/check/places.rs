@@ -480,6 +480,7 @@ mod tests {
                     columns: columns.clone(),
                     key: key.to_vec(),
                     open: false,
+                    partial: false,
                 },
                 columns: columns.iter().map(|column| column.name.clone()).collect(),
                 ignored: Vec::new(),

@@ -42,6 +42,7 @@ fn schema(given: &Given<'_>) -> RelationSchema {
         columns: given.columns.iter().map(column).collect(),
         key: vec![0],
         open: false,
+        partial: false,
     }
 }
 

@@ -130,6 +130,8 @@ pub struct RelationSchema {
     pub key: Vec<usize>,
     /// Whether rows may hold more than `columns` lists; such cells are of logical type `value`.
     pub open: bool,
+    /// Whether the store hides some of its columns, because its user may not read them.
+    pub partial: bool,
 }
 
 impl RelationSchema {

@@ -316,8 +316,7 @@ impl<'a> Draft<'a> {
                 "the {}'s relation `{}` has no column `{name}`",
                 self.side, schema.relation
             );
-            let known = schema.columns.iter().map(|column| column.name.as_str());
-            issues.push(PlanIssue::new(path, what).nearest(name, known));
+            issues.push(PlanIssue::new(path, what).no_column(name, schema));
         }
         if self.ignored.iter().any(|ignored| ignored == name) {
             let what = format!("`{name}` of the {} is both used and ignored", self.side);

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::model::RelationSchema;
+
 /// Bytes of a text that are shown: a plugin may choose names of megabytes.
 const TEXT_BYTES: usize = 1_000;
 /// Longer names are near to none, and looking for one would take long.
@@ -47,6 +49,20 @@ impl PlanIssue {
     pub(super) fn below(mut self, prefix: &str) -> Self {
         self.path.insert_str(0, prefix);
         self
+    }
+
+    /// The issue of a column that `schema` does not have: the nearest names, or that its user may not
+    /// read all of them.
+    #[must_use]
+    pub(super) fn no_column(self, given: &str, schema: &RelationSchema) -> Self {
+        let issue = self.nearest(given, schema.columns.iter().map(|column| column.name.as_str()));
+        if issue.help.is_some() || !schema.partial {
+            return issue;
+        }
+        issue.help(
+            "this store's user may read only some of the relation's columns: if it is one of the \
+             others, grant SELECT on it",
+        )
     }
 
     /// The issue, with the names of `known` that are nearest to `given`, if any is near.

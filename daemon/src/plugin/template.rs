@@ -148,6 +148,12 @@ impl Locator {
         template: &KeyTemplate,
         key: &[ColumnDef],
     ) -> Result<Self, Vec<PlanIssue>> {
+        if key.is_empty() {
+            let issue = PlanIssue::new("", "the relation has no primary key (a view has none)");
+            let help = "give the table a primary key, or name the table behind the view: rows are \
+                        found by it";
+            return Err(vec![issue.help(help)]);
+        }
         let mut issues = Vec::new();
         for (index, (name, _)) in template.columns.iter().enumerate() {
             if !key.iter().any(|column| column.name == *name) {
@@ -190,6 +196,16 @@ impl Locator {
     }
 }
 
+/// A key column whose values no template makes, and why.
+fn unwritable(column: &ColumnDef, why: &str) -> Vec<PlanIssue> {
+    let ColumnDef { name, logical, .. } = column;
+    let what =
+        format!("key column `{name}` is of type {logical}, which a template cannot write: {why}");
+    let help = "give the relation a key of another type (a decimal for a float), or look entities up on \
+                the other side only, without `key` here";
+    vec![PlanIssue::new(pointer(name), what).help(help)]
+}
+
 impl KeyColumn {
     fn new(
         entity: &EntityDef,
@@ -207,13 +223,17 @@ impl KeyColumn {
             | Logical::DateTime
             | Logical::Date
             | Logical::Time) => Form::Counted(counted),
-            other @ (Logical::Float
-            | Logical::Float32
-            | Logical::Json
-            | Logical::Set
-            | Logical::Value) => {
-                let what = format!("a key column of type {other} cannot be located by a template");
-                return Err(vec![PlanIssue::new(path, what)]);
+            Logical::Float | Logical::Float32 => {
+                return Err(unwritable(
+                    column,
+                    "a float has no exact text, by which a row is found",
+                ));
+            }
+            Logical::Set => {
+                return Err(unwritable(column, "its labels have no one order in a text"));
+            }
+            Logical::Json | Logical::Value => {
+                return Err(unwritable(column, "a document has no one text"));
             }
         };
         if template.parts.is_empty() {

@@ -38,8 +38,10 @@ pub(super) fn unscannable(
             let uncut = plan.relations.iter().find_map(|relation| uncut(described, relation));
             uncut.map(|(relation, what)| {
                 format!(
-                    "store `{store}`, relation `{relation}`: {what}; this version cuts \
-                     relations by an integer as the first column of their primary key or group"
+                    "store `{store}`, relation `{relation}`: {what}; to scan a relation, driftd cuts \
+                     it by an integer as the first column of its primary key. Rows with other keys \
+                     are looked up, not scanned. Meanwhile a plugin can group the rows by an integer \
+                     column that has an index; the relation is then cut by that"
                 )
             })
         } else {
@@ -67,7 +69,7 @@ fn uncut(described: &Described<'_>, plan: &RelationPlan) -> Option<(String, Stri
         Some(column) => {
             Some((name, format!("{what} begins with `{}`, a {}", column.name, column.logical)))
         }
-        None => Some((name, "has no primary key".to_owned())),
+        None => Some((name, "it has no primary key (a view has none)".to_owned())),
     }
 }
 

@@ -309,7 +309,7 @@ fn schema(relation: &str, table: &TableDescription) -> Result<RelationSchema, St
         return Err("describes a table without a key".to_owned());
     }
     let key = (0..columns.len()).collect();
-    Ok(RelationSchema { relation: relation.to_owned(), columns, key, open: true })
+    Ok(RelationSchema { relation: relation.to_owned(), columns, key, open: true, partial: false })
 }
 
 /// How many segments make parts of about `rows` rows.

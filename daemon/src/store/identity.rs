@@ -1,7 +1,7 @@
 //! Which fetched rows are those that were asked for.
 //!
-//! Owns the comparison of keys by their bytes, and whether a relation still has the key that it was
-//! described with. Refuses collations: to a server `a` and `A ` may be
+//! Owns the comparison of keys by their bytes, which keys find a row again, and whether a relation
+//! still has the key that it was described with. Refuses collations: to a server `a` and `A ` may be
 //! one key, to driftd they are two. Invariant: a row is kept exactly when its key was asked for.
 
 use std::collections::BTreeSet;
@@ -23,6 +23,25 @@ pub(crate) fn assert_key<'a>(
     }
     let words = "its primary key has changed since driftd started: restart driftd";
     Err(StoreErrorKind::Unfit(words.to_owned()))
+}
+
+/// Whether rows can be found again by the relation's primary key. A float is compared by what it is
+/// near to, and what a driver shows of it is not always what is stored.
+///
+/// # Errors
+/// If they cannot; names the column.
+pub(crate) fn assert_found_again(schema: &RelationSchema) -> Result<(), StoreErrorKind> {
+    match schema
+        .key_columns()
+        .find(|column| matches!(column.logical, Logical::Float | Logical::Float32))
+    {
+        None => Ok(()),
+        Some(column) => Err(StoreErrorKind::Unfit(format!(
+            "column `{}` of its primary key is a float, by which rows are not found again: make it a \
+             DECIMAL, or compare a table with another key",
+            column.name
+        ))),
+    }
 }
 
 /// The keys that were asked for.

@@ -514,6 +514,7 @@ mod tests {
             columns: vec![text("pk")],
             key: vec![0],
             open: true,
+            partial: false,
         };
         handle.create(schema, Layout::Segments);
         for number in 0..count {

@@ -37,7 +37,7 @@ use self::statement::{Chunk, Reader};
 use self::table::Table;
 use self::wire::Pages;
 use crate::model::{Batch, Extent, Range, RelationSchema};
-use crate::store::identity::Asked;
+use crate::store::identity::{Asked, assert_found_again};
 use crate::store::questions::{self, Questions};
 use crate::store::{
     Abilities, Care, Fetched, MysqlSettings, Page, QUERY_BYTES_MAX, Query, Read, Settings, Store,
@@ -350,7 +350,12 @@ impl Store for Mysql {
         &'a self,
         relation: &'a str,
     ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
-        async move { Ok(self.describe_anew(relation).await?.schema()) }.boxed()
+        async move {
+            let schema = self.describe_anew(relation).await?.schema();
+            assert_found_again(&schema).map_err(|kind| self.error(relation, kind))?;
+            Ok(schema)
+        }
+        .boxed()
     }
 
     fn split<'a>(

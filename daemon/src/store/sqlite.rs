@@ -30,7 +30,7 @@ use tokio::time::timeout;
 use self::table::Table;
 use crate::model::{Batch, Cost, Extent, Range, RelationSchema};
 use crate::store::governor::Governor;
-use crate::store::identity::Asked;
+use crate::store::identity::{Asked, assert_found_again};
 use crate::store::questions::{self, Questions};
 use crate::store::{
     Abilities, Care, Fetched, Limits, Page, Query, Read, Settings, Store, StoreError,
@@ -295,7 +295,9 @@ impl Store for Sqlite {
     ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
         let name = relation.to_owned();
         self.run(relation, move |connection| {
-            Ok((Table::read(connection, &name)?.schema(), Cost::default()))
+            let schema = Table::read(connection, &name)?.schema();
+            assert_found_again(&schema)?;
+            Ok((schema, Cost::default()))
         })
         .boxed()
     }

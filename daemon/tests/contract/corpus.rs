@@ -49,6 +49,7 @@ fn relation(json: &Json) -> RelationSchema {
         key: key.collect(),
         columns,
         open: true,
+        partial: false,
     }
 }
 

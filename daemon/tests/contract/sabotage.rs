@@ -172,6 +172,7 @@ fn failure(code: &'static [u8]) -> Option<(String, String)> {
         columns: vec![column("id", Logical::Integer), column("name", Logical::Text)],
         key: vec![0],
         open: false,
+        partial: false,
     };
     let place = Place { schemas: std::slice::from_ref(&schema), key: None };
     let binding = Binding { pairing: "things", source: place, target: place };

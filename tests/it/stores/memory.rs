@@ -35,7 +35,8 @@ impl Fixture for InMemory {
             nullable: !key.contains(&index),
         };
         let columns = listed.iter().enumerate().map(column).collect();
-        let schema = RelationSchema { relation, columns, key: key.clone().collect(), open };
+        let schema =
+            RelationSchema { relation, columns, key: key.clone().collect(), open, partial: false };
         self.handle.create(schema, self.layout);
         ready(()).boxed()
     }

@@ -267,14 +267,18 @@ async fn texts_bytes_labels_and_json_come_as_they_are() {
         )
         .await;
         let store = open(&server).await;
-        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m"];
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n"];
         let columns = table(store.as_ref(), "t", &names).await;
         // MariaDB keeps the text, MySQL writes it anew.
         let json: &[u8] = match server.flavour {
             Flavour::Mariadb => b"{\"b\":1, \"a\":1.0}",
             Flavour::Mysql(_) => b"{\"a\": 1.0, \"b\": 1}",
         };
-        let expected: [(Logical, &[u8]); 13] = [
+        // SRID, byte order, type, and two floats.
+        let point =
+            [&[0, 0, 0, 0, 1, 1, 0, 0, 0][..], &1f64.to_le_bytes()[..], &2f64.to_le_bytes()[..]]
+                .concat();
+        let expected: [(Logical, &[u8]); 14] = [
             (Logical::Text, b"ab"),
             (Logical::Text, "café".as_bytes()),
             (Logical::Text, "e\u{301}😀".as_bytes()),
@@ -288,18 +292,48 @@ async fn texts_bytes_labels_and_json_come_as_they_are() {
             (Logical::Binary, b"\x08\x01"),
             (Logical::Text, "ü".as_bytes()),
             (Logical::Text, b"{}"),
+            (Logical::Binary, &point),
         ];
         for ((name, (logical, column)), (known, value)) in names.iter().zip(&columns).zip(expected)
         {
             assert_eq!((*logical, bytes(column)), (known, vec![Some(value)]), "{name}");
         }
-        let read = read(store.as_ref(), "t", &["id", "n"]).await;
+        if matches!(server.flavour, Flavour::Mariadb) {
+            // It has no type that cannot be read.
+            continue;
+        }
+        server.exec("CREATE TABLE v (id INT PRIMARY KEY, w VECTOR(3))").await;
+        let read = read(store.as_ref(), "v", &["id", "w"]).await;
         let extents = store.split(&read, rows(10)).await.unwrap();
         let error = store.scan(&read, &extents[0]).next().await.unwrap().unwrap_err();
         assert_eq!(error.kind.code(), "store-unfit");
-        assert!(
-            error.to_string().contains("`n`") && error.to_string().contains("geometry"),
-            "{error}"
+        let error = error.to_string();
+        assert!(error.contains("`w`") && error.contains("vector"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_geometry_is_told_from_another_by_its_place_and_by_its_reference_system() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE g (id INT PRIMARY KEY, g GEOMETRY, p POLYGON)").await;
+        server
+            .exec(
+                "INSERT INTO g VALUES (1, ST_GeomFromText('POINT(1 2)', 0), NULL), \
+                 (2, ST_GeomFromText('POINT(1 2)', 4326), NULL), \
+                 (3, ST_GeomFromText('LINESTRING(0 0, 1 2)', 0), \
+                 ST_GeomFromText('POLYGON((0 0, 1 0, 1 1, 0 0))', 0))",
+            )
+            .await;
+        let columns = table(open(&server).await.as_ref(), "g", &["g", "p"]).await;
+        let found = bytes(&columns[0].1);
+        assert!(columns.iter().all(|(logical, _)| *logical == Logical::Binary));
+        let system = |row: usize| found[row].map(|bytes| &bytes[..4]);
+        assert_eq!(system(0), Some(&[0, 0, 0, 0][..]));
+        assert_eq!(system(1), Some(&4326u32.to_le_bytes()[..]));
+        assert_ne!(found[0], found[2]);
+        assert_eq!(
+            bytes(&columns[1].1).iter().map(Option::is_some).collect::<Vec<_>>(),
+            [false, false, true]
         );
     }
 }

@@ -109,7 +109,13 @@ impl Shape {
         } else {
             typed.iter().map(|(name, logical)| column(name, *logical)).collect()
         };
-        RelationSchema { relation: RELATION.to_owned(), columns, key: vec![0], open }
+        RelationSchema {
+            relation: RELATION.to_owned(),
+            columns,
+            key: vec![0],
+            open,
+            partial: false,
+        }
     }
 
     /// Makes the relation of a side.

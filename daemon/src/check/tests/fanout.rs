@@ -191,6 +191,7 @@ fn world(geometry: Geometry) -> World {
         columns,
         key: key.to_vec(),
         open,
+        partial: false,
     };
     let films = schema("cast", vec![def("actor", whole), def("film", whole)], &[0, 1], false);
     let items = schema("items", vec![def("pk", Logical::Text)], &[0], true);

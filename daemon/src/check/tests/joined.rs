@@ -442,6 +442,7 @@ fn world(page_rows: u32) -> World {
         columns,
         key: key.to_vec(),
         open,
+        partial: false,
     };
     let whole = Logical::Integer;
     let orders = vec![def("id", whole), def("status", Logical::Text), def("total", whole)];
@@ -681,6 +682,7 @@ fn rows_that_belong_to_no_group_are_rejected_and_not_passed_over() {
         columns: vec![def("number"), def("order_id"), def("no"), def("cents")],
         key: vec![0],
         open: false,
+        partial: false,
     };
     handle.create(context.source.relations[0].read.schema.clone(), Layout::Ranges);
     handle.create(lines.clone(), Layout::Ranges);

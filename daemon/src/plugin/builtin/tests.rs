@@ -17,6 +17,7 @@ fn schema(columns: &[(&str, Logical)], open: bool) -> RelationSchema {
         columns: columns.iter().map(column).collect(),
         key: vec![0],
         open,
+        partial: false,
     }
 }
 

@@ -36,6 +36,7 @@ fn schema() -> RelationSchema {
         columns: vec![column("id", Logical::Integer), column("name", Logical::Text)],
         key: vec![0],
         open: false,
+        partial: false,
     }
 }
 

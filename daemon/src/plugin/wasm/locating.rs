@@ -247,6 +247,7 @@ mod tests {
             columns: columns.iter().map(column).collect(),
             key: (0..columns.len()).collect(),
             open: false,
+            partial: false,
         }
     }
 

@@ -287,13 +287,12 @@ fn check_columns(
         issues.push(PlanIssue::new(path, what));
         return;
     }
-    let known = || schema.columns.iter().map(|column| column.name.as_str());
     for (index, name) in relation.columns.iter().enumerate() {
         let path = format!("{path}/{index}");
         if schema.column(name).is_none() {
             let what =
                 format!("the {side}'s relation `{}` has no column `{name}`", schema.relation);
-            issues.push(PlanIssue::new(path.clone(), what).nearest(name, known()));
+            issues.push(PlanIssue::new(path.clone(), what).no_column(name, schema));
         }
         if relation.columns[..index].contains(name) {
             issues.push(PlanIssue::new(path, format!("column `{name}` is given twice")));

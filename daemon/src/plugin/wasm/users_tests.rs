@@ -58,6 +58,7 @@ fn schema(relation: &str, columns: &[(&str, Logical)], open: bool) -> RelationSc
         columns: columns.iter().map(column).collect(),
         key: if open { vec![0, 1] } else { vec![0] },
         open,
+        partial: false,
     }
 }
 

@@ -395,7 +395,7 @@ mod tests {
                 relation: "items".to_owned(),
                 columns: vec![key],
                 key: vec![0],
-                open: true,
+                open: true, partial: false,
             };
             let page_rows_max = NonZeroU32::MIN;
             let columns = vec!["v".to_owned()];

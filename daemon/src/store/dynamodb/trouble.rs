@@ -141,7 +141,8 @@ impl Trouble {
 
     fn credentials(error: &CredentialsError) -> Self {
         let what = if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
-            "no credentials found"
+            "no credentials found: neither in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, nor in the \
+             AWS profile (AWS_PROFILE, ~/.aws), nor from a web identity, a container or an instance"
         } else {
             "the credentials cannot be loaded"
         };

@@ -304,11 +304,24 @@ impl Sessions {
             Trouble::passing(Kind::Timeout { doing, after })
         };
         let mut lease: Lease =
-            connected.await.map_err(late)?.map_err(|error| Trouble::of(error, &self.place()))?;
+            connected.await.map_err(late)?.map_err(|error| self.refused(error))?;
         if let Some(conn) = lease.conn.as_mut() {
             timeout(after, self.check(conn)).await.map_err(late)??;
         }
         Ok(lease)
+    }
+
+    /// Why there is no session. Servers refuse a user who must use TLS in the words of a wrong
+    /// password.
+    fn refused(&self, error: mysql_async::Error) -> Trouble {
+        let mut trouble = Trouble::of(error, &self.place());
+        if let (Kind::Denied(words), Tls::Disabled) = (&mut trouble.kind, &self.settings.tls) {
+            words.push_str(
+                "; this store has `tls = \"disabled\"`, and a user who must use TLS (REQUIRE SSL) is \
+                 refused like this, too",
+            );
+        }
+        trouble
     }
 
     /// Checks that the session is read-only, and has the server end what we no longer wait for.

@@ -255,7 +255,9 @@ impl<'a> Reader<'a> {
 }
 
 pub(super) fn no_key() -> Kind {
-    Kind::Unfit("it has no primary key, so its rows cannot be told apart".to_owned())
+    let words = "it has no primary key (a view has none), so its rows cannot be told apart: give the \
+                 table one, or name the table behind the view";
+    Kind::Unfit(words.to_owned())
 }
 
 /// Where a bound of a range lies among the values that a column can have.

@@ -26,6 +26,8 @@ pub(super) struct Table {
     pub(super) indexes: Vec<Index>,
     /// How many rows it has, roughly; the server's estimate may be far off.
     pub(super) rows: u64,
+    /// Whether there are columns that this user may not read, and is not shown.
+    pub(super) partial: bool,
 }
 
 /// A column of a table.
@@ -86,10 +88,16 @@ impl Table {
             columns.iter().filter_map(|row| TableColumn::of(row, &json)).collect();
         let parts = right_case(sessions.rows(&ask(INDEXES, of_table())).await?, &exact);
         let (key, indexes) = indexes(&parts, &columns);
+        let all = format!("SELECT * FROM {}.{} LIMIT 0", quote(database), quote(&exact));
+        let partial = match sessions.rows(&ask(&all, Vec::new())).await {
+            Ok(_none) => false,
+            Err(error) if matches!(error.kind, Kind::Denied(_)) => true,
+            Err(error) => return Err(error),
+        };
         let rows = right_case(sessions.rows(&ask(ESTIMATE, of_table())).await?, &exact);
         let rows = rows.first().and_then(|row| number(row, 1)).unwrap_or(0);
         let (database, relation) = (database.to_owned(), relation.to_owned());
-        Ok(Self { relation, database, name: exact, columns, key, indexes, rows })
+        Ok(Self { relation, database, name: exact, columns, key, indexes, rows, partial })
     }
 
     /// In the words of all stores.
@@ -104,6 +112,7 @@ impl Table {
             columns: columns.collect(),
             key: self.key.clone(),
             open: false,
+            partial: self.partial,
         }
     }
 
@@ -223,10 +232,28 @@ async fn missing(
     let Err(mut error) = sessions.rows(&ask(look, Vec::new())).await else {
         return Err(unlisted(sessions, relation));
     };
-    if let Kind::NoSuchRelation { near } = &mut error.kind {
+    let own = sessions.database();
+    let whole = format!("{own}.{relation}");
+    let in_database = async |database: &str| {
         let names = sessions.rows(&ask(NAMES.to_owned(), vec![Value::from(database)])).await?;
-        let names: Vec<_> = names.iter().filter_map(|row| text(row, 0)).collect();
-        *near = nearest(name, names.iter().map(String::as_str));
+        Ok::<Vec<_>, StoreError>(names.iter().filter_map(|row| text(row, 0)).collect())
+    };
+    // A name with a dot may be meant as one name.
+    let meant = relation.contains('.') && in_database(own).await?.iter().any(|one| one == relation);
+    if let Kind::NoSuchRelation { near } = &mut error.kind {
+        if meant {
+            near.push(whole);
+        } else {
+            let names = in_database(database).await?;
+            *near = nearest(name, names.iter().map(String::as_str));
+        }
+    } else if let Kind::Unfit(words) | Kind::Denied(words) = &mut error.kind
+        && relation.contains('.')
+    {
+        *words = format!(
+            "{words}; `{relation}` is read as table `{name}` of database `{database}`. A table that has \
+             a dot in its name is written with its database: `{whole}`"
+        );
     }
     Ok(error)
 }
@@ -252,6 +279,9 @@ fn logical(kind: &str, declared: &str) -> (Logical, ColumnKind) {
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
             plain(Logical::Binary)
         }
+        // Four bytes of SRID and the value as well-known binary: how both servers hand them out.
+        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring"
+        | "multipolygon" | "geometrycollection" | "geomcollection" => plain(Logical::Binary),
         "bit" => (Logical::Binary, ColumnKind::Bit),
         "date" => plain(Logical::Date),
         "datetime" => plain(Logical::DateTime),

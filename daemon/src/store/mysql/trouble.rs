@@ -35,15 +35,21 @@ impl Trouble {
         match error {
             Error::Io(IoError::Io(error)) if refused_certificate(&error) => Self {
                 source: Some(Box::new(error)),
-                ..Self::lasting(Kind::Unreachable(format!("{place} over TLS")))
+                ..Self::lasting(Kind::Untrusted(format!("{place} over TLS")))
             },
+            Error::Io(IoError::Io(error)) if too_large(&error) => {
+                Self::lasting(Kind::TooLarge(format!(
+                    "{place} sends a row that is larger than its own `max_allowed_packet`, to which \
+                     driftd keeps"
+                )))
+            }
             Error::Io(IoError::Io(error)) => Self {
                 source: Some(Box::new(error)),
                 ..Self::passing(Kind::Unreachable(place.to_owned()))
             },
             Error::Io(IoError::Tls(error)) => Self {
                 source: Some(Box::new(error)),
-                ..Self::lasting(Kind::Unreachable(format!("{place} over TLS")))
+                ..Self::lasting(Kind::Untrusted(format!("{place} over TLS")))
             },
             Error::Server(error) => Self::answered(&error),
             Error::Driver(DriverError::ConnectionClosed | DriverError::PoolDisconnected) => {
@@ -78,6 +84,12 @@ impl Trouble {
             1049 => {
                 Self::lasting(Kind::Unfit(format!("there is no such database: {}", error.message)))
             }
+            // A packet, or the result of a function, above the server's limit: larger the next time,
+            // too.
+            1153 | 1301 => Self::lasting(Kind::TooLarge(format!(
+                "a row or statement is larger than the server's `max_allowed_packet`: {}",
+                blanked()
+            ))),
             1146 | 1051 => Self::lasting(Kind::NoSuchRelation { near: Vec::new() }),
             1054 => Self::lasting(Kind::NoSuchColumn {
                 column: error.message.split('\'').nth(1).unwrap_or_default().to_owned(),
@@ -99,7 +111,7 @@ impl Trouble {
             | 1079
             | 1080
             | 1152
-            | 1153..=1161
+            | 1154..=1161
             | 1184
             | 1317
             | 1927
@@ -133,6 +145,12 @@ impl From<Kind> for Trouble {
 /// Whether TLS itself failed: the same certificate is refused the next second, too.
 fn refused_certificate(error: &std::io::Error) -> bool {
     error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>())
+}
+
+/// Whether the driver refused a packet for its size. Its own type is not within reach.
+fn too_large(error: &std::io::Error) -> bool {
+    let words = "Packet is larger than max_allowed_packet";
+    error.get_ref().is_some_and(|cause| cause.to_string() == words)
 }
 
 /// The message without what stands in quotes. An apostrophe of the server's own words looks like a
@@ -189,6 +207,8 @@ mod tests {
             (1038, "store-throttled", true),
             (1129, "store-denied", false),
             (1927, "store-unreachable", true),
+            (1153, "store-too-large", false),
+            (1301, "store-too-large", false),
             (1064, "store-error", false),
         ];
         for (code, name, again) in table {

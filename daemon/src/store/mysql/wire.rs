@@ -214,6 +214,7 @@ fn decode(logical: Logical, column: &WireColumn) -> Option<Decode> {
             | T::MYSQL_TYPE_ENUM
             | T::MYSQL_TYPE_SET
             | T::MYSQL_TYPE_JSON
+            | T::MYSQL_TYPE_GEOMETRY
             | T::MYSQL_TYPE_BIT,
         ) => Decode::Bytes,
         (

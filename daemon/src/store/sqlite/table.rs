@@ -73,7 +73,7 @@ impl<'c> Table<'c> {
         key.sort_unstable();
         let key = key.into_iter().map(|(_, column)| column).collect();
         let relation = relation.to_owned();
-        let schema = RelationSchema { relation, columns, key, open: false };
+        let schema = RelationSchema { relation, columns, key, open: false, partial: false };
         Ok(Self { connection, schema, declared })
     }
 

@@ -49,6 +49,68 @@ async fn what_the_user_may_not_read_is_denied_not_missing() {
 }
 
 #[tokio::test]
+async fn columns_without_a_grant_are_known_to_be_hidden() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE part (id INT PRIMARY KEY, shown INT, hidden INT)").await;
+        server.exec("CREATE TABLE whole (id INT PRIMARY KEY)").await;
+        server.exec("REVOKE SELECT ON *.* FROM driftd@'127.0.0.1'").await;
+        server.exec("GRANT SELECT (id, shown) ON test.part TO driftd@'127.0.0.1'").await;
+        server.exec("GRANT SELECT ON test.whole TO driftd@'127.0.0.1'").await;
+        let store = open(&server).await;
+        let part = store.describe("part").await.unwrap();
+        let names: Vec<_> = part.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!((names, part.partial), (vec!["id", "shown"], true));
+        assert!(!store.describe("whole").await.unwrap().partial);
+    }
+}
+
+#[tokio::test]
+async fn a_name_with_a_dot_says_how_it_was_read_and_how_it_is_written() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE `v1.users` (id INT PRIMARY KEY)").await;
+        let store = open(&server).await;
+        let error = store.describe("v1.users").await.unwrap_err().to_string();
+        assert!(error.contains("test.v1.users"), "{error}");
+        store.describe("test.v1.users").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_row_above_the_servers_limit_says_which_and_is_not_tried_again() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE t (id INT PRIMARY KEY, v LONGTEXT)").await;
+        server.exec("INSERT INTO t VALUES (1, REPEAT('x', 3000000)), (2, 'y')").await;
+        server.exec("SET GLOBAL max_allowed_packet = 1048576").await;
+        // With its usual patience of a minute, which it must not use up.
+        let settings = server.settings("source");
+        let patience = settings.timeouts.patience;
+        let store = store::open(&settings).await.unwrap();
+        let read = read(store.as_ref(), "t", &["v"]).await;
+        let mut conn = server.conn().await;
+        let before = executed(&mut conn).await;
+        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Ordinary).await;
+        assert_eq!(fetched.unread.len(), 1, "{fetched:?}");
+        let (whose, error) = &fetched.unread[0];
+        assert!(whose.contains(&0));
+        assert_eq!(error.kind.code(), "store-too-large", "{error}");
+        assert!(error.to_string().contains("max_allowed_packet"), "{error}");
+        assert!(!error.kind.heals());
+        let tries = executed(&mut conn).await - before;
+        assert!(tries <= 4, "{tries} statements within {patience:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_by_which_no_row_is_found_again_is_refused() {
+    for server in Server::start_each().await {
+        server.exec("CREATE TABLE f (a INT, k DOUBLE, PRIMARY KEY (a, k))").await;
+        let error = open(&server).await.describe("f").await.unwrap_err();
+        assert_eq!(error.kind.code(), "store-unfit");
+        assert!(error.to_string().contains("`k` of its primary key is a float"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_accepts_and_never_answers_times_out() {
     let server = Server::start().await;
     server.exec("CREATE TABLE t (id INT PRIMARY KEY)").await;
@@ -257,11 +319,15 @@ async fn tls_is_verified_as_far_as_it_is_asked() {
         for tls in [Tls::VerifiedBy(keys.path().join(wrong)), Tls::Verified] {
             let error = describe(tls).await.unwrap_err();
             assert!(error.to_string().contains("over TLS"), "{error}");
+            assert_eq!(error.kind.code(), "store-untrusted");
+            let remedy = error.kind.remedy();
+            assert!(remedy.contains("tls = { ca =") && remedy.contains("required"), "{remedy}");
             let cause = std::error::Error::source(&error).unwrap().to_string();
             assert!(cause.contains("certificate"), "{cause}");
         }
         let error = describe(Tls::Disabled).await.unwrap_err();
         assert_eq!(error.kind.code(), "store-denied", "{error}");
+        assert!(error.to_string().contains("REQUIRE SSL"), "{error}");
         let error = describe(Tls::VerifiedBy(keys.path().join("nowhere.pem"))).await.unwrap_err();
         assert!(error.to_string().contains("nowhere.pem"), "{error}");
     }
