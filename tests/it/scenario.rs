@@ -13,6 +13,7 @@ mod reload;
 mod servers;
 mod siege;
 mod telemetry;
+mod types;
 mod verify;
 
 use driftd_tests::mariadb;

@@ -156,7 +156,7 @@ impl BuiltIn {
         let plan = MappingPlan { entities, source: source.plan(), target: target.plan() };
         // What the columns are counts, too: a column that changed its type is mapped otherwise.
         let config = format!("{settings:?} {:?} {:?}", source.steps, target.steps);
-        let origin = Origin { code: "built-in", config: &config, contract: "2" };
+        let origin = Origin { code: "built-in", config: &config, contract: "1" };
         Ok(Self(Arc::new(Bound {
             identity: identity(origin, &plan),
             plan,

@@ -17,10 +17,11 @@ pub(super) struct Origin<'a> {
     pub(super) contract: &'a str,
 }
 
-/// The identity of a mapping.
+/// The identity of a mapping. The number in its first part grows with every change of the canonical
+/// form: digests of two forms are never compared.
 pub(super) fn identity(origin: Origin<'_>, plan: &MappingPlan) -> MappingIdentity {
     let mut frames = Frames(blake3::Hasher::new());
-    for part in ["driftd mapping identity 1", origin.code, origin.config, origin.contract] {
+    for part in ["driftd mapping identity 2", origin.code, origin.config, origin.contract] {
         frames.text(part);
     }
     frames.count(plan.entities.len());

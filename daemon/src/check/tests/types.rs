@@ -247,6 +247,9 @@ fn every_row_of_the_table_has_its_verdict() {
     }
 }
 
+/// More digits than a number may have.
+const WIDE: &str = "12345678901234567890123456789012345.123456789012345678901234567890";
+
 #[test]
 fn columns_are_compared_by_the_same_table() {
     use Cell::{Count, Float, None, Text};
@@ -278,6 +281,9 @@ fn columns_are_compared_by_the_same_table() {
         ((L::DateTime, Count(5)), (L::Timestamp, Count(5)), Some(L::Timestamp), "same"),
         ((L::Binary, Text("\x01")), (L::Boolean, Count(1)), Some(L::Boolean), "same"),
         ((L::Integer, Count(7)), (L::Text, Text("7")), Some(L::Integer), "same"),
+        ((L::Decimal, Text(WIDE)), (L::Text, Text(WIDE)), Some(L::Text), "same"),
+        ((L::Decimal, Text(WIDE)), (L::Text, Text("1")), Some(L::Text), "differs"),
+        ((L::Decimal, Text(WIDE)), (L::Value, said(WIDE)), Some(L::Text), "same"),
     ] {
         let (one, two) = ((source.0, &source.1), (target.0, &target.1));
         assert_eq!(verdict(one, two, declared, &[]), expected, "{source:?} {target:?}");

@@ -179,12 +179,12 @@ impl Conversion {
         let mut cells = Vec::with_capacity(rows);
         for row in 0..rows {
             cells.push(
-                read(column, row, self.from).and_then(|cell| self.cast(cell)).unwrap_or_else(
-                    |loss| {
+                read(column, row, (self.from, self.to))
+                    .and_then(|cell| self.cast(cell))
+                    .unwrap_or_else(|loss| {
                         lose(row, loss);
                         Cell::Absent
-                    },
-                ),
+                    }),
             );
         }
         if self.is_nothing() {
@@ -453,7 +453,7 @@ const fn has_wide_numbers(logical: Logical) -> bool {
     matches!(logical, Logical::Decimal | Logical::Json)
 }
 
-fn read(column: &Column, row: usize, from: Logical) -> Result<Cell<'_>, Loss> {
+fn read(column: &Column, row: usize, (from, to): (Logical, Logical)) -> Result<Cell<'_>, Loss> {
     if !column.is_valid(row) {
         return Ok(if from == Logical::Value { Cell::Absent } else { Cell::Null });
     }
@@ -482,6 +482,10 @@ fn read(column: &Column, row: usize, from: Logical) -> Result<Cell<'_>, Loss> {
         Logical::Set => Ok(Cell::Tree(labels(text()?))),
         Logical::Decimal => match Number::parse(text()?) {
             Ok(number) => Ok(Cell::Number(number)),
+            // As text, a number of any width is what the store writes.
+            Err(NumberError::TooManyDigits) if to == Logical::Text => {
+                Ok(Cell::Text(Cow::Borrowed(text()?)))
+            }
             Err(wrong) => Err(Cow::Owned(wrong.to_string())),
         },
         Logical::Value => match Value::decode(bytes) {
