@@ -5,6 +5,7 @@
 //! simulation replays it by its seed. Invariant: every change of what it knows that a restart would
 //! need is in the commit of the same decision, and jobs are only what that commit allows.
 
+mod anew;
 mod criteria;
 mod crowds;
 mod findings;
@@ -470,7 +471,7 @@ impl Engine {
             pairing.go_on(&mut step, index);
         }
         if recount || !step.decision.remapped.is_empty() {
-            let findings = || self.pairings.iter().flat_map(Pairing::findings);
+            let findings = || self.pairings.iter().flat_map(Pairing::judged_findings);
             self.criteria.evaluate(&mut step, findings);
         }
         self.criteria.start_due(&mut step);

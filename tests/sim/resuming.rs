@@ -143,9 +143,13 @@ fn what_another_mapping_or_a_removed_pairing_left_behind_is_let_go() {
         });
         happened.collect()
     };
+    // What another mapping found stands until it is judged under this one.
     let changed = Spec { identity: MappingIdentity(1), ..spec("users", 400) };
-    let (_, started) = engine(vec![changed], saved.clone());
-    assert_eq!(superseded(&started), open);
+    let (other, started) = engine(vec![changed], saved.clone());
+    assert_eq!(superseded(&started), Vec::<u64>::new());
+    let standing: Vec<u64> = other.findings().map(|finding| finding.id).collect();
+    let status = other.statuses().remove(0);
+    assert_eq!((standing, status.open.values().sum(), status.anew), (open.clone(), 10, 10));
     assert_eq!(started.commit.decided.len(), saved.suspects.len());
     let left: Vec<_> = saved.crowds.iter().map(|crowd| crowd.partition).collect();
     let let_go: Vec<_> = started.commit.dispersed.iter().map(|(_, partition)| *partition).collect();

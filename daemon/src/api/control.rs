@@ -157,7 +157,7 @@ impl fmt::Display for Exchanged {
             if *changed {
                 write!(
                     f,
-                    "mapping {was} -> {identity}, its findings are superseded and everything is compared anew"
+                    "mapping {was} -> {identity}, its findings stand until they are judged anew, and everything is compared anew"
                 )?;
             } else {
                 f.write_str("the mapping is the same, it goes on")?;

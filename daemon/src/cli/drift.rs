@@ -275,6 +275,7 @@ pub(super) fn text(findings: &[&Finding], statuses: &[PairingStatus]) -> String 
 fn row(finding: &Finding, statuses: &[PairingStatus], now: Moment) -> Vec<String> {
     let status = match finding.status {
         FindingStatus::Open if !finding.counts(now) => "ignored".to_owned(),
+        FindingStatus::Open if is_anew(finding, statuses) => "open, judged anew".to_owned(),
         FindingStatus::Open => "open".to_owned(),
         FindingStatus::Resolved(at) => format!("resolved {}", ago(now, at)),
         FindingStatus::Superseded(at) => format!("superseded {}", ago(now, at)),
@@ -288,6 +289,14 @@ fn row(finding: &Finding, statuses: &[PairingStatus], now: Moment) -> Vec<String
         ago(now, finding.first_seen),
         status,
     ]
+}
+
+/// Whether it was confirmed under another mapping than the present one, and stands until it is judged
+/// under that.
+fn is_anew(finding: &Finding, statuses: &[PairingStatus]) -> bool {
+    let mut own = statuses.iter().filter(|status| status.pairing == finding.pairing);
+    let open = finding.status == FindingStatus::Open;
+    open && own.any(|status| status.identity != finding.identity)
 }
 
 /// Where both sides keep what a finding is about, as its pairing's relations are called. Under another
@@ -389,6 +398,7 @@ pub(super) fn json(finding: &Finding, statuses: &[PairingStatus]) -> serde_json:
         "last_seen": rfc3339(finding.last_seen),
         "looks": finding.looks,
         "status": status,
+        "judged_anew": is_anew(finding, statuses),
         "ignored_until": finding.ignored_until.map(rfc3339),
     })
 }

@@ -185,6 +185,8 @@ impl Pairing {
         outcome: &Outcome,
     ) {
         let members = self.untold_members(outcome);
+        let kinds: BTreeSet<DriftKind> = members.iter().map(|member| member.kind).collect();
+        self.meet_anew(step.now, partition, &kinds.into_iter().collect::<Vec<_>>());
         let told = self.told_in(partition);
         self.seen_again(step.now, &told, members.len() as u64);
         for part in self.untold(step.now, partition, &members) {
@@ -485,6 +487,13 @@ impl Pairing {
         for (sort, entities) in counts {
             if let Some(id) = self.partition_finding(crowd.partition, sort) {
                 self.postpone(id, step.now);
+                continue;
+            }
+            let alike = |one: &&Finding| !one.is_of_rule() && self.sort(one) == sort;
+            let same = self.anew_on(crowd.partition).find(alike).map(|finding| finding.id);
+            if let Some(id) = same {
+                let fresh = self.crowd_finding(step, crowd, (sort, entities), seen);
+                self.confirm_anew(step, id, fresh);
                 continue;
             }
             step.numbers.finding += 1;

@@ -5,7 +5,7 @@
 //! is one finding and is told once, with its kind; a finding is resolved only by a look that saw both
 //! sides agree, or by a whole pass that did not meet what is gone from its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::Step;
@@ -35,13 +35,16 @@ pub(super) struct Residue {
 impl Pairing {
     /// Keeps an open finding.
     pub(super) fn keep(&mut self, finding: Finding) {
-        if let Subject::Partition { .. } = &finding.subject {
+        let anew = self.is_anew(&finding);
+        if anew {
+            self.anew.insert(finding.id);
+        } else if let Subject::Partition { .. } = &finding.subject {
             self.of_partitions.insert(finding.id);
         }
         if let Subject::Key(key) = &finding.subject {
             self.by_key.entry(key.clone()).or_default().insert(finding.id);
             self.told.insert(key.short());
-            if let (DriftKind::Unmappable, Some(side)) = (finding.kind, finding.side) {
+            if let (DriftKind::Unmappable, Some(side), false) = (finding.kind, finding.side, anew) {
                 let places = match side {
                     Side::Source => &finding.source_at,
                     Side::Target => &finding.target_at,
@@ -51,7 +54,10 @@ impl Pairing {
                 }
             }
         }
-        self.finding_due.insert((finding.due, finding.id));
+        // What another mapping said of a partition is decided by a pass.
+        if !anew || matches!(finding.subject, Subject::Key(_)) {
+            self.finding_due.insert((finding.due, finding.id));
+        }
         self.findings.insert(finding.id, finding);
     }
 
@@ -64,12 +70,13 @@ impl Pairing {
         })
     }
 
-    fn drop_finding(&mut self, id: u64) -> Option<Finding> {
+    pub(super) fn drop_finding(&mut self, id: u64) -> Option<Finding> {
         if self.residue.as_ref().is_some_and(|residue| residue.finding == id) {
             self.residue = None;
         }
         self.gone.remove(&id);
         self.of_partitions.remove(&id);
+        self.anew.remove(&id);
         let finding = self.findings.remove(&id)?;
         self.finding_due.remove(&(finding.due, id));
         if let Subject::Key(key) = &finding.subject
@@ -94,7 +101,9 @@ impl Pairing {
             }
             let Some(finding) = self.findings.get(&entry.1) else { continue };
             let Subject::Key(key) = &finding.subject else { continue };
-            if self.suspects.contains_key(key) {
+            if self.suspects.contains_key(key)
+                || self.anew.contains(&entry.1) && !self.has_room_for_anew()
+            {
                 // Its verdict tells of the finding, too; unless it ends unsettled.
                 self.postpone(entry.1, now);
                 continue;
@@ -140,8 +149,14 @@ impl Pairing {
         let known = charges.iter().all(|charge| {
             ids.iter()
                 .filter_map(|id| self.findings.get(id))
-                .any(|finding| self.tells(finding, charge))
+                .any(|finding| !self.is_anew(finding) && self.tells(finding, charge))
         });
+        for id in ids.intersection(&self.anew) {
+            // It is judged with this suspect.
+            if let Some(finding) = self.findings.get_mut(id) {
+                finding.last_seen = now;
+            }
+        }
         if known {
             for id in ids {
                 if let Some(finding) = self.findings.get_mut(id) {
@@ -176,8 +191,14 @@ impl Pairing {
                 Charged::Invariant(_) => self.tells(finding, &charge),
                 Charged::Fields(_) | Charged::Presence { .. } => finding.invariant.is_none(),
             };
-            let open = ids.iter().find(|id| self.findings.get(id).is_some_and(about)).copied();
+            let about = |id: &&u64| self.findings.get(id).is_some_and(about);
+            let own = ids.difference(&self.anew).find(about);
+            let open = own.or_else(|| ids.intersection(&self.anew).find(about)).copied();
             match open {
+                Some(id) if self.anew.contains(&id) => {
+                    let fresh = self.finding(id, step.now, suspect, &charge);
+                    self.confirm_anew(step, id, fresh);
+                }
                 Some(id) => self.change(step, id, suspect, &charge),
                 None => {
                     step.numbers.finding += 1;
@@ -287,6 +308,11 @@ impl Pairing {
     /// A key with open findings was looked at again.
     pub(super) fn found_again(&mut self, step: &mut Step<'_>, sighting: &Sighting) {
         let Some(ids) = self.by_key.get(&sighting.key).cloned() else { return };
+        let anew: Vec<u64> = ids.intersection(&self.anew).copied().collect();
+        let ids: BTreeSet<u64> = ids.difference(&self.anew).copied().collect();
+        if !anew.is_empty() {
+            self.looked_at_anew(step, &anew, sighting);
+        }
         if sighting.agrees() && sighting.steady {
             for id in ids {
                 self.resolve(step, id);
@@ -352,7 +378,10 @@ impl Pairing {
     pub(super) fn recheck_at(&mut self, id: u64, now: Moment, due: Moment) {
         let Some(finding) = self.findings.get_mut(&id) else { return };
         self.finding_due.remove(&(finding.due, id));
-        finding.last_seen = now;
+        // Of what another mapping found, that says when a check of this one met it.
+        if !self.anew.contains(&id) {
+            finding.last_seen = now;
+        }
         finding.due = due;
         self.finding_due.insert((due, id));
     }
@@ -480,14 +509,18 @@ impl Pairing {
     /// Counts what stands.
     pub(super) fn recount(&mut self, now: Moment) {
         let mut open = BTreeMap::new();
-        let mut ignored = 0;
+        let (mut ignored, mut anew) = (0, 0);
         for finding in self.findings.values() {
             if finding.counts(now) {
                 *open.entry(finding.kind).or_insert(0) += finding.entities();
             } else {
                 ignored += finding.entities();
             }
+            if self.is_anew(finding) {
+                anew += finding.entities();
+            }
         }
+        self.status.anew = anew;
         self.status.open = open;
         self.status.ignored = ignored;
         self.status_changed = true;

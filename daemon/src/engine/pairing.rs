@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::engine::anew::Passed;
 use crate::engine::crowds::Crowding;
 use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
@@ -87,8 +88,13 @@ pub(super) struct Pairing {
     pub(super) paused_until: Option<Moment>,
     /// The mapping under which it goes on when nothing is in flight; until then nothing is begun.
     pub(super) next: Option<Box<Spec>>,
+    /// Since when it is under this mapping, in this process.
+    pub(super) since: Moment,
+    /// Findings of another mapping, which are judged anew.
+    pub(super) anew: BTreeSet<u64>,
+    /// A whole pass that is to be decided before what it has not met of them is given up.
+    pub(super) passed: Option<Passed>,
     /// What a mapping of another identity left behind.
-    superseded: Vec<Finding>,
     forgotten: Vec<Key>,
     scattered: Vec<Partition>,
     undoubted: Vec<Partition>,
@@ -115,8 +121,7 @@ impl Pairing {
             });
         status.not_verifiable.clone_from(&spec.reading.not_verifiable);
         status.relations.clone_from(&spec.relations);
-        let (findings, superseded) =
-            own(&spec, &saved.findings, |one| (one.pairing.as_str(), one.identity));
+        let findings = saved.findings.iter().filter(|one| mine(&one.pairing)).cloned().collect();
         let (suspects, forgotten) =
             own(&spec, &saved.suspects, |one| (one.pairing.as_str(), one.identity));
         let (crowds, scattered) =
@@ -159,7 +164,9 @@ impl Pairing {
             failures: 0,
             paused_until: None,
             next: None,
-            superseded,
+            since: now,
+            anew: BTreeSet::new(),
+            passed: None,
             forgotten: forgotten.into_iter().map(|suspect| suspect.key).collect(),
             scattered: scattered.into_iter().map(|crowd| crowd.partition).collect(),
             undoubted: undoubted.into_iter().map(|suspect| suspect.partition).collect(),
@@ -176,15 +183,14 @@ impl Pairing {
             self.suspects.insert(suspect.key.clone(), suspect);
         }
         for finding in findings {
-            self.keep(finding);
+            // What another mapping found is looked at at once.
+            let due = if self.is_anew(&finding) { self.since } else { finding.due };
+            self.keep(Finding { due, ..finding });
         }
     }
 
     /// The run begins: what belongs to another mapping is let go, and said so.
     pub(super) fn start(&mut self, step: &mut Step<'_>) {
-        for finding in std::mem::take(&mut self.superseded) {
-            step.supersede(finding);
-        }
         for key in std::mem::take(&mut self.forgotten) {
             step.decision.commit.decided.push((self.spec.name.clone(), key));
         }
@@ -207,6 +213,11 @@ impl Pairing {
 
     pub(super) fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.findings.values()
+    }
+
+    /// Those that were judged under this mapping.
+    pub(super) fn judged_findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.values().filter(|finding| !self.is_anew(finding))
     }
 
     pub(super) fn checking(&self, check: u64) -> bool {
@@ -252,6 +263,7 @@ impl Pairing {
         self.start_doubts(step, index);
         self.start_rechecks(step, index);
         self.go_on_with_pass(step, index);
+        self.give_up_unmet(step);
         if !self.suspects.is_empty() || self.lag.since().is_some() {
             // Lag is weighed at least once a second while somebody waits for the verdict.
             step.wake(step.now.after(std::time::Duration::from_secs(1)));

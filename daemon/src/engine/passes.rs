@@ -505,6 +505,7 @@ impl Pairing {
             self.resolve_gone(step, began);
             // Whatever has not been let go again was compared, and is the same or was judged.
             self.settle_old(step, began);
+            self.passed_whole(step, began);
         }
         self.close_incidents(step, |one| !faults.contains(&one.code));
         let pairing = self.spec.name.clone();

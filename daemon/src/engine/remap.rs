@@ -1,9 +1,10 @@
 //! A pairing goes on under another mapping.
 //!
 //! Owns when the mapping is exchanged, and what becomes of what was known. Refuses to keep anything
-//! that holds under the old one: the pairing begins as after a restart with another plugin. Invariant:
-//! the exchange happens while nothing of the pairing is in flight, and all that follows from it is in
-//! one commit; so nothing that was mapped one way is ever held against what was mapped another.
+//! that holds under the old one, but that findings stand until they are judged anew: the pairing begins
+//! as after a restart with another plugin. Invariant: the exchange happens while nothing of the pairing
+//! is in flight, and all that follows from it is in one commit; so nothing that was mapped one way is
+//! ever held against what was mapped another.
 
 #[cfg(test)]
 mod tests;

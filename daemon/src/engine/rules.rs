@@ -128,6 +128,8 @@ impl Pairing {
                     silent(ruled.invariant)
                 }
             };
+            // What another mapping said of the rule is judged with it.
+            self.meet_anew(step.now, partition, &[DriftKind::Violation]);
             let judged = self.doubted(partition, ruled.invariant).map(|doubted| {
                 // Of the part beyond what is being judged nothing was learnt.
                 !without(partition, doubted).is_empty()
@@ -380,7 +382,10 @@ impl Pairing {
         // A rule without words of its own is told by what it demands.
         let summary = def.map(|def| def.summary.clone()).unwrap_or_default();
         let words = if broken.words.is_empty() { summary } else { broken.words };
-        step.numbers.finding += 1;
+        let of_rule =
+            |one: &&Finding| one.is_of_rule() && self.rule_of(one) == Some(rule.invariant);
+        let same = self.anew_on(kept.partition).find(of_rule).map(|finding| finding.id);
+        step.numbers.finding += u64::from(same.is_none());
         let subject =
             Subject::Partition { partition: kept.partition, entities: 1, sample: Vec::new() };
         let finding = Finding {
@@ -390,6 +395,9 @@ impl Pairing {
             looks: broken.looks,
             ..self.of_partition(step, subject, DriftKind::Violation, (kept.check, kept.first_seen))
         };
+        if let Some(id) = same {
+            return self.confirm_anew(step, id, finding);
+        }
         *self.status.confirmed.entry(finding.kind).or_insert(0) += 1;
         step.decision.commit.findings.push(finding.clone());
         step.happened(Happening::Confirmed(finding.clone()));
@@ -478,7 +486,7 @@ impl Pairing {
         let origin = Origin { pairing: &self.spec.name, identity: self.spec.identity, check: 0 };
         let sides = self.sides(sighting);
         let suspect = settle::suspect(&origin, sighting, sides, now, &self.spec.settle);
-        let ids = self.by_key.get(key).into_iter().flatten();
+        let ids = self.by_key.get(key).into_iter().flat_map(|ids| ids.difference(&self.anew));
         let findings: Vec<&Finding> = ids.filter_map(|id| self.findings.get(id)).collect();
         settle::charges(&suspect).iter().all(|charge| {
             findings.iter().any(|finding| self.tells(finding, charge))
@@ -500,7 +508,7 @@ impl Pairing {
     fn are_settled(&self, partition: Partition, members: &[Member]) -> bool {
         let settling: BTreeSet<u64> = self.suspects.keys().map(Key::short).collect();
         let mut single: BTreeSet<(u64, Sort)> = BTreeSet::new();
-        for finding in self.findings.values() {
+        for finding in self.judged_findings() {
             let Subject::Key(key) = &finding.subject else { continue };
             let sort = alike(self.sort(finding));
             single.insert((key.short(), sort));

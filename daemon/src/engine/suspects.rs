@@ -115,7 +115,9 @@ impl Pairing {
     /// because this check had no reason to look there.
     fn add_known_places(&self, suspect: &mut Suspect) {
         for id in self.by_key.get(&suspect.key).into_iter().flatten() {
-            let Some(finding) = self.findings.get(id) else { continue };
+            // Another mapping may have had other relations.
+            let judged = self.findings.get(id).filter(|finding| !self.is_anew(finding));
+            let Some(finding) = judged else { continue };
             for (known, places) in [
                 (&finding.source_at, &mut suspect.source_at),
                 (&finding.target_at, &mut suspect.target_at),
@@ -236,7 +238,8 @@ impl Pairing {
         for (key, fault) in &result.unread {
             let gone = fault.code == Fault::GONE;
             if gone {
-                for id in self.by_key.get(key).into_iter().flatten() {
+                let ids = self.by_key.get(key).into_iter();
+                for id in ids.flat_map(|ids| ids.difference(&self.anew)) {
                     self.gone.entry(*id).or_insert(step.now);
                 }
             }

@@ -12,6 +12,10 @@ pub(super) enum World {
     Typed,
     /// The key is gone from its place in the source, which cannot be searched; checks find nothing.
     Gone,
+    /// Both sides hold the key alike.
+    Alike,
+    /// Neither side has the key.
+    Nowhere,
 }
 
 pub(super) fn settings() -> Settings {
@@ -78,7 +82,19 @@ fn seen(world: World) -> Option<Sighting> {
     match world {
         World::Differs => Some(sighting()),
         World::Typed => Some(sighting_of(Key::of_type(1, b"k"))),
-        World::Gone => None,
+        World::Gone | World::Alike | World::Nowhere => None,
+    }
+}
+
+/// What a look at the key shows, if it shows anything.
+fn looked(world: World) -> Option<Sighting> {
+    let alike = Sighting { target: sighting().source, ..sighting() };
+    match world {
+        World::Differs | World::Typed | World::Gone => seen(world),
+        World::Alike => Some(alike),
+        World::Nowhere => {
+            Some(Sighting { source: State::Absent, target: State::Absent, ..sighting() })
+        }
     }
 }
 
@@ -95,7 +111,7 @@ pub(super) fn answer(job: Job, world: World, now: Moment) -> Event {
         }
         Job::Look { look, .. } => {
             let mut result = Look::default();
-            result.sightings.extend(seen(world));
+            result.sightings.extend(looked(world));
             if world == World::Gone {
                 let text = || "gone".to_owned();
                 let (what, remedy) = (text(), text());

@@ -372,6 +372,8 @@ struct StatusForm {
     unsettled_before: u64,
     #[serde(default, with = "incidents")]
     incidents: BTreeSet<Incident>,
+    #[serde(default)]
+    anew: u64,
     #[serde(default, with = "relations")]
     relations: [Vec<RelationNames>; 2],
 }

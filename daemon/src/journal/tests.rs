@@ -579,7 +579,7 @@ fn a_status_that_was_kept_before_there_were_more_counts_is_understood() {
     use format::Form as _;
     let now = crate::model::PairingStatus { passes: 3, ..Default::default() };
     let mut json: serde_json::Value = serde_json::from_str(&now.to_json()).unwrap();
-    for name in ["pass_compared", "unsettled_before", "incidents", "relations"] {
+    for name in ["pass_compared", "unsettled_before", "incidents", "anew", "relations"] {
         assert!(json.as_object_mut().unwrap().remove(name).is_some(), "{name}");
     }
     assert_eq!(crate::model::PairingStatus::from_json(&json.to_string()).unwrap(), now);

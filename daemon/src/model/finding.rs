@@ -349,6 +349,9 @@ pub struct PairingStatus {
     pub unsettled_before: u64,
     /// Open incidents of what cannot be read.
     pub incidents: BTreeSet<Incident>,
+    /// Findings of another identity that stand until they are judged under this one, in entities; they
+    /// are among those that are open or ignored.
+    pub anew: u64,
     /// The relations of source and target under this identity, as places number them.
     pub relations: [Vec<RelationNames>; 2],
 }

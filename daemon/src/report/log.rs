@@ -65,7 +65,8 @@ pub fn happening(what: &Happening, identity: &Identity) {
             over(event, finding, message, identity);
         }
         Happening::Superseded(finding) => {
-            let message = "finding superseded: the mapping changed; passes compare anew";
+            let message =
+                "finding superseded: it does not hold under what is configured now; nothing to do";
             over(event, finding, message, identity);
         }
         Happening::Tripped { criterion, armed, hooks } => tripped(event, criterion, *armed, hooks),

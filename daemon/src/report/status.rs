@@ -69,6 +69,8 @@ struct Drift {
     confirmed: BTreeMap<&'static str, u64>,
     open: BTreeMap<&'static str, u64>,
     ignored: u64,
+    /// Of another mapping, standing until they are judged under this one; among `open` and `ignored`.
+    judged_anew: u64,
     resolved: u64,
 }
 
@@ -105,6 +107,7 @@ fn pairing(status: &PairingStatus, now: Moment) -> Pairing<'_> {
             confirmed: kinds(&status.confirmed),
             open: kinds(&status.open),
             ignored: status.ignored,
+            judged_anew: status.anew,
             resolved: status.resolved,
         },
         unsettled: status.unsettled,

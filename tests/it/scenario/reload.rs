@@ -133,6 +133,24 @@ fn confirmed(scenario: &Scenario, pairing: &str) -> BTreeMap<u64, String> {
     told(scenario, "drift.confirmed", pairing)
 }
 
+/// Under which identity each finding was told last.
+fn last_told(scenario: &Scenario, pairing: &str) -> BTreeMap<u64, String> {
+    let events = scenario.events();
+    let kinds = ["drift.confirmed", "drift.changed"];
+    let mut told: Vec<(String, u64, String)> = kinds
+        .into_iter()
+        .flat_map(|kind| events.of(kind))
+        .filter(|event| event["data"]["pairing"] == pairing)
+        .map(|event| {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let number = event["data"]["finding"].as_u64().unwrap();
+            (text(&event["sequence"]), number, text(&event["data"]["identity"]))
+        })
+        .collect();
+    told.sort_unstable();
+    told.into_iter().map(|(_, number, identity)| (number, identity)).collect()
+}
+
 /// The value of a metric without attributes.
 async fn metric(daemon: &Daemon, name: &str) -> Option<f64> {
     let page = daemon.page("/metrics").await?.body;
@@ -176,17 +194,20 @@ async fn a_hangup_exchanges_a_plugin_and_all_is_compared_anew() {
     build(&scenario, 1);
     daemon.signal(Signal::HUP);
     daemon.logged(&["pairing things: mapping", &old, "is compared anew"]).await;
-    let both = until_some("it is told anew", async || {
-        let both: Vec<_> = confirmed(&scenario, "things").into_values().collect();
-        (both.len() == 2).then_some(both)
+    // The finding stands until it is judged anew, and is the same one then.
+    let judged = until_some("it is judged anew", async || {
+        let judged: Vec<_> = told(&scenario, "drift.changed", "things").into_values().collect();
+        (!judged.is_empty()).then_some(judged)
     })
     .await;
     let new = identity(&scenario, "things").await;
     assert_ne!(new, old);
-    assert_eq!(both, [old.clone(), new.clone()], "once under each mapping");
-    let superseded = told(&scenario, "drift.superseded", "things");
-    assert_eq!(superseded.into_values().collect::<Vec<_>>(), [old]);
-    assert_eq!(told(&scenario, "drift.superseded", "plain").len(), 0);
+    assert_eq!(judged, [new.clone()]);
+    assert_eq!(confirmed(&scenario, "things").into_values().collect::<Vec<_>>(), [old]);
+    for pairing in ["things", "plain"] {
+        assert_eq!(told(&scenario, "drift.superseded", pairing).len(), 0, "{pairing}");
+        assert_eq!(told(&scenario, "drift.resolved", pairing).len(), 0, "{pairing}");
+    }
     finds(&scenario, "things").await;
     assert_eq!(identity(&scenario, "plain").await, plain);
     assert_eq!(confirmed(&scenario, "plain").len(), 1);
@@ -197,7 +218,7 @@ async fn a_hangup_exchanges_a_plugin_and_all_is_compared_anew() {
     daemon.ready().await;
     scenario.passes("things", 1).await;
     assert_eq!(identity(&scenario, "things").await, new);
-    assert_eq!(confirmed(&scenario, "things").len(), 2);
+    assert_eq!(confirmed(&scenario, "things").len(), 1);
     assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
 }
 
@@ -425,7 +446,7 @@ async fn killed_right_after_an_exchange_it_goes_on_under_one_mapping() {
         let identity = running["pairings"][0]["identity"].as_str().unwrap().to_owned();
         assert_eq!(known.entry(here).or_insert_with(|| identity.clone()), &identity);
         until_some("number 3 is found under it", async || {
-            let told = confirmed(&scenario, "things");
+            let told = last_told(&scenario, "things");
             let open = scenario.findings(false).await;
             open.iter().any(|one| told.get(&one.number()) == Some(&identity)).then_some(())
         })
@@ -441,13 +462,13 @@ async fn killed_right_after_an_exchange_it_goes_on_under_one_mapping() {
         daemon.signal(Signal::KILL);
         assert_eq!(daemon.end().await, None);
 
-        // What stands holds under the identity of which the status speaks.
+        // What stands holds under the identity of which the status speaks, or is being judged anew.
         let status = scenario.status("things").await;
-        let told = confirmed(&scenario, "things");
+        let told = last_told(&scenario, "things");
         for finding in scenario.findings(false).await {
-            let under = told.get(&finding.number());
-            let mine = finding.0["pairing"] == "things";
-            assert!(!mine || under.is_none_or(|under| *under == status["identity"]), "{finding:?}");
+            let Some(under) = told.get(&finding.number()) else { continue };
+            let anew = *under != status["identity"];
+            assert_eq!(finding.0["judged_anew"], anew, "{finding:?}");
         }
     }
     assert_eq!(known.len(), 2);

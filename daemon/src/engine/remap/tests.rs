@@ -66,7 +66,7 @@ fn what_is_in_flight_delays_it_and_nothing_new_is_begun() {
 }
 
 #[test]
-fn everything_of_the_old_mapping_ends_in_one_commit() {
+fn findings_of_the_old_mapping_stand_until_they_are_judged_anew() {
     let mut settings = settings();
     let condition = Condition::Drift { kinds: [DriftKind::Mismatch].into(), at_least: 100 };
     settings.abort.criteria.push(Criterion {
@@ -91,27 +91,85 @@ fn everything_of_the_old_mapping_ends_in_one_commit() {
         let Some(job) = decision.jobs.pop() else { continue };
         decision = engine.apply(now, answer(job, World::Differs, now));
     }
-    let ended: Vec<_> = decision.commit.findings.iter().map(|finding| finding.status).collect();
-    assert_eq!(ended, [FindingStatus::Superseded(now)]);
-    assert_eq!(decision.commit.findings[0].identity, OLD);
-    let told = |what: &Happening| matches!(what, Happening::Superseded(_));
-    assert!(decision.commit.occurrences.iter().any(|one| told(&one.what)), "{decision:?}");
+    assert_eq!((decision.commit.findings.len(), decision.commit.occurrences.len()), (0, 0));
     assert_eq!(identities(&decision), [NEW]);
+    // What is of different mappings is not counted together.
     assert_eq!(decision.commit.criteria.iter().map(|state| state.count).collect::<Vec<_>>(), [0]);
-    assert_eq!(engine.findings().count(), 0);
+    assert_eq!(engine.findings().map(|one| (one.id, one.identity)).collect::<Vec<_>>(), [(1, OLD)]);
     let fresh = engine.statuses().remove(0);
     assert_eq!((fresh.covered_since, fresh.checks, fresh.compared), (None, 0, 0), "{fresh:?}");
     assert_eq!(fresh.pass, known.pass, "passes are numbered on");
+    assert_eq!((open(&engine), fresh.anew), (1, 1), "it must not look as if drift had gone away");
 
-    // Found anew, under the new mapping and its fields.
-    let first = answer(decision.jobs.remove(0), World::Differs, now);
-    let happened = drive(&mut engine, (&mut now, first), World::Differs, 300);
-    let confirmed = happened.iter().find_map(|what| {
-        let Happening::Confirmed(finding) = what else { return None };
-        Some(finding)
-    });
-    let confirmed = confirmed.expect("it still differs");
-    assert_eq!((confirmed.identity, confirmed.fields.as_slice()), (NEW, &["g".to_owned()][..]));
+    // Judged anew, under the new mapping and its fields, it is the same finding.
+    let happened = go_on(&mut engine, &mut now, decision.jobs, World::Differs);
+    let told: Vec<_> = happened.iter().filter(|what| !is_pass(what)).collect();
+    let [Happening::Changed { finding, was }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!((finding.id, *was, finding.identity), (1, finding.kind, NEW));
+    assert_eq!(finding.fields, ["g"]);
+    assert_eq!((open(&engine), engine.statuses()[0].anew), (1, 0));
+    assert_eq!(engine.criteria()[0].count, 1, "what was confirmed then counts again");
+}
+
+#[test]
+fn what_does_not_differ_under_the_new_mapping_is_given_up_once_that_is_known() {
+    for (world, whole, given_up) in [
+        // Both sides hold it alike.
+        (World::Alike, true, true),
+        // Neither side has it under this key; a whole pass has not met anything else.
+        (World::Nowhere, true, true),
+        // The same, but what is only in the target is not looked for.
+        (World::Nowhere, false, false),
+        // It cannot be looked at, and checks do not see it.
+        (World::Gone, true, true),
+        (World::Gone, false, false),
+    ] {
+        let mut settings = settings();
+        if whole {
+            settings.pairings[0].reading.not_verifiable = None;
+        }
+        let mut now = BEGAN;
+        let mut engine = Engine::new(settings.clone(), Saved::default(), now);
+        drive(&mut engine, (&mut now, Event::Started), World::Differs, 300);
+        assert_eq!(open(&engine), 1);
+        // A restart with another configuration is the same as a reload.
+        let findings = engine.findings().cloned().collect();
+        let saved =
+            Saved { findings, status: engine.statuses(), last_finding: 1, ..Saved::default() };
+        settings.pairings = vec![remapped(&settings, 0)];
+        let mut engine = Engine::new(settings, saved, now);
+        let started = engine.apply(now, Event::Started);
+        assert_eq!((open(&engine), engine.statuses()[0].anew), (1, 1), "{world:?}");
+        assert_eq!(started.commit.occurrences, []);
+        let happened = go_on(&mut engine, &mut now, started.jobs, world);
+        let told: Vec<_> = happened.iter().filter(|what| !is_pass(what)).collect();
+        match (told.as_slice(), given_up) {
+            ([], false) => assert_eq!(open(&engine), 1),
+            ([Happening::Superseded(finding)], true) => {
+                assert!(matches!(finding.status, FindingStatus::Superseded(_)));
+                assert_eq!((finding.id, finding.identity, open(&engine)), (1, OLD, 0));
+            }
+            _ => panic!("{world:?}, {whole}: {told:?}"),
+        }
+    }
+}
+
+fn open(engine: &Engine) -> u64 {
+    engine.statuses()[0].open.values().sum()
+}
+
+const fn is_pass(what: &Happening) -> bool {
+    matches!(what, Happening::PassCompleted { .. })
+}
+
+/// Answers these jobs and all that follow, for some time. What happened.
+fn go_on(engine: &mut Engine, now: &mut Moment, jobs: Vec<Job>, world: World) -> Vec<Happening> {
+    let mut happened = Vec::new();
+    for job in jobs {
+        let event = answer(job, world, *now);
+        happened.extend(drive(engine, (now, event), world, 300));
+    }
+    happened
 }
 
 #[test]

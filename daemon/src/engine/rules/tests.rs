@@ -361,7 +361,7 @@ fn a_restart_goes_on_with_the_streak() {
 }
 
 #[test]
-fn another_mapping_supersedes_what_is_suspect_and_what_was_found() {
+fn another_mapping_forgets_what_is_suspect_and_judges_anew_what_was_found() {
     let mut course = Course::new(settings(), Saved::default(), BEGIN);
     course.go(Duration::from_secs(20), |_, _| is_broken(7));
     let mut other = settings();
@@ -374,8 +374,17 @@ fn another_mapping_supersedes_what_is_suspect_and_what_was_found() {
     assert_eq!(again.confirmed(), Vec::<&Finding>::new());
     course.go(minutes(5), |_, _| is_broken(7));
     let findings = course.engine.findings().cloned().collect();
-    let mut again = Course::new(other, Saved { findings, ..course.saved() }, course.now);
-    again.go(Duration::from_secs(1), |_, _| holds());
+    other.pairings[0].reading.not_verifiable = None;
+    let saved = Saved { findings, ..course.saved() };
+    let mut again = Course::new(other.clone(), saved.clone(), course.now);
+    again.go(minutes(5), |_, _| is_broken(7));
+    let same = again.happened.iter().any(|(_, what)| {
+        matches!(what, Happening::Changed { finding, .. }
+            if finding.is_of_rule() && finding.identity == MappingIdentity(2))
+    });
+    assert!(same && again.confirmed().is_empty(), "{:?}", again.happened);
+    let mut again = Course::new(other, saved, course.now);
+    again.go(minutes(2), |_, _| holds());
     let gone = again.happened.iter().any(|(_, what)| {
         matches!(what, Happening::Superseded(finding)
             if finding.is_of_rule() && matches!(finding.status, FindingStatus::Superseded(_)))

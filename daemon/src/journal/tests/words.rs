@@ -349,6 +349,7 @@ fn status() -> impl Strategy<Value = PairingStatus> {
             pass_compared: counts[1],
             unsettled_before: counts[2],
             incidents: tail.4,
+            anew: counts[3],
             relations: tail.5,
         },
     )
