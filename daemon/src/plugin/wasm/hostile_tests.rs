@@ -410,7 +410,7 @@ fn plans_that_are_too_wide_or_wrong_are_refused() {
     assert_eq!(
         unfit("wrong-plan"),
         [
-            "/entities/0/fields/0/logical: field `id` has the unknown type `integre`; known: boolean, integer, decimal, float, text, binary, timestamp, datetime, date, time, json, enum, set, value",
+            "/entities/0/fields/0/logical: field `id` has the unknown type `integre`; known: boolean, integer, decimal, float, float32, text, binary, timestamp, datetime, date, time, json, enum, set, value",
             "/entities/0/fields/1/rules/0: unknown rule `trim`: known are absent=null, null=empty, trim-end, nfc, text=number, text=bool, text=hex, text=base64, number=bool, json-null=null, tolerance=<number>",
             "/entities/0/fields/1/role: version field `name` of type text; a version is an integer, a decimal, a timestamp or a datetime",
             "/entities/0/fields/2/name: field `name` is given twice",
