@@ -133,7 +133,7 @@ impl Conversion {
                 return None;
             }
         };
-        Some(format!("where one stands for the other, write {write}"))
+        Some(stands_for(&write))
     }
 
     fn has(&self, rule: Rule) -> bool {
@@ -216,8 +216,17 @@ impl Conversion {
                 self.coerced(cell)
             }
             meets if self.takes(meets) => self.coerced(cell),
+            Meets::Ruled(rules) => {
+                let why = format!("{}; {}", self.unlike(&cell), stands_for(&written(rules)));
+                self.misfit(cell, Some(Cow::Owned(why)))
+            }
             _ => self.misfit(cell, None),
         }
+    }
+
+    /// What a cell is where the field has another type.
+    fn unlike(&self, cell: &Cell<'_>) -> String {
+        format!("{} where the field is of type {}", cell.shown(), self.to)
     }
 
     /// A cell that is no value of the field: it differs from all of them, which the comparison finds,
@@ -226,9 +235,7 @@ impl Conversion {
         if self.dynamic {
             return Ok(cell);
         }
-        Err(why.unwrap_or_else(|| {
-            Cow::Owned(format!("{} where the field is of type {}", cell.shown(), self.to))
-        }))
+        Err(why.unwrap_or_else(|| Cow::Owned(self.unlike(&cell))))
     }
 
     /// A cell of the field's type, of which not every value may be one of the field's.
@@ -511,6 +518,11 @@ fn from_value(value: Value) -> Cell<'static> {
         Value::Time(micros) => Cell::Time(micros),
         tree @ (Value::List(_) | Value::Map(_) | Value::Set(_)) => Cell::Tree(tree),
     }
+}
+
+/// The way out where values of two types mean the same.
+fn stands_for(write: &str) -> String {
+    format!("where one stands for the other, write {write}")
 }
 
 /// Whether a column's declared type says as much as the rule.
