@@ -344,6 +344,8 @@ pub struct PairingSettings {
     pub leader: Side,
     /// How rows become entities.
     pub mapping: MappingSettings,
+    /// Fields of the built-in mapping of which items need not have the attribute.
+    pub optional: Vec<String>,
     /// How its passes go.
     pub plan: plan::Settings,
     /// How its suspects are judged.

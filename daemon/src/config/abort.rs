@@ -113,7 +113,9 @@ const KINDS: [&str; DriftKind::ALL.len()] = {
 
 /// Reads when the migration must stop.
 pub(super) fn read(section: &Section<'_>) -> Settings {
-    let mode = section.take("mode").and_then(|node| node.choice());
+    let mode = section
+        .take("mode")
+        .and_then(|node| node.pick(&[("armed", Mode::Armed), ("dry_run", Mode::DryRun)]));
     let entries: Vec<_> = section.take("criteria").iter().flat_map(Node::map).collect();
     if !entries.is_empty() && !section.gives(&["mode"]) {
         section.fault(
@@ -122,11 +124,11 @@ pub(super) fn read(section: &Section<'_>) -> Settings {
             "write `mode = \"armed\"` to fire hooks, or `mode = \"dry_run\"` to only report",
         );
     }
-    let mode = match mode {
-        Some("armed") => Mode::Armed,
-        _ => Mode::DryRun,
-    };
-    Settings { mode, criteria: entries.iter().filter_map(criterion).collect() }
+    // What is not a mode was refused; without criteria none is needed.
+    Settings {
+        mode: mode.unwrap_or(Mode::DryRun),
+        criteria: entries.iter().filter_map(criterion).collect(),
+    }
 }
 
 fn criterion(entry: &Entry<'_>) -> Option<Criterion> {
@@ -185,11 +187,13 @@ fn drift_kind(node: &Node<'_>) -> Option<DriftKind> {
 
 fn violations_condition(node: &Node<'_>) -> Option<Condition> {
     let section = node.section()?;
-    let severity = section.take("severity").and_then(|node| node.choice()).map(|name| match name {
-        "info" => Severity::Info,
-        "warning" => Severity::Warning,
-        "error" => Severity::Error,
-        _ => Severity::Critical,
+    let severity = section.take("severity").and_then(|node| {
+        node.pick(&[
+            ("info", Severity::Info),
+            ("warning", Severity::Warning),
+            ("error", Severity::Error),
+            ("critical", Severity::Critical),
+        ])
     });
     let at_least = at_least(&section);
     Some(Condition::Violations { severity: severity?, at_least: at_least? })

@@ -61,6 +61,8 @@ pub(super) enum Shape {
     },
     /// A number from 0 to 1.
     Ratio,
+    /// True or false.
+    Flag,
     /// A number greater than 0.
     Positive,
     /// A time span.
@@ -168,6 +170,7 @@ fn names_in(shape: &Shape) -> BTreeSet<&'static str> {
         | Shape::AnyText
         | Shape::Count { .. }
         | Shape::Ratio
+        | Shape::Flag
         | Shape::Positive
         | Shape::Duration { .. }
         | Shape::Size { .. }
@@ -198,6 +201,7 @@ impl Shape {
             }
             Self::Count { min, max } => format!("a whole number from {min} to {max}"),
             Self::Ratio => "a number from 0 to 1".to_owned(),
+            Self::Flag => "true or false".to_owned(),
             Self::Positive => "a number greater than 0".to_owned(),
             Self::Duration { min } if min.is_zero() => "a duration".to_owned(),
             Self::Duration { .. } => "a duration greater than 0".to_owned(),
@@ -230,6 +234,7 @@ impl Shape {
                 Ok(max) => format!("write a whole number from {min} to {max}, without quotes"),
             },
             Self::Ratio => "write a number such as 0.01, without quotes".to_owned(),
+            Self::Flag => "write `true` or `false`, without quotes".to_owned(),
             Self::Positive => "write a number such as 250, without quotes".to_owned(),
             Self::Duration { .. } => {
                 format!("write {DURATION_FORMS}; at most {}", show_duration(DURATION_MAX))

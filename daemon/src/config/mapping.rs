@@ -40,7 +40,7 @@ static FIELD: Table = Table {
     keys: &[
         Key::optional(
             "role",
-            Shape::Choice(&ROLES),
+            Shape::Choice(&ROLE_NAMES),
             "what the field is for: it identifies the entity (`key`), is part of the digest (`compared`, also when left out), grows with every change (`version`), is counted by (`label`), or serves key templates only (`carried`)",
         ),
         Key::optional(
@@ -63,6 +63,11 @@ static FIELD: Table = Table {
             Shape::List { of: &Shape::Text, min: 0 },
             "declared equivalences: `absent=null`, `null=empty`, `trim-end`, `nfc`, `tolerance=<number>`, `text=number`, `text=bool`, `text=hex`, `text=base64`, `number=bool`, `json-null=null`; see Types",
         ),
+        Key::optional(
+            "optional",
+            Shape::Flag,
+            "true: items need not have the attribute, so nothing is said if none of those that are looked at first has it; it changes nothing of how values are compared",
+        ),
     ],
     elsewhere: &[],
 };
@@ -84,10 +89,27 @@ static IGNORE: Table = Table {
     elsewhere: &[],
 };
 
-const ROLES: [&str; 5] = ["key", "compared", "version", "label", "carried"];
+const ROLES: [(&str, Role); 5] = [
+    ("key", Role::Key),
+    ("compared", Role::Compared),
+    ("version", Role::Version),
+    ("label", Role::Label),
+    ("carried", Role::Carried),
+];
 
-/// Reads a mapping of the pairing called `pairing`.
-pub(super) fn read(node: &Node<'_>, pairing: &str) -> Option<Settings> {
+const ROLE_NAMES: [&str; 5] = {
+    let mut names = [""; ROLES.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = ROLES[index].0;
+        index += 1;
+    }
+    names
+};
+
+/// Reads a mapping of the pairing called `pairing`, and the names of fields of which items need not have
+/// the attribute.
+pub(super) fn read(node: &Node<'_>, pairing: &str) -> Option<(Settings, Vec<String>)> {
     let section = node.section()?;
     let entity = match section.take("entity") {
         Some(node) => node.text(),
@@ -104,9 +126,11 @@ pub(super) fn read(node: &Node<'_>, pairing: &str) -> Option<Settings> {
     check_roles(&section, &drafts);
     check_ignored(&section, &drafts, (&ignore_source, &ignore_target));
     let given = drafts.len();
+    let optional = drafts.iter().filter(|draft| draft.optional);
+    let optional: Vec<String> = optional.map(|draft| draft.name.clone()).collect();
     let fields: Vec<_> = drafts.into_iter().filter_map(Draft::finished).collect();
     let whole = fields.len() == given && given == section_len(node);
-    whole.then_some(Settings { entity: entity?, fields, ignore_source, ignore_target })
+    whole.then_some((Settings { entity: entity?, fields, ignore_source, ignore_target }, optional))
 }
 
 /// How many fields the file gives, readable or not.
@@ -124,6 +148,7 @@ struct Draft {
     source: Option<String>,
     target: Option<String>,
     rules: Vec<Rule>,
+    optional: bool,
 }
 
 impl Draft {
@@ -145,7 +170,7 @@ fn draft(entry: &Entry<'_>) -> Option<Draft> {
         entry.node.at_key().fault("a field's name has no braces", "rename the field");
     }
     let role = match section.take("role") {
-        Some(node) => node.choice().map(role),
+        Some(node) => node.pick(&ROLES),
         None => Some(Role::Compared),
     };
     let logical = match section.take("type") {
@@ -172,17 +197,8 @@ fn draft(entry: &Entry<'_>) -> Option<Draft> {
             "give a number or a time, or another role",
         );
     }
-    Some(Draft { name: entry.name.clone(), role, logical, source, target, rules: found })
-}
-
-fn role(name: &str) -> Role {
-    match name {
-        "key" => Role::Key,
-        "version" => Role::Version,
-        "label" => Role::Label,
-        "carried" => Role::Carried,
-        _ => Role::Compared,
-    }
+    let optional = section.take("optional").and_then(|node| node.flag()).unwrap_or(false);
+    Some(Draft { name: entry.name.clone(), role, logical, source, target, rules: found, optional })
 }
 
 fn logical(text: &str) -> Result<Logical, (String, String)> {

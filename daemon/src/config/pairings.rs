@@ -86,13 +86,10 @@ pub(super) fn read(
             .and_then(|node| node.section())
             .map_or_else(|| settle.clone(), |section| settle::read(&section, settle));
         let leader = match section.take("leader") {
-            Some(node) => node.choice().map(|name| match name {
-                "target" => Side::Target,
-                _ => Side::Source,
-            }),
+            Some(node) => node.pick(&[("source", Side::Source), ("target", Side::Target)]),
             None => Some(Side::Source),
         };
-        let mapping = mapping_of(&section, &entry.name);
+        let (mapping, optional) = mapping_of(&section, &entry.name).unzip();
         let source = section.take("source").and_then(|node| side(&node, mapping.as_ref()));
         let target = section.take("target").and_then(|node| side(&node, mapping.as_ref()));
         let (Some(source), Some(target), Some(leader), Some(mapping)) =
@@ -113,6 +110,7 @@ pub(super) fn read(
             target,
             leader,
             mapping,
+            optional: optional.unwrap_or_default(),
             plan,
             settle,
         });
@@ -120,7 +118,7 @@ pub(super) fn read(
     pairings
 }
 
-fn mapping_of(section: &Section<'_>, pairing: &str) -> Option<MappingSettings> {
+fn mapping_of(section: &Section<'_>, pairing: &str) -> Option<(MappingSettings, Vec<String>)> {
     let plugin = section.take("plugin");
     let built_in = section.take("mapping");
     match (&plugin, &built_in) {
@@ -134,9 +132,12 @@ fn mapping_of(section: &Section<'_>, pairing: &str) -> Option<MappingSettings> {
             .fault("`plugin` and `mapping` cannot both map a pairing", "remove one of the two"),
         (Some(_), None) | (None, Some(_)) => {}
     }
-    let plugin = plugin.and_then(|node| node.reference()).map(MappingSettings::Plugin);
+    let plugin = plugin.and_then(|node| node.reference());
+    let plugin = plugin.map(|name| (MappingSettings::Plugin(name), Vec::new()));
     let built_in = built_in.and_then(|node| mapping::read(&node, pairing));
-    plugin.or_else(|| built_in.map(MappingSettings::BuiltIn))
+    plugin.or_else(|| {
+        built_in.map(|(built_in, optional)| (MappingSettings::BuiltIn(built_in), optional))
+    })
 }
 
 fn side(node: &Node<'_>, mapping: Option<&MappingSettings>) -> Option<SideSettings> {

@@ -71,6 +71,7 @@ fn shape(of: &Shape, samples: &Samples<'_>) -> Json {
         Shape::AnyText => json!({ "type": "string" }),
         Shape::Count { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Shape::Ratio => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+        Shape::Flag => json!({ "type": "boolean" }),
         Shape::Positive => json!({ "type": "number", "exclusiveMinimum": 0 }),
         Shape::Duration { .. } => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$" }),
         Shape::Size { .. } => {
@@ -192,6 +193,7 @@ fn descend(path: &str, of: &Shape, samples: &Samples<'_>, sections: &mut Vec<Str
         | Shape::AnyText
         | Shape::Count { .. }
         | Shape::Ratio
+        | Shape::Flag
         | Shape::Positive
         | Shape::Duration { .. }
         | Shape::Size { .. }
@@ -215,6 +217,7 @@ fn value(of: &Shape) -> String {
         }
         Shape::Count { min, max } => format!("integer, {min} to {max}"),
         Shape::Ratio => "number, 0 to 1".to_owned(),
+        Shape::Flag => "true or false".to_owned(),
         Shape::Positive => "number > 0".to_owned(),
         Shape::Duration { min } if min.is_zero() => "duration".to_owned(),
         Shape::Duration { .. } => "duration > 0".to_owned(),

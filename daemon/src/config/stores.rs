@@ -192,8 +192,17 @@ pub(super) fn read(root: &Section<'_>) -> Vec<Settings> {
         let kind = match kind {
             "mysql" => mysql(&section).map(Kind::Mysql),
             "dynamodb" => Some(Kind::Dynamodb(dynamodb(&section))),
-            _ => {
+            "sqlite" => {
                 section.take("path").and_then(|node| node.path()).map(|path| Kind::Sqlite { path })
+            }
+            other => {
+                // A kind that was described, and that nobody taught driftd to read.
+                section.fault(
+                    &["kind"],
+                    format!("a store of kind \"{other}\" cannot be read by this driftd"),
+                    "use another; and please report it, this is a fault of driftd",
+                );
+                None
             }
         };
         stores.extend(kind.map(|kind| Settings { name: entry.name, kind, limits, timeouts }));
@@ -241,11 +250,13 @@ pub(super) const MYSQL_PORT: u16 = 3306;
 fn tls(node: &Node<'_>) -> Option<Tls> {
     let node = node.either()?;
     if node.value.is_str() {
-        return Some(match node.choice()? {
-            "disabled" => Tls::Disabled,
-            "required" => Tls::Required,
-            _ => Tls::Verified,
-        });
+        return node
+            .pick(&[
+                ("disabled", &Tls::Disabled),
+                ("required", &Tls::Required),
+                ("verified", &Tls::Verified),
+            ])
+            .cloned();
     }
     let section = node.section()?;
     section.take("ca").and_then(|node| authorities(&node)).map(Tls::VerifiedBy)

@@ -154,17 +154,18 @@ fn read_events(
 /// Reads what driftd says on standard error.
 pub(super) fn read_log(telemetry: &Section<'_>) -> Option<Log> {
     let section = telemetry.take("log").and_then(|node| node.section())?;
-    let level = section.take("level").and_then(|node| node.choice()).map(|name| match name {
-        "error" => LogLevel::Error,
-        "warn" => LogLevel::Warn,
-        "debug" => LogLevel::Debug,
-        "trace" => LogLevel::Trace,
-        _ => LogLevel::Info,
+    let level = section.take("level").and_then(|node| {
+        node.pick(&[
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ])
     });
-    let format = section.take("format").and_then(|node| node.choice()).map(|name| match name {
-        "json" => LogFormat::Json,
-        _ => LogFormat::Text,
-    });
+    let format = section
+        .take("format")
+        .and_then(|node| node.pick(&[("text", LogFormat::Text), ("json", LogFormat::Json)]));
     Some(Log { level: level?, format: format? })
 }
 
@@ -172,10 +173,7 @@ fn otlp(node: &Node<'_>) -> Option<Otlp> {
     let section = node.section()?;
     let endpoint = section.take("endpoint").and_then(|node| node.url());
     let protocol = match section.take("protocol") {
-        Some(node) => node.choice().map(|name| match name {
-            "http" => OtlpProtocol::Http,
-            _ => OtlpProtocol::Grpc,
-        }),
+        Some(node) => node.pick(&[("grpc", OtlpProtocol::Grpc), ("http", OtlpProtocol::Http)]),
         None => Some(OtlpProtocol::Grpc),
     };
     Some(Otlp { endpoint: endpoint?, protocol: protocol? })
@@ -184,10 +182,8 @@ fn otlp(node: &Node<'_>) -> Option<Otlp> {
 fn sink(node: &Node<'_>) -> Option<EventSink> {
     let node = node.either()?;
     if node.value.is_str() {
-        return Some(match node.choice()? {
-            "stdout" => EventSink::Stdout,
-            _ => EventSink::Journal,
-        });
+        let journal = node.pick(&[("journal", true), ("stdout", false)])?;
+        return Some(if journal { EventSink::Journal } else { EventSink::Stdout });
     }
     let section = node.section()?;
     let path: Option<PathBuf> = section.take("file").and_then(|node| node.path());
@@ -195,16 +191,14 @@ fn sink(node: &Node<'_>) -> Option<EventSink> {
 }
 
 fn keys(node: &Node<'_>) -> Option<KeyExport> {
-    Some(match node.choice()? {
-        "plain" => {
-            node.warn(
-                "keys leave the process as they are",
-                "write \"hmac\" unless every receiver of events may see them",
-            );
-            KeyExport::Plain
-        }
-        _ => KeyExport::Hmac,
-    })
+    let keys = node.pick(&[("hmac", KeyExport::Hmac), ("plain", KeyExport::Plain)])?;
+    if keys == KeyExport::Plain {
+        node.warn(
+            "keys leave the process as they are",
+            "write \"hmac\" unless every receiver of events may see them",
+        );
+    }
+    Some(keys)
 }
 
 /// A label whose values may leave, as `pairing.label`. What a plugin's labels and invariants are is

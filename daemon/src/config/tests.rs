@@ -152,6 +152,7 @@ fn visit_shape(path: &str, shape: &'static Shape, visit: &mut impl FnMut(&str, &
         | Shape::AnyText
         | Shape::Count { .. }
         | Shape::Ratio
+        | Shape::Flag
         | Shape::Positive
         | Shape::Duration { .. }
         | Shape::Size { .. }
@@ -214,7 +215,8 @@ fn conforms(value: &toml::Value, schema: &serde_json::Value, path: &str) -> Resu
         toml::Value::Integer(_) | toml::Value::Float(_) => "number",
         toml::Value::Array(_) => "array",
         toml::Value::Table(_) => "object",
-        toml::Value::Boolean(_) | toml::Value::Datetime(_) => {
+        toml::Value::Boolean(_) => "boolean",
+        toml::Value::Datetime(_) => {
             return Err(format!("{path}: {value} has no place in the format"));
         }
     };

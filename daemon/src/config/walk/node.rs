@@ -119,6 +119,27 @@ impl<'w> Node<'w> {
         number.filter(fits).or_else(|| self.none())
     }
 
+    /// True or false.
+    pub(in crate::config) fn flag(&self) -> Option<bool> {
+        match (self.shape, self.value.as_bool()) {
+            (Shape::Flag, Some(flag)) => Some(flag),
+            (_, _) => self.none(),
+        }
+    }
+
+    /// What one of the described words stands for.
+    pub(in crate::config) fn pick<T: Copy>(&self, words: &[(&'static str, T)]) -> Option<T> {
+        let chosen = self.choice()?;
+        let found = words.iter().find(|(word, _)| *word == chosen);
+        if found.is_none() {
+            // A word that was described, and that nobody taught driftd to take.
+            let message =
+                format!("\"{chosen}\" is a word of the format that this driftd does not take");
+            self.fault(message, "choose another; and please report it, this is a fault of driftd");
+        }
+        found.map(|(_, meaning)| *meaning)
+    }
+
     /// A time span.
     pub(in crate::config) fn duration(&self) -> Option<Duration> {
         let Shape::Duration { min } = *self.shape else { return self.none() };
