@@ -15,6 +15,7 @@
 //! several rows of several relations, and a row may yield several entities of several types.
 
 mod aligned;
+mod columns;
 mod count;
 mod cover;
 mod gather;
@@ -43,6 +44,7 @@ use crate::model::{Direction, Extent, Fault, Leads, Moment, Outcome, Partition, 
 use crate::plugin::{Mapper, PluginError};
 use crate::store::{Read, Store, StoreError};
 
+pub use columns::{Unspoken, survey, unused};
 pub use look::look;
 pub use sample::{Sampled, Sampling, first_rows, sample};
 pub use scan::split;

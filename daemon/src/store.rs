@@ -16,16 +16,20 @@ mod near;
 mod questions;
 pub mod sqlite;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 
 use crate::model::{Batch, Cost, Extent, RelationSchema, Secret};
+
+use governor::Governor;
 
 /// Rows that one row of a query's values may match; beyond, that question is unread: what belongs
 /// together must fit into memory.
@@ -95,6 +99,20 @@ pub trait Store: Send + Sync + fmt::Debug {
         relation: &'a str,
         columns: &'a [String],
     ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Whether values of these columns can be read and compared: asked at start. A store all of whose
+    /// types can be says nothing else.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Unfit`] with what to do, [`StoreErrorKind::NoSuchColumn`], or any failure to
+    /// ask.
+    fn readable<'a>(
+        &'a self,
+        _relation: &'a str,
+        _columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        future::ready(Ok(())).boxed()
+    }
 }
 
 /// What a store can do.
@@ -159,10 +177,36 @@ pub struct Page {
     /// The columns asked for. A column that is not there in a row is absent (see
     /// [`Column`](crate::model::Column)).
     pub rows: Batch,
-    /// Attributes met that were neither asked for nor ignored; bounded.
-    pub unmapped: Vec<String>,
+    /// Attributes met that were neither asked for nor ignored.
+    pub unmapped: Unmapped,
     /// What reading them cost.
     pub cost: Cost,
+}
+
+/// Names of attributes that were neither asked for nor ignored, each with the positions, ascending, of
+/// what holds it: of rows in a page. How many names there are is bounded where they are met.
+pub type Unmapped = BTreeMap<String, Vec<usize>>;
+
+impl Page {
+    /// These rows of it; what it cost stays with them.
+    #[must_use]
+    pub fn take(self, rows: &[usize]) -> Self {
+        if rows.len() == self.keys.rows {
+            return self;
+        }
+        let (keys, cells) = (self.keys.take(rows), self.rows.take(rows));
+        let unmapped = moved(self.unmapped, |row| rows.binary_search(&row).ok());
+        Self { keys, rows: cells, unmapped, cost: self.cost }
+    }
+}
+
+/// Names of attributes, held at other positions now; what has none holds nothing.
+pub(crate) fn moved(unmapped: Unmapped, to: impl Fn(usize) -> Option<usize>) -> Unmapped {
+    let moved = |(name, at): (String, Vec<usize>)| {
+        let at: Vec<usize> = at.into_iter().filter_map(&to).collect();
+        (!at.is_empty()).then_some((name, at))
+    };
+    unmapped.into_iter().filter_map(moved).collect()
 }
 
 /// What a fetch gave.
@@ -314,10 +358,33 @@ fn nearest(names: &[String]) -> String {
 /// # Errors
 /// If the settings themselves are unfit: a certificate that cannot be read, a file that is not there.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
+    open_under(settings, &Arc::new(Governor::new(&settings.limits))).await
+}
+
+/// The same store twice: as the settings say, and with another `patience`. Both are one store: what is
+/// asked of either counts towards the same limits.
+///
+/// # Errors
+/// As those of [`open`].
+pub async fn open_both(
+    settings: &Settings,
+    patience: Duration,
+) -> Result<(Arc<dyn Store>, Arc<dyn Store>), StoreError> {
+    let governor = Arc::new(Governor::new(&settings.limits));
+    let mut other = settings.clone();
+    other.timeouts.patience = patience;
+    Ok((open_under(settings, &governor).await?, open_under(&other, &governor).await?))
+}
+
+async fn open_under(
+    settings: &Settings,
+    governor: &Arc<Governor>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let governor = Arc::clone(governor);
     match &settings.kind {
-        Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql))),
-        Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb).await,
-        Kind::Sqlite { path } => Ok(Arc::new(sqlite::Sqlite::new(settings, path))),
+        Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql, governor))),
+        Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb, governor).await,
+        Kind::Sqlite { path } => Ok(Arc::new(sqlite::Sqlite::new(settings, path, governor))),
     }
 }
 

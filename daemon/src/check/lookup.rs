@@ -108,7 +108,7 @@ async fn counterparts(window: &mut Window<'_>, side: Side, portion: Portion) -> 
     let (before, was_empty) = (window.mark(), window.is_empty());
     let mut whole = portion.clone();
     // That is told with the first try.
-    (whole.cost, whole.unmapped) = (Cost::default(), Vec::new());
+    whole.cost = Cost::default();
     let Some(fault) = take_in(window, side, portion).await else { return Vec::new() };
     window.back_to(before);
     if (groups > 1 || !was_empty) && window.tries_again() {

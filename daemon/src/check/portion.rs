@@ -12,7 +12,7 @@ use crate::check::SideContext;
 use crate::check::places::{self, Place};
 use crate::model::{Batch, Cost, Key, StoreKey, Value};
 use crate::plugin::{Input, Rows};
-use crate::store::Page;
+use crate::store::{Page, Unmapped, moved};
 
 /// Rows of one side, for one call of the mapping.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub(super) struct Portion {
     pub(super) lies: Lies,
     /// The rows, by relation.
     pub(super) inputs: Vec<Input<'static>>,
-    /// Attributes met that the plan does not speak of.
-    pub(super) unmapped: Vec<String>,
+    /// Attributes met that the plan does not speak of, with the groups that hold them.
+    pub(super) unmapped: Unmapped,
     /// What reading it cost.
     pub(super) cost: Cost,
 }
@@ -141,6 +141,8 @@ impl Portion {
         };
         let rows = Rows { groups, inputs: std::mem::take(&mut self.inputs) };
         self.inputs = rows.take(kept).inputs;
+        let unmapped = std::mem::take(&mut self.unmapped);
+        self.unmapped = moved(unmapped, |group| kept.binary_search(&group).ok());
     }
 
     /// How many rows it has.
@@ -168,8 +170,10 @@ impl Portion {
             (lies, rows.part(range).inputs)
         };
         let ((lies, inputs), (rest_lies, rest)) = (part(0..groups), part(groups..all));
+        let behind = moved(unmapped.clone(), |group| group.checked_sub(groups));
+        let unmapped = moved(unmapped, |group| (group < groups).then_some(group));
         let first = Self { lies, inputs, unmapped, cost };
-        let (unmapped, cost) = (Vec::new(), Cost::default());
+        let (unmapped, cost) = (behind, Cost::default());
         (first, Some(Self { lies: rest_lies, inputs: rest, unmapped, cost }))
     }
 
@@ -191,7 +195,7 @@ pub(super) struct Groups {
     numbers: BTreeMap<StoreKey, u32>,
     /// By relation: batches of rows, and the group of each row.
     inputs: BTreeMap<usize, (Vec<Batch>, Vec<u32>)>,
-    unmapped: Vec<String>,
+    unmapped: Unmapped,
     cost: Cost,
 }
 
@@ -199,7 +203,6 @@ impl Groups {
     /// Adds rows of a relation, each with the values of its group.
     pub(super) fn add(&mut self, relation: usize, page: Page, groups: Vec<Vec<Value>>) {
         self.cost.add(page.cost);
-        self.unmapped.extend(page.unmapped);
         let (batches, numbers) = self.inputs.entry(relation).or_default();
         for group in groups {
             let at = Place::Group(group).encode();
@@ -209,6 +212,13 @@ impl Groups {
                 next
             });
             numbers.push(number);
+        }
+        let of_page = &numbers[numbers.len() - page.rows.rows..];
+        for (name, rows) in page.unmapped {
+            let held = self.unmapped.entry(name).or_default();
+            held.extend(rows.into_iter().map(|row| of_page[row] as usize));
+            held.sort_unstable();
+            held.dedup();
         }
         batches.push(page.rows);
     }
@@ -259,9 +269,6 @@ impl SideContext {
     pub(super) fn loose(&self, relation: usize, page: Page) -> Page {
         let groups = self.groups_of(relation, &page.rows);
         let loose: Vec<usize> = (0..groups.len()).filter(|row| groups[*row].is_none()).collect();
-        if loose.len() == groups.len() {
-            return page;
-        }
-        Page { keys: page.keys.take(&loose), rows: page.rows.take(&loose), ..page }
+        page.take(&loose)
     }
 }

@@ -19,7 +19,7 @@ use futures::stream::BoxStream;
 use crate::check::SideContext;
 use crate::check::portion::{Groups, Portion};
 use crate::model::{Cost, Extent, Fault, Range, Side, Value};
-use crate::store::{Page, QUERY_ROWS_MAX, StoreError, StoreErrorKind};
+use crate::store::{Page, QUERY_ROWS_MAX, StoreError, StoreErrorKind, moved};
 
 /// Cuts a side into extents of at most about `rows` rows of each of its relations, which cover every
 /// row, existing or not, exactly once.
@@ -225,7 +225,6 @@ impl<'a> Scan<'a> {
         let groups = self.here.groups_of(lane.relation, &page.rows);
         let loose: Vec<usize> = (0..groups.len()).filter(|row| groups[*row].is_none()).collect();
         if !loose.is_empty() {
-            let (keys, rows) = (page.keys.take(&loose), page.rows.take(&loose));
             let first = self.here.relations[lane.relation].group.first();
             let first = first.map(|at| &page.rows.columns[*at]);
             let at =
@@ -233,7 +232,9 @@ impl<'a> Scan<'a> {
             self.loose_at = self.loose_at.max(at);
             // What the page cost is told once, with the rows that are in groups where there are some.
             let cost = if loose.len() == groups.len() { page.cost } else { Cost::default() };
-            let page = Page { keys, rows, unmapped: Vec::new(), cost };
+            let (keys, rows) = (page.keys.take(&loose), page.rows.take(&loose));
+            let unmapped = moved(page.unmapped.clone(), |row| loose.binary_search(&row).ok());
+            let page = Page { keys, rows, unmapped, cost };
             self.ready.push_back(Portion::of_page(lane.relation, page));
         }
         let huge = self.huge.as_ref();
@@ -242,7 +243,7 @@ impl<'a> Scan<'a> {
             group.is_some_and(|group| huge.is_none_or(|huge| !huge.holds(group)))
         };
         let kept: Vec<usize> = (0..groups.len()).filter(kept).collect();
-        let page = taken(page, &kept);
+        let page = page.take(&kept);
         let groups: Vec<Vec<Value>> = kept.iter().filter_map(|row| groups[*row].clone()).collect();
         if !groups.is_empty() {
             lane.held.push_back((page, groups));
@@ -282,7 +283,7 @@ impl<'a> Scan<'a> {
                     (0..groups.len()).filter(|row| !bound.holds(&groups[*row])).collect();
                 let kept_groups: Vec<_> = kept.iter().map(|row| groups[*row].clone()).collect();
                 if !kept.is_empty() {
-                    lane.held.push_back((taken(page, &kept), kept_groups));
+                    lane.held.push_back((page.take(&kept), kept_groups));
                 }
             }
         }
@@ -377,21 +378,17 @@ impl Lane<'_> {
             let left = groups.split_off(whole);
             let rows: Vec<usize> = (0..page.keys.rows).collect();
             let (first, last) = rows.split_at(whole);
-            let rest =
-                Page { keys: page.keys.take(last), rows: page.rows.take(last), ..Page::default() };
+            let rest = Page {
+                keys: page.keys.take(last),
+                rows: page.rows.take(last),
+                unmapped: moved(page.unmapped.clone(), |row| row.checked_sub(whole)),
+                cost: Cost::default(),
+            };
             self.held.push_front((rest, left));
-            into.add(self.relation, taken(page, first), groups);
+            into.add(self.relation, page.take(first), groups);
             return;
         }
     }
-}
-
-/// Some rows of a page; what it cost stays with them.
-fn taken(page: Page, rows: &[usize]) -> Page {
-    if rows.len() == page.keys.rows {
-        return page;
-    }
-    Page { keys: page.keys.take(rows), rows: page.rows.take(rows), ..page }
 }
 
 /// The integer that a group's first value is.

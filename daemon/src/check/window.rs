@@ -234,7 +234,7 @@ impl<'a> Window<'a> {
         }
     }
 
-    fn reading(&mut self, side: Side) -> &mut Reading {
+    pub(super) fn reading(&mut self, side: Side) -> &mut Reading {
         match side {
             Side::Source => &mut self.outcome.source,
             Side::Target => &mut self.outcome.target,
@@ -312,18 +312,18 @@ impl<'a> Window<'a> {
     pub(super) fn absorb(
         &mut self,
         side: Side,
-        portion: Portion,
+        mut portion: Portion,
     ) -> Result<Vec<usize>, PluginError> {
-        let reading = self.reading(side);
-        reading.cost.add(portion.cost);
-        reading.unmapped.extend(portion.unmapped.iter().cloned());
+        self.reading(side).cost.add(portion.cost);
         let began = (self.context.clock)();
         let count = portion.rows();
         if count == 0 {
             return Ok(Vec::new());
         }
+        let unmapped = std::mem::take(&mut portion.unmapped);
         let (rows, lies) = portion.into_rows();
         let Mapped { outputs, rejected, failed } = self.mapped(side, rows)?;
+        self.note_unmapped(side, unmapped, (lies.groups(), &outputs));
         self.span(SpanKind::Map(side), began, count);
         if self.by == Some(side)
             && let Lies::Groups(places) = &lies

@@ -37,7 +37,7 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
 use crate::model::{Batch, ColumnDef, Cost, Extent, Logical, RelationSchema};
-use crate::store::governor::Permit;
+use crate::store::governor::{Governor, Permit};
 use crate::store::near::nearest;
 use crate::store::{
     Abilities, Care, DynamodbSettings, Fetched, Page, Query, Read, Settings, Store, StoreError,
@@ -75,8 +75,9 @@ const LIST_REQUESTS: usize = 10;
 pub async fn open(
     settings: &Settings,
     dynamodb: &DynamodbSettings,
+    governor: Arc<Governor>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let wire = Wire::open(settings, dynamodb).await?;
+    let wire = Wire::open(settings, dynamodb, governor).await?;
     if dynamodb.segments.is_some_and(|segments| segments.get() > SEGMENTS_MAX) {
         let what = format!("`segments` must be at most {SEGMENTS_MAX}");
         return Err(wire.error(None, StoreErrorKind::Unfit(what)));

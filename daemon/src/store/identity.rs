@@ -44,6 +44,15 @@ pub(crate) fn assert_found_again(schema: &RelationSchema) -> Result<(), StoreErr
     }
 }
 
+/// What is said of a column that is of another type than when its relation was described: its values
+/// would be taken for what they are not.
+pub(crate) fn retyped(column: &str, was: Logical, is: Logical) -> StoreErrorKind {
+    StoreErrorKind::Unfit(format!(
+        "column `{column}` was of type {was} when driftd started, and is of type {is} now: restart \
+         driftd, which then maps it as it is"
+    ))
+}
+
 /// The keys that were asked for.
 pub(crate) struct Asked {
     logical: Vec<Logical>,
@@ -66,15 +75,7 @@ impl Asked {
         let Some(asked) = &self.keys else { return Some(page) };
         let wanted = |row: &usize| asked.contains(&identity(&page.keys, &self.logical, *row));
         let kept: Vec<_> = (0..page.keys.rows).filter(wanted).collect();
-        if kept.len() == page.keys.rows {
-            return Some(page);
-        }
-        (!kept.is_empty()).then(|| Page {
-            keys: page.keys.take(&kept),
-            rows: page.rows.take(&kept),
-            unmapped: Vec::new(),
-            cost: page.cost,
-        })
+        (page.keys.rows == 0 || !kept.is_empty()).then(|| page.take(&kept))
     }
 }
 

@@ -554,7 +554,8 @@ mod tests {
             let pages: Vec<_> = futures::executor::block_on(store.scan(&read, extent).collect());
             for page in pages {
                 let page = page.unwrap();
-                assert_eq!(page.unmapped, ["extra"]);
+                assert_eq!(page.unmapped.keys().collect::<Vec<_>>(), ["extra"]);
+                assert_eq!(page.unmapped["extra"].len(), page.rows.rows, "every item has it");
                 for row in 0..page.rows.rows {
                     let text = page.rows.columns[0].bytes(row).unwrap();
                     let age = Value::decode(page.rows.columns[1].bytes(row).unwrap()).unwrap();

@@ -37,6 +37,7 @@ use self::statement::{Chunk, Reader};
 use self::table::Table;
 use self::wire::Pages;
 use crate::model::{Batch, Extent, Range, RelationSchema};
+use crate::store::governor::Governor;
 use crate::store::identity::{Asked, assert_found_again};
 use crate::store::questions::{self, Questions};
 use crate::store::{
@@ -94,10 +95,10 @@ enum Next {
 impl Mysql {
     /// The store that `settings` describe. Connects when it is first asked.
     #[must_use]
-    pub fn new(settings: &Settings, mysql: &MysqlSettings) -> Self {
+    pub fn new(settings: &Settings, mysql: &MysqlSettings, governor: Arc<Governor>) -> Self {
         Self {
             name: settings.name.clone(),
-            sessions: Sessions::new(settings, mysql),
+            sessions: Sessions::new(settings, mysql, governor),
             known: Mutex::new(Known::default()),
         }
     }
@@ -413,6 +414,19 @@ impl Store for Mysql {
         async move {
             let answered = self.query_all(read, query).await;
             answered.unwrap_or_else(|error| questions::unasked(query, error))
+        }
+        .boxed()
+    }
+
+    fn readable<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            let table = self.table(relation).await?;
+            let unfit = columns.iter().find_map(|name| table.column(name).err());
+            unfit.map_or(Ok(()), |kind| Err(self.error(relation, kind)))
         }
         .boxed()
     }

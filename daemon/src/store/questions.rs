@@ -163,15 +163,11 @@ impl<'a> Questions<'a> {
                 self.fetched.cost.add(page.cost);
                 continue;
             }
-            let (keys, mut rows) = if dropped == 0 {
-                (page.keys, page.rows)
-            } else {
-                (page.keys.take(&kept), page.rows.take(&kept))
-            };
-            rows.columns.truncate(self.width);
-            let cost = Cost { rows: page.cost.rows - dropped, ..page.cost };
+            let mut page = page.take(&kept);
+            page.rows.columns.truncate(self.width);
+            page.cost.rows -= dropped;
             self.fetched.cost.rows += dropped;
-            self.fetched.pages.push(Page { keys, rows, unmapped: page.unmapped, cost });
+            self.fetched.pages.push(page);
         }
     }
 

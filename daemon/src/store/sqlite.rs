@@ -51,7 +51,7 @@ const QUERY_MAX: usize = 64;
 pub struct Sqlite {
     name: String,
     place: Arc<Place>,
-    governor: Governor,
+    governor: Arc<Governor>,
     /// How long a read may take, waiting for a lock included.
     limit: Duration,
     /// Connections that nobody uses; never more than there are permits.
@@ -81,23 +81,24 @@ struct Open {
 impl Sqlite {
     /// The store of a file. Opened when it is first asked.
     #[must_use]
-    pub fn new(settings: &Settings, path: &Path) -> Self {
+    pub fn new(settings: &Settings, path: &Path, governor: Arc<Governor>) -> Self {
         let at = At::File(path.to_owned());
-        Self::at(&settings.name, at, &settings.limits, settings.timeouts)
+        Self::at(&settings.name, at, governor, settings.timeouts)
     }
 
     /// The store of a SQLite URI, such as `file:demo?mode=memory&cache=shared`. What it names must
     /// exist for as long as the store.
     #[must_use]
     pub fn shared(name: &str, uri: &str) -> Self {
-        Self::at(name, At::Uri(uri.to_owned()), &Limits::default(), Timeouts::default())
+        let governor = Arc::new(Governor::new(&Limits::default()));
+        Self::at(name, At::Uri(uri.to_owned()), governor, Timeouts::default())
     }
 
-    fn at(name: &str, at: At, limits: &Limits, timeouts: Timeouts) -> Self {
+    fn at(name: &str, at: At, governor: Arc<Governor>, timeouts: Timeouts) -> Self {
         Self {
             name: name.to_owned(),
             place: Arc::new(Place { at, patience: timeouts.read }),
-            governor: Governor::new(limits),
+            governor,
             limit: timeouts.patience,
             idle: Mutex::new(Vec::new()),
         }
@@ -167,7 +168,7 @@ impl Sqlite {
     async fn page(&self, read: &Read, scan: Scan) -> Result<Option<(Page, Scan)>, StoreError> {
         let (asked, limit) = (read.clone(), self.governor.page_rows(read.page_rows));
         let work = move |connection: &Connection| {
-            let table = Table::still(connection, &asked.schema)?;
+            let table = Table::still(connection, &asked)?;
             let mut scan = scan;
             let cut = table.cut(&asked)?;
             if scan.range.until.is_none() {
@@ -226,7 +227,7 @@ impl Sqlite {
         for chunk in positions.chunks(FETCH_MAX) {
             let (asked, part) = (read.clone(), keys.take(chunk));
             let work = move |connection: &Connection| {
-                let table = Table::still(connection, &asked.schema)?;
+                let table = Table::still(connection, &asked)?;
                 let pages = table.fetch(&asked, &part)?;
                 let mut cost = Cost::default();
                 pages.iter().for_each(|page: &Page| cost.add(page.cost));
@@ -256,7 +257,7 @@ impl Sqlite {
             let values = questions.values(&part);
             let query = Query { columns: query.columns.clone(), values, prefix: query.prefix };
             let work = move |connection: &Connection| {
-                let table = Table::still(connection, &asked.schema)?;
+                let table = Table::still(connection, &asked)?;
                 let pages = table.ask(&asked, &query)?;
                 let mut cost = Cost::default();
                 pages.iter().for_each(|page: &Page| cost.add(page.cost));

@@ -4,7 +4,7 @@
 //! of items into pages. Refuses requests. Invariant: a value that cannot be encoded exactly is an
 //! error, never a cell; an attribute is in a page, ignored, or named as unmapped.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -62,8 +62,8 @@ struct PageBuilder<'a> {
     /// The value of each column in the item at hand, then that of each key attribute.
     slots: Vec<Option<&'a AttributeValue>>,
     members: Members<'a>,
-    /// By the number of the node that they were found under.
-    unmapped: BTreeSet<(usize, &'a str)>,
+    /// By the number of the node that they were found under: the rows that hold them.
+    unmapped: BTreeMap<(usize, &'a str), Vec<usize>>,
 }
 
 impl<'a> PageBuilder<'a> {
@@ -77,7 +77,7 @@ impl<'a> PageBuilder<'a> {
             bytes: 0,
             slots: vec![None; columns + keys],
             members: Vec::new(),
-            unmapped: BTreeSet::new(),
+            unmapped: BTreeMap::new(),
         }
     }
 
@@ -149,7 +149,11 @@ impl<'a> PageBuilder<'a> {
 
     /// Keeps the first names in order, so that the same items always name the same ones.
     fn note(&mut self, node: usize, name: &'a str) {
-        if self.unmapped.insert((node, name)) && self.unmapped.len() > UNMAPPED_MAX {
+        let rows = self.unmapped.entry((node, name)).or_default();
+        if rows.last() != Some(&self.rows) {
+            rows.push(self.rows);
+        }
+        if self.unmapped.len() > UNMAPPED_MAX {
             self.unmapped.pop_last();
         }
     }
@@ -166,7 +170,7 @@ impl<'a> PageBuilder<'a> {
             unmapped: self
                 .unmapped
                 .into_iter()
-                .map(|(node, name)| self.selection.unmapped(node, name))
+                .map(|((node, name), rows)| (self.selection.unmapped(node, name), rows))
                 .collect(),
             cost: Cost { rows: to_u64(rows), bytes: self.bytes, ..Cost::default() },
         }

@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_config::BehaviorVersion;
@@ -41,7 +41,7 @@ pub(super) struct Wire {
     current: Mutex<Current>,
     /// One renewal at a time.
     renewing: Semaphore,
-    governor: Governor,
+    governor: Arc<Governor>,
     /// Capacity units a second that may be asked for.
     pub(super) capacity: Option<f64>,
     /// Reads at the same time.
@@ -109,6 +109,7 @@ impl Wire {
     pub(super) async fn open(
         settings: &Settings,
         dynamodb: &DynamodbSettings,
+        governor: Arc<Governor>,
     ) -> Result<Self, StoreError> {
         let limit = settings.timeouts.patience;
         let config = tokio::time::timeout(limit, chain(dynamodb)).await.map_err(|_elapsed| {
@@ -119,19 +120,21 @@ impl Wire {
             let what = "no region: set `region`, AWS_REGION, or one in the profile";
             return Err(refuse(&settings.name, StoreErrorKind::Unfit(what.to_owned())));
         }
-        Ok(Self::new(settings, dynamodb, Origin::Chain(dynamodb.clone()), &config))
+        let origin = Origin::Chain(dynamodb.clone());
+        Ok(Self::new(settings, dynamodb, (origin, governor), &config))
     }
 
     /// A way through a client that is there already.
     pub(super) fn given(settings: &Settings, dynamodb: &DynamodbSettings, client: &Client) -> Self {
         let origin = Origin::Given(Box::new(client.config().clone()));
-        Self::new(settings, dynamodb, origin, client.config())
+        let governor = Arc::new(Governor::new(&settings.limits));
+        Self::new(settings, dynamodb, (origin, governor), client.config())
     }
 
     fn new(
         settings: &Settings,
         dynamodb: &DynamodbSettings,
-        origin: Origin,
+        (origin, governor): (Origin, Arc<Governor>),
         config: &Config,
     ) -> Self {
         let region = config.region().map_or("an unknown region", Region::as_ref);
@@ -146,7 +149,7 @@ impl Wire {
             origin,
             current: Mutex::new(Current { client, generation: 0, renewed: None }),
             renewing: Semaphore::new(1),
-            governor: Governor::new(&settings.limits),
+            governor,
             capacity: settings.limits.capacity_per_second,
             concurrency: usize::try_from(settings.limits.concurrency.get()).unwrap_or(1),
             timeouts: settings.timeouts,
@@ -159,7 +162,7 @@ impl Wire {
     }
 
     /// The limits of the store.
-    pub(super) const fn governor(&self) -> &Governor {
+    pub(super) fn governor(&self) -> &Governor {
         &self.governor
     }
 

@@ -6,7 +6,7 @@
 
 use crate::model::{Batch, Buffer, Column, ColumnBuilder, Logical, Number, RelationSchema, Value};
 use crate::store::near::nearest;
-use crate::store::{Page, Read, StoreErrorKind};
+use crate::store::{Page, Read, StoreErrorKind, Unmapped};
 
 use super::Row;
 
@@ -44,7 +44,7 @@ pub(super) struct PageBuilder<'a> {
     read: &'a Read,
     keys: Vec<ColumnBuilder>,
     columns: Vec<(Logical, ColumnBuilder)>,
-    unmapped: Vec<String>,
+    unmapped: Unmapped,
     rows: usize,
 }
 
@@ -61,7 +61,7 @@ impl<'a> PageBuilder<'a> {
             read,
             keys: read.schema.key_columns().map(|column| column.logical.column(0)).collect(),
             columns: columns.collect::<Result<_, _>>()?,
-            unmapped: Vec::new(),
+            unmapped: Unmapped::new(),
             rows: 0,
         })
     }
@@ -85,8 +85,8 @@ impl<'a> PageBuilder<'a> {
             let known = self.read.columns.iter().any(asked)
                 || self.read.ignored.iter().any(asked)
                 || self.read.schema.columns.iter().any(|column| column.name == *name);
-            if !known && self.unmapped.len() < UNMAPPED_MAX && !self.unmapped.contains(name) {
-                self.unmapped.push(name.clone());
+            if !known && (self.unmapped.len() < UNMAPPED_MAX || self.unmapped.contains_key(name)) {
+                self.unmapped.entry(name.clone()).or_default().push(self.rows);
             }
         }
     }

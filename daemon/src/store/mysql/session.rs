@@ -7,7 +7,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
@@ -105,7 +105,7 @@ pub(super) struct Sessions {
     store: String,
     settings: MysqlSettings,
     timeouts: Timeouts,
-    governor: Governor,
+    governor: Arc<Governor>,
     /// Sound and unused ones. With those in use never more than the governor gives permits.
     idle: Mutex<Vec<Conn>>,
     jitter: AtomicU64,
@@ -136,12 +136,12 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    pub(super) fn new(settings: &Settings, mysql: &MysqlSettings) -> Self {
+    pub(super) fn new(settings: &Settings, mysql: &MysqlSettings, governor: Arc<Governor>) -> Self {
         Self {
             store: settings.name.clone(),
             settings: mysql.clone(),
             timeouts: settings.timeouts,
-            governor: Governor::new(&settings.limits),
+            governor,
             idle: Mutex::new(Vec::new()),
             jitter: AtomicU64::new(u64::from(std::process::id())),
         }

@@ -11,7 +11,7 @@ use super::index::Walk;
 use super::table::{ColumnKind, Table, TableColumn, quote};
 use super::wire::{self, Shape};
 use crate::model::{Batch, Range};
-use crate::store::identity::assert_key;
+use crate::store::identity::{assert_key, retyped};
 use crate::store::{Read, StoreErrorKind as Kind};
 
 /// Keys of one fetch statement. Few sizes, so that few statements are prepared: what is left over
@@ -95,6 +95,9 @@ impl<'a> Reader<'a> {
         }
         let column = &self.table.columns[self.table.column(name)?];
         let asked = read.schema.column(name).map_or(column.logical, |known| known.logical);
+        if asked != column.logical {
+            return Err(retyped(name, asked, column.logical));
+        }
         expressions.push(column.quoted());
         selected.push((name.to_owned(), Some(asked)));
         Ok(selected.len() - 1)

@@ -10,7 +10,7 @@ use mysql_async::{Column as WireColumn, Row, Value};
 use super::session::{Pace, Sink};
 use crate::model::calendar::{self, DAY, MICROS};
 use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number};
-use crate::store::{Page, StoreErrorKind as Kind};
+use crate::store::{Page, StoreErrorKind as Kind, Unmapped};
 
 /// Pages end at this many bytes of values, at the latest one row beyond.
 pub(super) const PAGE_BYTES: u64 = 4 << 20;
@@ -125,7 +125,7 @@ impl<'a> Pages<'a> {
         let requests = u64::from(self.pages.is_empty());
         let cost = Cost { rows: self.rows as u64, bytes: self.bytes, capacity: 0.0, requests };
         self.total.add(cost);
-        self.pages.push(Page { keys, rows, unmapped: Vec::new(), cost });
+        self.pages.push(Page { keys, rows, unmapped: Unmapped::new(), cost });
         (self.rows, self.bytes) = (0, 0);
     }
 }

@@ -12,7 +12,7 @@ use rusqlite::types::{Value, ValueRef};
 use super::trouble;
 use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number, cbor, text};
 use crate::store::questions::exceeds;
-use crate::store::{Page, Read, StoreErrorKind as Kind};
+use crate::store::{Page, Read, StoreErrorKind as Kind, Unmapped};
 
 /// Pages end at this many bytes of values, at the latest one row beyond.
 const PAGE_BYTES: u64 = 4 << 20;
@@ -118,7 +118,7 @@ impl<'a> Pages<'a> {
         let page = Page {
             keys: Batch { rows, columns },
             rows: Batch { rows, columns: asked },
-            unmapped: Vec::new(),
+            unmapped: Unmapped::new(),
             cost: Cost { rows: rows as u64, bytes: self.bytes, capacity: 0.0, requests },
         };
         self.done.push((page, std::mem::take(&mut self.last)));

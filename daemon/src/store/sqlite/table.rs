@@ -27,7 +27,7 @@ use super::cells::{self, Pages};
 use super::index::Cut;
 use super::trouble;
 use crate::model::{Batch, ColumnDef, Logical, Range, RelationSchema};
-use crate::store::identity::assert_key;
+use crate::store::identity::{assert_key, retyped};
 use crate::store::near::nearest;
 use crate::store::{Page, Read, StoreErrorKind as Kind};
 
@@ -77,9 +77,18 @@ impl<'c> Table<'c> {
         Ok(Self { connection, schema, declared })
     }
 
-    /// The table as it is now, if it has the key that it was described with.
-    pub(super) fn still(connection: &'c Connection, schema: &RelationSchema) -> Result<Self, Kind> {
+    /// The table as it is now, if it has the key that it was described with, and what is read of it is
+    /// of the type that it was.
+    pub(super) fn still(connection: &'c Connection, read: &Read) -> Result<Self, Kind> {
+        let schema = &read.schema;
         let table = Self::read(connection, &schema.relation)?;
+        for name in &read.columns {
+            if let (Some(was), Some(is)) = (schema.column(name), table.schema.column(name))
+                && was.logical != is.logical
+            {
+                return Err(retyped(name, was.logical, is.logical));
+            }
+        }
         let key = table.schema.key_columns();
         assert_key(schema, key.map(|column| (column.name.as_str(), column.logical)))?;
         Ok(table)
