@@ -2,7 +2,8 @@
 //!
 //! Owns arguments, exit codes and the choice of output. Refuses to compare or to decide. Invariant:
 //! results go to standard output, everything else to standard error; the exit code is 0 for done and
-//! same, 1 for drift, 2 for usage and configuration, 3 for what could not be told.
+//! same, 1 for drift, 2 for usage and configuration, 3 for what could not be told, 4 for a command that
+//! failed, and no number stands for two of them.
 
 mod abort;
 mod config;
@@ -10,6 +11,7 @@ mod config;
 pub mod demo;
 mod drift;
 mod keys;
+mod listing;
 mod output;
 mod plugin;
 mod progress;
@@ -18,6 +20,7 @@ mod run;
 mod status;
 mod verify;
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,19 +35,24 @@ use output::Output;
 
 /// Nothing is wrong.
 pub const SAME: u8 = 0;
-/// Drift, a violation, or a row that cannot be mapped; or the command failed.
+/// Drift, a violation, or a row that cannot be mapped; of a plugin, that it is not as it must be.
 pub const DRIFT: u8 = 1;
-/// Usage or configuration.
+/// Usage or configuration: another question, or another file, would be answered.
 pub const CONFIGURATION: u8 = 2;
-/// Something was unread, unsettled or not verifiable.
+/// Something was unread, unsettled or not verifiable; or who would know does not answer.
 pub const UNTOLD: u8 = 3;
+/// The command failed: there is no journal, the disk is full, driftd itself has a fault.
+pub const FAILED: u8 = 4;
 
 /// Watches a live data migration: compares its source and target stores continuously, proves that
 /// lag is not drift, and says which keys drifted.
 #[derive(Debug, Parser)]
 #[command(name = "driftd", version, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 done, and same; 1 drift, or the command failed; 2 usage or \
-configuration; 3 something was unread, unsettled or not verifiable, or no daemon answers.\nSee `driftd help <command>`.")]
+#[command(
+    after_help = "Exit codes: 0 done, and same; 1 drift (of `plugin`: it is not as it must be); \
+2 usage or configuration; 3 could not tell: something was unread, unsettled or not verifiable, or who \
+would know does not answer; 4 the command failed.\nSee `driftd help <command>`."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -138,8 +146,10 @@ impl CliError {
             #[cfg(feature = "demo")]
             Self::Demo(error) if error.is_usage() => CONFIGURATION,
             #[cfg(feature = "demo")]
-            Self::Demo(_) => DRIFT,
-            Self::Run(_) | Self::Journal(_) | Self::Author(_) | Self::Output(_) => DRIFT,
+            Self::Demo(_) => FAILED,
+            // Something about the plugin itself.
+            Self::Author(_) => DRIFT,
+            Self::Run(_) | Self::Journal(_) | Self::Output(_) => FAILED,
         }
     }
 }
@@ -159,8 +169,14 @@ impl From<demo::DemoError> for CliError {
 pub fn main() -> ExitCode {
     share_heap();
     let arguments = Arguments::parse();
+    // A panic is said by its hook. What it leaves behind is used no more.
+    let code = std::panic::catch_unwind(AssertUnwindSafe(|| carry_out(arguments)));
+    ExitCode::from(code.unwrap_or(FAILED))
+}
+
+/// Does what the arguments say. Returns the exit code.
+fn carry_out(arguments: Arguments) -> u8 {
     let output = Output::new();
-    let verifies = matches!(arguments.command, Command::Verify(_));
     let result = match arguments.command {
         Command::Run(options) => block_on(run::run(options)),
         Command::Verify(options) => block_on(verify::verify(options, &output)),
@@ -177,7 +193,7 @@ pub fn main() -> ExitCode {
         Command::Plugin(command) => plugin::plugin(command, &output),
     };
     let error = match result {
-        Ok(code) => return ExitCode::from(code),
+        Ok(code) => return code,
         Err(error) => error,
     };
     // If who reads our output has gone, there is nobody to tell.
@@ -185,11 +201,7 @@ pub fn main() -> ExitCode {
     if !matches!(&error, CliError::Output(error) if gone(error)) {
         output.error(&error);
     }
-    ExitCode::from(match error.code() {
-        // Only drift is drift: a pass that failed has not told.
-        DRIFT if verifies => UNTOLD,
-        code => code,
-    })
+    error.code()
 }
 
 /// Lets all threads share two heaps. Checks wander from thread to thread; with a heap for each, the

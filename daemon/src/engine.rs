@@ -9,6 +9,7 @@ mod anew;
 mod criteria;
 mod crowds;
 mod findings;
+mod held;
 mod pairing;
 mod passes;
 mod remap;
@@ -18,19 +19,21 @@ mod unsettled;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::abort;
 use crate::model::{
     Asked, Command, Commit, CriterionState, Direction, DriftKind, Extent, Fault, Finding,
     FindingStatus, Happening, HookJob, InvariantDef, Key, Leads, Look, MappingIdentity, Moment,
-    NamedKey, Note, Occurrence, Outcome, PairingStatus, Partition, RelationNames, Saved, Sighting,
+    NamedKey, Note, Occurrence, Outcome, PairingStatus, Partition, RelationNames, Saved, Side,
+    Sighting,
 };
 use crate::settle::Charged;
 use crate::{plan, settle};
 
 use criteria::Criteria;
+use held::Held;
 use pairing::Pairing;
 
 /// What the engine must know of a pairing.
@@ -183,6 +186,8 @@ pub enum Event {
         direction: Direction,
         /// The extents.
         extents: Result<Vec<Extent>, Fault>,
+        /// Columns that the plan neither uses nor ignores, of sides whose relations say which they have.
+        unmapped: BTreeMap<Side, BTreeSet<String>>,
     },
     /// A check ended.
     Checked {
@@ -212,6 +217,8 @@ pub enum Event {
     /// Pairings, by position, are to go on under another mapping, each as soon as nothing of it is in
     /// flight.
     Remap(Vec<(usize, Spec)>),
+    /// Pairings that could not be begun can be now: they take the next positions.
+    Joined(Vec<Spec>),
     /// A person asks for something.
     Commanded {
         /// The command's number in the journal.
@@ -280,6 +287,8 @@ pub struct Decision {
 #[derive(Debug)]
 pub struct Engine {
     pairings: Vec<Pairing>,
+    /// Those that cannot be begun.
+    held: Vec<Held>,
     criteria: Criteria,
     until: Until,
     draining: bool,
@@ -302,6 +311,12 @@ impl Removed {
         let names = names.chain(saved.passes.iter().map(|pass| &pass.pairing));
         let names = names.chain(saved.findings.iter().map(|finding| &finding.pairing));
         Self { pairings: names.filter(gone).cloned().collect(), findings: findings.collect() }
+    }
+
+    /// A pairing is configured after all.
+    fn keep(&mut self, pairing: &str) {
+        self.pairings.remove(pairing);
+        self.findings.retain(|finding| finding.pairing != pairing);
     }
 }
 
@@ -384,7 +399,8 @@ impl Engine {
         let pairings =
             settings.pairings.into_iter().map(|spec| Pairing::new(spec, &saved, now)).collect();
         let criteria = Criteria::new(settings.abort, settings.hooks, &saved, now);
-        Self { pairings, criteria, until: settings.until, draining: false, numbers, removed }
+        let (until, held) = (settings.until, Vec::new());
+        Self { pairings, held, criteria, until, draining: false, numbers, removed }
     }
 
     /// Takes one event, decides.
@@ -410,10 +426,13 @@ impl Engine {
                 for pairing in &mut self.pairings {
                     pairing.start(&mut step);
                 }
+                for held in &mut self.held {
+                    held.start(&mut step);
+                }
                 self.criteria.start(&mut step);
             }
-            Event::Split { pairing, direction, extents } => {
-                self.pairings[pairing].split(&mut step, direction, extents);
+            Event::Split { pairing, direction, extents, unmapped } => {
+                self.pairings[pairing].split(&mut step, direction, (extents, unmapped));
             }
             Event::Checked { check, began, outcome } => {
                 if let Some(pairing) =
@@ -436,6 +455,9 @@ impl Engine {
                 for (pairing, spec) in specs {
                     self.pairings[pairing].remap(spec);
                 }
+            }
+            Event::Joined(specs) => {
+                held::join(&mut step, (&mut self.pairings, &mut self.held), specs);
             }
             Event::Commanded { id, command } => {
                 let answer = match command {
@@ -471,7 +493,8 @@ impl Engine {
             pairing.go_on(&mut step, index);
         }
         if recount || !step.decision.remapped.is_empty() {
-            let findings = || self.pairings.iter().flat_map(Pairing::judged_findings);
+            let held = || self.held.iter().flat_map(Held::findings);
+            let findings = || self.pairings.iter().flat_map(Pairing::judged_findings).chain(held());
             self.criteria.evaluate(&mut step, findings);
         }
         self.criteria.start_due(&mut step);
@@ -490,7 +513,8 @@ impl Engine {
     /// How far each pairing has come.
     #[must_use]
     pub fn statuses(&self) -> Vec<PairingStatus> {
-        self.pairings.iter().map(|pairing| pairing.status().clone()).collect()
+        let running = self.pairings.iter().map(Pairing::status);
+        running.chain(self.held.iter().map(Held::status)).cloned().collect()
     }
 
     /// The criteria.

@@ -4,16 +4,20 @@
 //! and decisions from it. Invariant: journal, then report, then hook; a commit that fails stops the
 //! process.
 
+mod attributes;
 mod clock;
 mod deliver;
 mod differing;
+mod held;
 mod loading;
 mod reload;
 mod sampling;
 mod selftest;
 mod sides;
 mod start;
+mod surveying;
 mod tasks;
+mod unstarted;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,14 +31,17 @@ use crate::check::Context;
 use crate::config::Settings;
 use crate::engine::{self, Decision, Engine, Event, HookTiming, Until};
 use crate::journal::{self, Journal, JournalError};
-use crate::model::{Finding, Moment, Note, PairingStatus};
+use crate::model::{Fault, Finding, Moment, Note, PairingStatus, Subject};
 use crate::report::metrics::Extras;
 use crate::report::{Identity, Report, ReportError, SinkError, events};
 
+pub use crate::check::Unspoken;
 pub use clock::Clock;
 pub use differing::{Differing, DifferingKey, differing};
 pub use sampling::{Sample, Sampled, Sampling, sample};
-pub use start::{StartError, Supplied};
+pub use start::Supplied;
+pub use surveying::{Surveyed, survey};
+pub use unstarted::{Refusal, StartError};
 
 use deliver::Delivery;
 use reload::Reloading;
@@ -92,6 +99,31 @@ pub struct Ended {
     pub findings: Vec<Finding>,
     /// Whether it was asked to stop, and everything in flight ended within the grace.
     pub stopped: Option<bool>,
+    /// Pairings that could not be begun.
+    pub refused: Vec<Refusal>,
+    /// What the pairings were read with.
+    read_with: ReadWith,
+}
+
+/// What pairings were read with, by position.
+#[derive(Clone, Debug)]
+struct ReadWith {
+    contexts: Contexts,
+    specs: Vec<engine::Spec>,
+    clock: Clock,
+}
+
+impl Ended {
+    /// Reads the partition of a finding once more, and hands out every key that differs there now, part
+    /// by part. Returns what could not be read. Of a finding of a single key there is nothing to read.
+    pub async fn differing(&self, finding: &Finding, each: impl FnMut(DifferingKey)) -> Vec<Fault> {
+        let Subject::Partition { partition, .. } = &finding.subject else { return Vec::new() };
+        let ReadWith { contexts, specs, clock } = &self.read_with;
+        let found = contexts.iter().zip(specs).find(|(_, spec)| spec.name == finding.pairing);
+        let Some((context, spec)) = found else { return Vec::new() };
+        let unread = differing::read(context, spec, *partition, clock, each).await;
+        unread.into_iter().map(|unread| unread.fault).collect()
+    }
 }
 
 /// Something to be told to whoever watches a run.
@@ -185,8 +217,8 @@ pub async fn run(
     let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
     let environment = crate::report::environment;
     let report = Report::start(&settings.report, identity.clone(), &environment)?;
-    let names: Vec<String> = settings.stores.iter().map(|store| store.name.clone()).collect();
-    let waiting = names.iter().map(|name| format!("store `{name}` is being connected")).collect();
+    let stores = settings.stores.iter().map(|store| store.name.as_str());
+    let waiting = stores.map(|name| format!("store `{name}` is being connected")).collect();
     let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), waiting));
     let (ended, over) = watch::channel(false);
     serve(&settings, purpose, &shared, over.clone()).await?;
@@ -209,19 +241,18 @@ pub async fn run(
             return Err(error.into());
         }
     };
+    let (refused, held) = unstarted::refused(purpose, &started.unstarted);
     let engine_settings = engine_settings(&settings, purpose, started.specs.clone());
     let saved = journal.load()?;
-    let engine = Engine::new(engine_settings, saved, clock.now());
-    let delivery = match purpose {
-        Purpose::Daemon => Delivery::open(&settings.report.events)?,
-        Purpose::Verify => Delivery::nowhere()?,
-    };
+    let engine = Engine::with_held(engine_settings, held, saved, clock.now());
+    let delivery = delivery(&settings, purpose)?;
     journal.tidy(clock.now())?;
     let lock_path = settings.journal.path.clone();
     let tasks = Tasks::new(started.contexts.clone(), settings.hooks.clone(), lock_path);
     let (grace, tidied) = (settings.grace, clock.now());
     let own = (clock.clone(), signals.clone(), Arc::clone(&shared));
     let run = Run {
+        specs: started.specs.clone(),
         control,
         purpose,
         engine,
@@ -238,11 +269,20 @@ pub async fn run(
         observed: Moment::default(),
         tidied,
         commands_at: Moment::default(),
+        refused,
     };
     run.shared.set_unready(Vec::new());
     let result = run.go(signals, &mut watch).await;
     ended.send_replace(true);
     result
+}
+
+/// Where drift events go.
+fn delivery(settings: &Settings, purpose: Purpose) -> Result<Delivery, RunError> {
+    Ok(match purpose {
+        Purpose::Daemon => Delivery::open(&settings.report.events)?,
+        Purpose::Verify => Delivery::nowhere()?,
+    })
 }
 
 fn engine_settings(
@@ -341,6 +381,10 @@ struct Run {
     observed: Moment,
     tidied: Moment,
     commands_at: Moment,
+    /// What pairings began with, by position.
+    specs: Vec<engine::Spec>,
+    /// Pairings that could not be begun when it began.
+    refused: Vec<Refusal>,
 }
 
 impl Run {
@@ -381,6 +425,12 @@ impl Run {
             statuses: self.engine.statuses(),
             findings: self.engine.findings().cloned().collect(),
             stopped,
+            refused: self.refused,
+            read_with: ReadWith {
+                contexts: self.tasks.contexts().clone(),
+                specs: self.specs,
+                clock: self.clock,
+            },
         };
         stop_report(self.report).await;
         Ok(ended)
@@ -477,6 +527,9 @@ impl Run {
                     let calls = self.reloading.take(turn);
                     for (pairing, context) in calls.contexts {
                         self.tasks.replace(pairing, context);
+                    }
+                    for context in calls.joined {
+                        self.tasks.join(context);
                     }
                     if let Some(event) = calls.event {
                         return Ok(event);

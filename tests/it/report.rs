@@ -496,6 +496,7 @@ fn status() -> PairingStatus {
         follower_progress: Moment::default(),
         unmapped: BTreeSet::from([(Side::Target, "extra".to_owned())]),
         not_verifiable: Some("no key of the target".to_owned()),
+        not_begun: Some("column `g` cannot be compared".to_owned()),
         last_pass_unread: 0,
         last_pass_unsettled: 0,
         ..PairingStatus::default()
@@ -569,6 +570,7 @@ const EXPECTED: &[(&str, f64)] = &[
     (r#"driftd_coverage_age_seconds{driftd_pairing="users"}"#, 120.0),
     (r#"driftd_covered{driftd_pairing="users"}"#, 1.0),
     (r#"driftd_not_verifiable{driftd_pairing="users"}"#, 1.0),
+    (r#"driftd_not_begun{driftd_pairing="users"}"#, 1.0),
     (r#"driftd_unmapped{driftd_pairing="users"}"#, 1.0),
     (r#"driftd_lag_seconds{driftd_pairing="users"}"#, 1.5),
     (r#"driftd_lagging{driftd_pairing="users"}"#, 1.0),
@@ -617,7 +619,7 @@ async fn metrics_say_the_same_to_prometheus_and_to_a_receiver() {
 
         let metrics = kept.last_metrics();
         let find = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap();
-        assert_eq!((metrics.len(), find("driftd.lag").unit.as_str()), (29, "s"));
+        assert_eq!((metrics.len(), find("driftd.lag").unit.as_str()), (30, "s"));
         let Some(Data::Sum(rows)) = &find("driftd.rows").data else { panic!("a sum") };
         assert!(rows.is_monotonic);
         let point = |side: &str| {

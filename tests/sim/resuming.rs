@@ -33,7 +33,12 @@ fn engine(pairings: Vec<Spec>, saved: Saved) -> (Engine, Decision) {
 fn split(engine: &mut Engine, pairing: usize) -> Vec<(u64, usize)> {
     let range = |from, until| Extent::Range(Range { from, until });
     let extents = vec![range(None, Some(10)), range(Some(10), Some(20)), range(Some(20), None)];
-    let event = Event::Split { pairing, direction: Direction::Aligned, extents: Ok(extents) };
+    let event = Event::Split {
+        pairing,
+        direction: Direction::Aligned,
+        extents: Ok(extents),
+        unmapped: std::collections::BTreeMap::new(),
+    };
     checks(&engine.apply(NOW, event))
 }
 

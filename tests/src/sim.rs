@@ -427,7 +427,7 @@ impl Sim {
                 let here = self.context.side(side);
                 let split = check::split(here, self.context.partition_rows);
                 let extents = at_once(split).map_err(|error| check::store_fault(side, &error));
-                Event::Split { pairing, direction, extents }
+                Event::Split { pairing, direction, extents, unmapped: BTreeMap::new() }
             }
             Job::Check { check, partition, crowd, .. } => {
                 let before = self.amounts(Side::Source, partition.extent);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::output::{Output, ago, table};
-use crate::cli::{CliError, DRIFT, JournalPath, SAME, unknown};
+use crate::cli::{CONFIGURATION, CliError, JournalPath, SAME, unknown};
 use crate::journal::{Journal, Reader};
 use crate::model::{Answer, CriterionState, FindingStatus, HookJob, HookState, Moment};
 use crate::report::form::rfc3339;
@@ -110,7 +110,7 @@ fn tell(
     } else {
         output.result(words)?;
     }
-    Ok(if refused { DRIFT } else { SAME })
+    Ok(if refused { CONFIGURATION } else { SAME })
 }
 
 /// What the daemon would refuse, as far as the journal shows it.

@@ -7,7 +7,7 @@
 use serde_json::json;
 
 use crate::cli::output::{Output, ago, table};
-use crate::cli::{CliError, DRIFT, JournalPath, SAME, abort, keys, unknown};
+use crate::cli::{CONFIGURATION, CliError, JournalPath, SAME, abort, keys, unknown};
 use crate::journal::{Filter, Reader, named_key, readable_key, readable_place};
 use crate::model::{
     Command, DriftKind, Finding, FindingStatus, Moment, NamedKey, PairingStatus, Side, StoreKey,
@@ -422,7 +422,7 @@ fn ignore(key: &str, until: &str, journal: &JournalPath, output: &Output) -> Res
     };
     if findings.is_empty() {
         output.note(&format!("there is no open finding of key {key}; `driftd drift` lists them"));
-        return Ok(DRIFT);
+        return Ok(CONFIGURATION);
     }
     let mut code = SAME;
     for finding in findings {

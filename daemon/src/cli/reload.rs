@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 
 use crate::cli::output::Output;
-use crate::cli::{CliError, DRIFT, JournalPath, SAME};
+use crate::cli::{CONFIGURATION, CliError, JournalPath, SAME, UNTOLD};
 use crate::journal;
 
 /// What an answer may hold: names and digests.
@@ -33,7 +33,12 @@ pub(super) async fn reload(journal: JournalPath, output: &Output) -> Result<u8, 
     } else {
         output.note(&format!("error: {message}"));
     }
-    Ok(if done { SAME } else { DRIFT })
+    Ok(match (done, answer["busy"] == true) {
+        (true, _) => SAME,
+        // As it is, it may well be taken at another time.
+        (false, true) => UNTOLD,
+        (false, false) => CONFIGURATION,
+    })
 }
 
 async fn ask(socket: &Path) -> io::Result<Vec<u8>> {

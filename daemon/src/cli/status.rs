@@ -59,6 +59,9 @@ pub(super) fn status(options: &Options, output: &Output) -> Result<u8, CliError>
                 status.pairing
             );
         }
+        if let Some(why) = &status.not_begun {
+            text = format!("{text}pairing `{}`: not read at all: {why}\n", status.pairing);
+        }
         if status.unread_partitions > 0 {
             text = format!(
                 "{text}pairing `{}`: {} partitions of this pass could not be read\n",
@@ -70,7 +73,8 @@ pub(super) fn status(options: &Options, output: &Output) -> Result<u8, CliError>
         }
         for (side, name) in &status.unmapped {
             text = format!(
-                "{text}pairing `{}`: attribute `{name}` of the {side} is neither mapped nor ignored\n",
+                "{text}pairing `{}`: `{name}` of the {side} is not compared: it is neither mapped nor \
+                 ignored\n",
                 status.pairing
             );
         }

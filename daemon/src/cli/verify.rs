@@ -2,14 +2,18 @@
 //!
 //! Owns the summary of one pass and its exit code. Refuses to judge: it adds up what the engine
 //! decided. Invariant: 0 only if everything was read, compared, settled and same, in every direction;
-//! drift (1) wins over what could not be told (3).
+//! drift (1) wins over a pairing that the configuration keeps from being read (2), because the drift is
+//! there whatever that one holds, and both over what could not be told (3), because only a person can
+//! change the file.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
+use crate::cli::listing::{self, Listed, Listing};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
-use crate::cli::{CliError, ConfigPath, DRIFT, SAME, UNTOLD, drift, load};
+use crate::cli::{CONFIGURATION, CliError, ConfigPath, DRIFT, SAME, UNTOLD, drift, load};
 use crate::model::{Fault, Finding, Happening, Moment, Note, PairingStatus, Unsettled};
 use crate::report::{LogLevel, status};
 use crate::run::{Clock, Ended, Purpose, Signals, Supplied};
@@ -23,9 +27,9 @@ const NAMED_MAX: usize = 10_000;
 /// Options of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 verified same; 1 drift, a violation or an unmappable row; 3 \
-something was unread, unsettled or not verifiable; 2 usage or configuration. 1 wins over 3. Excluded \
-rows change nothing."
+    after_help = "Exit codes: 0 verified same; 1 drift, a violation or an unmappable row; 2 usage or \
+configuration, also if a pairing could not be verified because of it; 3 something was unread, unsettled \
+or not verifiable; 4 the command failed. 1 wins over 2, and 2 over 3. Excluded rows change nothing."
 )]
 pub(super) struct Options {
     #[command(flatten)]
@@ -39,6 +43,10 @@ pub(super) struct Options {
     /// Print every finding, not only the first hundred.
     #[arg(long)]
     all: bool,
+    /// Write every key that drifted to this file, one JSON object a line, also of findings that are shown
+    /// with a sample. Its last line says whether that is all.
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// Log as configured, not only what is wrong.
     #[arg(long, short)]
     verbose: bool,
@@ -129,6 +137,7 @@ pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliE
     let signals = Signals::of_process()?;
     let mut progress = Progress::default();
     let mut untold = Untold::default();
+    let listing = options.keys.as_deref().map(Listing::create).transpose()?;
     let ended = crate::run::run(settings, Purpose::Verify, Supplied::default(), signals, |view| {
         if terminal {
             progress.show(view.statuses);
@@ -140,10 +149,17 @@ pub(super) async fn verify(options: Options, output: &Output) -> Result<u8, CliE
     untold.tell(&ended.statuses, output);
     let code = code(&ended);
     let now = Clock::new().now();
+    let listed = match listing {
+        Some(listing) => Some(listing.write(&ended).await?),
+        None => None,
+    };
+    if let Some(listed) = &listed {
+        listed.tell(output);
+    }
     if options.json {
-        output.result(&json(&ended, &untold, code, now))?;
+        output.result(&json(&ended, &untold, (code, listed.as_ref()), now))?;
     } else {
-        output.result(&text(&ended, code, options.all))?;
+        output.result(&text(&ended, (code, listed.as_ref()), options.all))?;
     }
     Ok(code)
 }
@@ -158,10 +174,14 @@ fn code(ended: &Ended) -> u8 {
             && status.not_verifiable.is_none()
     });
     let complete = complete && !ended.statuses.is_empty() && ended.stopped.is_none();
-    match (drift, complete) {
-        (true, _) => DRIFT,
-        (false, true) => SAME,
-        (false, false) => UNTOLD,
+    if drift {
+        DRIFT
+    } else if ended.refused.iter().any(|one| one.is_configuration) {
+        CONFIGURATION
+    } else if complete && ended.refused.is_empty() {
+        SAME
+    } else {
+        UNTOLD
     }
 }
 
@@ -171,15 +191,36 @@ fn undecided(status: &PairingStatus) -> u64 {
     status.unsettled + status.suspects
 }
 
-fn verdict(code: u8) -> &'static str {
+fn verdict(ended: &Ended, code: u8) -> String {
+    let refused: Vec<String> =
+        ended.refused.iter().map(|one| format!("`{}`", one.pairing)).collect();
+    let refused = match refused.as_slice() {
+        [] => String::new(),
+        some => format!("; not verified at all: pairing {}", some.join(", ")),
+    };
     match code {
-        SAME => "verified same",
-        DRIFT => "drift",
-        _ => "not verified: something was unread, unsettled or not verifiable",
+        SAME if nothing(ended) => "verified same, and nothing was there to compare: both sides of \
+            every pairing are empty, or all of their rows are excluded; check that these are the \
+            relations that you mean"
+            .to_owned(),
+        SAME => "verified same".to_owned(),
+        DRIFT => format!("drift{refused}"),
+        CONFIGURATION => format!("not verified: the configuration does not fit{refused}"),
+        _ => format!("not verified: something was unread, unsettled or not verifiable{refused}"),
     }
 }
 
-fn json(ended: &Ended, untold: &Untold, code: u8, now: Moment) -> String {
+/// Whether no pairing had anything to compare.
+fn nothing(ended: &Ended) -> bool {
+    ended.statuses.iter().all(|status| status.compared == 0)
+}
+
+fn json(
+    ended: &Ended,
+    untold: &Untold,
+    (code, listed): (u8, Option<&Listed>),
+    now: Moment,
+) -> String {
     // What renders the status writes nothing but JSON.
     let statuses: serde_json::Value =
         serde_json::from_str(&status::render(&ended.statuses, now)).unwrap_or_default();
@@ -201,19 +242,26 @@ fn json(ended: &Ended, untold: &Untold, code: u8, now: Moment) -> String {
             })
         })
         .collect();
+    let refused: Vec<_> = ended
+        .refused
+        .iter()
+        .map(|one| serde_json::json!({ "pairing": one.pairing, "reasons": one.reasons }))
+        .collect();
     let result = serde_json::json!({
-        "verdict": verdict(code),
+        "verdict": verdict(ended, code),
         "exit_code": code,
         "stopped": ended.stopped.is_some(),
         "pairings": statuses["pairings"],
         "findings": findings,
         "unread": unread,
         "unsettled": unsettled,
+        "refused": refused,
+        "keys": listed.map(Listed::json),
     });
     format!("{result:#}")
 }
 
-fn text(ended: &Ended, code: u8, all: bool) -> String {
+fn text(ended: &Ended, (code, listed): (u8, Option<&Listed>), all: bool) -> String {
     let mut text = String::new();
     let limit = if all { usize::MAX } else { SHOWN };
     let shown: Vec<&Finding> = ended.findings.iter().take(limit).collect();
@@ -225,22 +273,41 @@ fn text(ended: &Ended, code: u8, all: bool) -> String {
         }
         text.push('\n');
     }
+    let sampled = ended.findings.iter().filter(|finding| listing::is_sampled(finding)).count();
+    if sampled > 0 && listed.is_none() {
+        text = format!(
+            "{text}{sampled} of these are shown with a sample of their keys; `--keys FILE` writes every \
+             key\n\n"
+        );
+    }
     let rows: Vec<Vec<String>> = ended.statuses.iter().map(row).collect();
     let head = ["pairing", "compared", "same", "excluded", "drift", "unsettled", "unread"];
     text.push_str(&table(&head, &rows));
     for status in &ended.statuses {
         for (side, name) in &status.unmapped {
             text = format!(
-                "{text}note: pairing `{}`: attribute `{name}` of the {side} is neither mapped nor \
-                 ignored\n",
+                "{text}note: pairing `{}`: `{name}` of the {side} is not compared: it is neither mapped \
+                 nor ignored\n",
                 status.pairing
             );
         }
         if let Some(why) = &status.not_verifiable {
             text = format!("{text}pairing `{}`: not verifiable: {why}\n", status.pairing);
         }
+        if status.compared == 0 && status.not_begun.is_none() && status.last_pass_unread == 0 {
+            text = format!(
+                "{text}note: pairing `{}`: nothing was there to compare: {} rows of the source, {} of \
+                 the target, {} excluded\n",
+                status.pairing, status.source_rows, status.target_rows, status.excluded
+            );
+        }
     }
-    format!("{text}\n{}\n", verdict(code))
+    for one in &ended.refused {
+        for reason in &one.reasons {
+            text = format!("{text}pairing `{}`: not verified: {reason}\n", one.pairing);
+        }
+    }
+    format!("{text}\n{}\n", verdict(ended, code))
 }
 
 fn row(status: &PairingStatus) -> Vec<String> {
@@ -253,6 +320,9 @@ fn row(status: &PairingStatus) -> Vec<String> {
         status.excluded.to_string(),
         if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") },
         undecided(status).to_string(),
-        format!("{} partitions", status.last_pass_unread),
+        match status.not_begun {
+            Some(_) => "everything".to_owned(),
+            None => format!("{} partitions", status.last_pass_unread),
+        },
     ]
 }

@@ -15,13 +15,15 @@ use crate::engine::suspects::Rejected;
 use crate::engine::unsettled::Listed;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    Asked, Cost, Finding, Key, MappingIdentity, Moment, PairingStatus, Partition, Saved, Side,
-    Suspect, Unjudged,
+    Asked, Cost, Finding, Happening, Key, MappingIdentity, Moment, PairingStatus, Partition, Saved,
+    Side, Suspect, Unjudged,
 };
 use crate::settle::Lag;
 
 /// Keys of one look.
 const LOOK_KEYS_MAX: usize = 100;
+/// Names that the plan does not speak of, kept of a pairing.
+const UNMAPPED_MAX: usize = 1_000;
 /// Looks of a pairing in flight.
 const LOOKS_MAX: usize = 4;
 
@@ -121,6 +123,7 @@ impl Pairing {
             });
         status.not_verifiable.clone_from(&spec.reading.not_verifiable);
         status.relations.clone_from(&spec.relations);
+        status.not_begun = None;
         let findings = saved.findings.iter().filter(|one| mine(&one.pairing)).cloned().collect();
         let (suspects, forgotten) =
             own(&spec, &saved.suspects, |one| (one.pairing.as_str(), one.identity));
@@ -347,14 +350,37 @@ impl Pairing {
         self.status_changed = true;
     }
 
-    pub(super) fn note_unmapped(&mut self, side: Side, names: &BTreeSet<String>) {
-        // A relation with ever new attribute names must not fill the status.
-        for name in names {
-            if self.status.unmapped.len() >= 1_000 {
-                break;
-            }
-            self.status.unmapped.insert((side, name.clone()));
+    /// Relations were described: what they have, and nobody speaks of, is all that there is.
+    pub(super) fn described(
+        &mut self,
+        step: &mut Step<'_>,
+        unmapped: BTreeMap<Side, BTreeSet<String>>,
+    ) {
+        for (side, names) in unmapped {
+            let known = self.status.unmapped.len();
+            self.status.unmapped.retain(|(of, name)| *of != side || names.contains(name));
+            self.status_changed |= self.status.unmapped.len() != known;
+            self.note_unmapped(step, side, &names);
         }
+    }
+
+    /// Notes names that the plan neither uses nor ignores, and tells of those that are new.
+    pub(super) fn note_unmapped(
+        &mut self,
+        step: &mut Step<'_>,
+        side: Side,
+        names: &BTreeSet<String>,
+    ) {
+        let known = |name: &&String| !self.status.unmapped.contains(&(side, (*name).clone()));
+        // A relation with ever new attribute names must not fill the status.
+        let room = UNMAPPED_MAX.saturating_sub(self.status.unmapped.len());
+        let names: Vec<String> = names.iter().filter(known).take(room).cloned().collect();
+        if names.is_empty() {
+            return;
+        }
+        self.status.unmapped.extend(names.iter().map(|name| (side, name.clone())));
+        self.status_changed = true;
+        step.happened(Happening::Unmapped { pairing: self.spec.name.clone(), side, names });
     }
 
     /// Puts the status into the commit if it changed.

@@ -179,8 +179,9 @@ impl Pairing {
         &mut self,
         step: &mut Step<'_>,
         direction: Direction,
-        extents: Result<Vec<Extent>, Fault>,
+        (extents, unmapped): (Result<Vec<Extent>, Fault>, BTreeMap<Side, BTreeSet<String>>),
     ) {
+        self.described(step, unmapped);
         let extents = extents.map(|extents| self.same_segments(direction, extents));
         let Phase::Splitting { began, asked, got } = &mut self.phase else { return };
         asked.retain(|asked| *asked != direction);
@@ -247,8 +248,8 @@ impl Pairing {
     ) {
         let Some((partition, purpose)) = self.checks.remove(&check) else { return };
         self.count_costs(outcome.source.cost, outcome.target.cost);
-        self.note_unmapped(Side::Source, &outcome.source.unmapped);
-        self.note_unmapped(Side::Target, &outcome.target.unmapped);
+        self.note_unmapped(step, Side::Source, &outcome.source.unmapped);
+        self.note_unmapped(step, Side::Target, &outcome.target.unmapped);
         self.note_progress(step.now, &outcome);
         self.note_check(step, check, began, (partition, &outcome));
         let rows = outcome.source.cost.rows + outcome.target.cost.rows;

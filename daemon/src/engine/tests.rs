@@ -102,7 +102,12 @@ pub(super) fn answer(job: Job, world: World, now: Moment) -> Event {
     match job {
         Job::Split { pairing, direction } => {
             let extents = Ok(vec![Extent::Segment { index: 0, of: 1 }]);
-            Event::Split { pairing, direction, extents }
+            Event::Split {
+                pairing,
+                direction,
+                extents,
+                unmapped: std::collections::BTreeMap::new(),
+            }
         }
         Job::Check { check, .. } => {
             let suspects = seen(world).into_iter().collect();

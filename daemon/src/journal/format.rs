@@ -364,6 +364,8 @@ struct StatusForm {
     #[serde(with = "by_side")]
     unmapped: BTreeSet<(Side, String)>,
     not_verifiable: Option<String>,
+    #[serde(default)]
+    not_begun: Option<String>,
     last_pass_unread: u64,
     last_pass_unsettled: u64,
     #[serde(default)]

@@ -347,6 +347,7 @@ fn described(what: &Happening) -> (&'static str, Option<&str>) {
         Happening::Unread { pairing, .. } => ("unread", Some(pairing)),
         Happening::Readable { pairing, .. } => ("readable", Some(pairing)),
         Happening::Unsettled(unsettled) => ("unsettled", Some(&unsettled.pairing)),
+        Happening::Unmapped { pairing, .. } => ("unmapped", Some(pairing)),
         Happening::PassCompleted { pairing, .. } => ("pass-completed", Some(pairing)),
     }
 }

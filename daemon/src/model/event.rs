@@ -96,6 +96,15 @@ pub enum Happening {
     },
     /// Something could not be judged, which had been judged, or was not known, before.
     Unsettled(Unsettled),
+    /// Columns or attributes were met that the plan neither uses nor ignores. Each is told once.
+    Unmapped {
+        /// The pairing.
+        pairing: String,
+        /// The side that has them.
+        side: Side,
+        /// Their names, in order; at least one.
+        names: Vec<String>,
+    },
     /// A pass is complete in every direction.
     PassCompleted {
         /// The pairing.

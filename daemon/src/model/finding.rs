@@ -335,10 +335,12 @@ pub struct PairingStatus {
     pub lagging_since: Option<Moment>,
     /// Up to when the follower is known to have applied what the leader wrote.
     pub follower_progress: Moment,
-    /// Attributes met that the plan neither uses nor ignores, with their side.
+    /// Columns and attributes that the plan neither uses nor ignores, with their side.
     pub unmapped: BTreeSet<(Side, String)>,
     /// Set if a direction cannot be verified: why.
     pub not_verifiable: Option<String>,
+    /// Set while the pairing cannot be begun, so that nothing of it is read: why.
+    pub not_begun: Option<String>,
     /// Pass and unread partitions of the last complete pass.
     pub last_pass_unread: u64,
     /// Entities that were unsettled in the last complete pass.

@@ -363,6 +363,8 @@ impl Fault {
     /// The code of what is unread because the counts of a check do not add up, or a row is in a comparison
     /// twice: a fault of driftd itself.
     pub const NUMBERS: &'static str = "numbers";
+    /// The code of a whole pairing that could not be begun, so that nothing of it is read.
+    pub const NOT_BEGUN: &'static str = "not-begun";
     /// The code of what is unread because a plugin has run for as long as it may in one check.
     pub const PLUGIN_TIME: &'static str = "plugin-time";
 

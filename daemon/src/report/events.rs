@@ -70,6 +70,7 @@ pub const fn kind(what: &Happening) -> &'static str {
         Happening::Unread { .. } => event::UNREAD_OPENED,
         Happening::Readable { .. } => event::UNREAD_CLOSED,
         Happening::Unsettled(_) => event::UNSETTLED,
+        Happening::Unmapped { .. } => event::UNMAPPED_FOUND,
         Happening::PassCompleted { .. } => event::PASS_COMPLETED,
     }
 }
@@ -91,7 +92,10 @@ const fn severity(what: &Happening) -> (&'static str, u8) {
         }
         Happening::Tripped { .. } => FATAL,
         Happening::HookFailed(_) => ERROR,
-        Happening::Lagging { .. } | Happening::Unread { .. } | Happening::Unsettled(_) => WARN,
+        Happening::Lagging { .. }
+        | Happening::Unread { .. }
+        | Happening::Unsettled(_)
+        | Happening::Unmapped { .. } => WARN,
         Happening::PassCompleted { unread, .. } if *unread > 0 => WARN,
         Happening::Resolved(_)
         | Happening::Superseded(_)
@@ -141,6 +145,7 @@ fn subject(what: &Happening, identity: &Identity) -> String {
         Happening::HookSucceeded(job) | Happening::HookFailed(job) => job.hook.clone(),
         Happening::Lagging { pairing, .. }
         | Happening::CaughtUp { pairing, .. }
+        | Happening::Unmapped { pairing, .. }
         | Happening::PassCompleted { pairing, .. } => pairing.clone(),
         Happening::Unread { pairing, partition, .. }
         | Happening::Readable { pairing, partition, .. } => part(pairing, partition),
@@ -179,6 +184,7 @@ enum Data<'a> {
     Lag(Lag<'a>),
     Unread(Unread<'a>),
     Unsettled(NotSettled<'a>),
+    Unmapped(Unmapped<'a>),
     Pass(Pass<'a>),
 }
 
@@ -323,6 +329,14 @@ struct NotSettled<'a> {
 }
 
 #[derive(Serialize)]
+struct Unmapped<'a> {
+    pairing: &'a str,
+    side: String,
+    names: &'a [String],
+    count: usize,
+}
+
+#[derive(Serialize)]
 struct Pass<'a> {
     pairing: &'a str,
     pass: u64,
@@ -378,6 +392,12 @@ fn data<'a>(what: &'a Happening, identity: &Identity) -> Data<'a> {
             Data::Unread(unread(pairing, partition.as_ref(), code, identity))
         }
         Happening::Unsettled(unsettled) => Data::Unsettled(not_settled(unsettled, identity)),
+        Happening::Unmapped { pairing, side, names } => Data::Unmapped(Unmapped {
+            pairing,
+            side: side.to_string(),
+            names: first(names),
+            count: names.len(),
+        }),
         Happening::PassCompleted { pairing, pass, began, compared, unread } => Data::Pass(Pass {
             pairing,
             pass: *pass,

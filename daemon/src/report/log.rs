@@ -20,6 +20,9 @@ use crate::report::events;
 use crate::report::form::partition_name;
 use crate::report::{Identity, Log, LogFormat, LogLevel};
 
+/// Names in one line; `status` has them all.
+const NAMES_MAX: usize = 64;
+
 /// Starts logging to standard error: driftd from its level on, what it is built of from warnings on.
 ///
 /// # Errors
@@ -103,6 +106,15 @@ pub fn happening(what: &Happening, identity: &Identity) {
             "what was unread can be read again; nothing to do"
         ),
         Happening::Unsettled(what) => unsettled(what, 0, identity),
+        Happening::Unmapped { pairing, side, names } => {
+            let (shown, more) = names.split_at(names.len().min(NAMES_MAX));
+            let more = if more.is_empty() { "" } else { " and more, which `driftd status` shows" };
+            warn!(
+                target: "driftd", event, pairing, %side, names = format!("{}{more}", shown.join(", ")),
+                "not compared, because the mapping neither uses nor ignores them: map them, or name \
+                 them under `ignore`"
+            );
+        }
         Happening::PassCompleted { pairing, pass, compared, unread, .. } => {
             passed(event, pairing, *pass, (*compared, *unread));
         }
@@ -356,6 +368,7 @@ mod tests {
                 | Happening::Lagging { .. }
                 | Happening::Unread { .. }
                 | Happening::Unsettled(_)
+                | Happening::Unmapped { .. }
                 | Happening::PassCompleted { .. } => "WARN",
                 Happening::Resolved(_)
                 | Happening::Superseded(_)

@@ -207,7 +207,7 @@ const COUNTERS: [Read<u64>; 12] = [
     }),
 ];
 
-const GAUGES: [Read<f64>; 15] = [
+const GAUGES: [Read<f64>; 16] = [
     (metric::PARTITIONS, |snapshot| {
         floats(split(snapshot, attribute::PARTITION_STATE, |status| {
             // What was given up is done with, too.
@@ -234,6 +234,7 @@ const GAUGES: [Read<f64>; 15] = [
     (metric::NOT_VERIFIABLE, |snapshot| {
         each(snapshot, |status| flag(status.not_verifiable.is_some()))
     }),
+    (metric::NOT_BEGUN, |snapshot| each(snapshot, |status| flag(status.not_begun.is_some()))),
     (metric::UNMAPPED, |snapshot| floats(each(snapshot, |status| status.unmapped.len() as u64))),
     (metric::LAG, |snapshot| {
         each(snapshot, |status| std::time::Duration::from_micros(status.lag_micros).as_secs_f64())

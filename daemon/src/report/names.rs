@@ -233,6 +233,12 @@ pub mod metric {
         unit: "",
         help: "1 once a pass has read everything in every direction, else 0",
     };
+    /// Whether the pairing cannot be begun.
+    pub const NOT_BEGUN: Metric = Metric {
+        name: "driftd.not_begun",
+        unit: "",
+        help: "1 while the pairing cannot be begun, so that nothing of it is read",
+    };
     /// Whether a direction cannot be verified.
     pub const NOT_VERIFIABLE: Metric = Metric {
         name: "driftd.not_verifiable",
@@ -326,6 +332,8 @@ pub mod event {
     pub const UNREAD_CLOSED: &str = "driftd.unread.closed.v1";
     /// Something that differed could not be judged.
     pub const UNSETTLED: &str = "driftd.drift.unsettled.v1";
+    /// Columns or attributes were met that the mapping neither uses nor ignores.
+    pub const UNMAPPED_FOUND: &str = "driftd.unmapped.found.v1";
     /// A pass is complete in every direction.
     pub const PASS_COMPLETED: &str = "driftd.pass.completed.v1";
 }

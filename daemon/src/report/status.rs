@@ -53,6 +53,8 @@ struct Pairing<'a> {
     lagging_since: Option<String>,
     unmapped: Vec<Unmapped<'a>>,
     not_verifiable: Option<&'a str>,
+    /// Why nothing of it is read: it cannot be begun.
+    not_begun: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +122,7 @@ fn pairing(status: &PairingStatus, now: Moment) -> Pairing<'_> {
             .map(|(side, attribute)| Unmapped { side: side.to_string(), attribute })
             .collect(),
         not_verifiable: status.not_verifiable.as_deref(),
+        not_begun: status.not_begun.as_deref(),
     }
 }
 

@@ -204,6 +204,7 @@ pub(crate) fn happenings() -> Vec<Happening> {
             fault: None,
             ..unsettled()
         }),
+        unmapped(pairing.clone()),
         Happening::PassCompleted {
             pairing,
             pass: 3,
@@ -212,6 +213,11 @@ pub(crate) fn happenings() -> Vec<Happening> {
             unread: 1,
         },
     ]
+}
+
+fn unmapped(pairing: String) -> Happening {
+    let names = vec!["balance".to_owned(), "note".to_owned()];
+    Happening::Unmapped { pairing, side: Side::Source, names }
 }
 
 /// The same as occurrences.

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use crate::api::Shared;
-use crate::check;
+use crate::check::{self, Context};
 use crate::config::Settings;
 use crate::engine::Spec;
 use crate::journal;
 use crate::model::{DriftKind, Partition, RelationNames, Sighting, Unread};
 use crate::report::{Identity, Report};
-use crate::run::{Clock, Contexts, Purpose, RunError, Signals, Supplied, start, stop_report};
+use crate::run::start::{self, Started};
+use crate::run::{Clock, Purpose, RunError, Signals, Supplied, stop_report};
 
 /// What one reading of a partition showed.
 #[derive(Debug, Default)]
@@ -37,23 +38,23 @@ pub struct DifferingKey {
     pub wrong: Vec<(DriftKind, Vec<String>)>,
 }
 
-/// Makes ready what `settings` describe, for a command that exports nothing.
+/// Makes ready what `settings` describe, for a command that exports nothing; `proves`: whether plugins
+/// are tried on real rows.
 pub(super) async fn alone(
     mut settings: Settings,
-    clock: &Clock,
+    (clock, proves): (&Clock, bool),
     secrets: &journal::Identity,
     signals: &Signals,
-) -> Result<(Contexts, Vec<Spec>), RunError> {
+) -> Result<Started, RunError> {
     settings.report.otlp = None;
     let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
     let report = Report::start(&settings.report, identity, &|_name| None)?;
     let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), Vec::new()));
     let (purpose, patience, shared) = (Purpose::Verify, true, &shared);
-    // Whoever asks for a few rows sees for themselves what the plugin makes of them.
-    let waiting = start::Waiting { purpose, patience, proves: false, clock, signals, shared };
+    let waiting = start::Waiting { purpose, patience, proves, clock, signals, shared };
     let started = start::start(&settings, Supplied::default(), secrets, waiting).await;
     stop_report(report).await;
-    started.map(|started| (started.contexts, started.specs)).map_err(RunError::from)
+    started.map_err(RunError::from)
 }
 
 /// Reads `partition` of `pairing` once. `secrets` are the journal's.
@@ -69,22 +70,37 @@ pub async fn differing(
 ) -> Result<Differing, RunError> {
     let clock = Clock::new();
     settings.pairings.retain(|one| one.name == pairing);
-    let (contexts, specs) = alone(settings, &clock, secrets, signals).await?;
+    let Started { contexts, specs, .. } =
+        alone(settings, (&clock, false), secrets, signals).await?;
     let mut found = Differing::default();
     let Some((context, spec)) = contexts.first().zip(specs.first()) else { return Ok(found) };
     found.relations.clone_from(&spec.relations);
+    let keys = &mut found.keys;
+    found.unread = read(context, spec, partition, &clock, |key| keys.push(key)).await;
+    Ok(found)
+}
+
+/// Reads a partition once, and hands out every key that differs, part by part. Returns what could not be
+/// read.
+pub(super) async fn read(
+    context: &Context,
+    spec: &Spec,
+    partition: Partition,
+    clock: &Clock,
+    mut each: impl FnMut(DifferingKey),
+) -> Vec<Unread> {
+    let mut unread = Vec::new();
     let mut next = Some(partition.extent);
     while let Some(extent) = next {
         let part = Partition { extent, ..partition };
         let outcome = check::check(context, &part, usize::MAX, clock.now()).await;
-        let charged = |sighting: Sighting| {
+        for sighting in outcome.suspects {
             let wrong = spec.wrong(&sighting, clock.now());
             let entity = spec.entity(&sighting.key).map(|entity| entity.name.clone());
-            DifferingKey { sighting, entity, wrong }
-        };
-        found.keys.extend(outcome.suspects.into_iter().map(charged));
-        found.unread.extend(outcome.unread);
+            each(DifferingKey { sighting, entity, wrong });
+        }
+        unread.extend(outcome.unread);
         next = outcome.rest;
     }
-    Ok(found)
+    unread
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::plugin::wasm::{Host, LoadError, Loaded};
-use crate::run::{StartError, Supplied};
+use crate::run::Supplied;
+use crate::run::unstarted::{StartError, told};
 use crate::store::{self, Store};
 
 /// How long one try may go on beyond the store's time for connecting, before a word is said about it.
@@ -19,8 +20,22 @@ const TRY: Duration = Duration::from_secs(5);
 /// Stores that were opened, by name.
 pub(super) type Stores = BTreeMap<String, Opened>;
 
+/// What is wrong with stores and plugins themselves, by name.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) stores: BTreeMap<String, Arc<StartError>>,
+    pub(super) plugins: BTreeMap<String, Arc<StartError>>,
+}
+
+impl Faults {
+    /// All of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = Arc<StartError>> {
+        self.stores.values().chain(self.plugins.values()).map(Arc::clone)
+    }
+}
+
 /// A store that was opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     /// The same store with less patience, so that what is in the way is told soon.
@@ -29,11 +44,7 @@ pub(super) struct Opened {
 }
 
 /// Opens every store of the configuration that was not supplied.
-pub(super) async fn open(
-    settings: &Settings,
-    supplied: Supplied,
-    refused: &mut Vec<StartError>,
-) -> Stores {
+pub(super) async fn open(settings: &Settings, supplied: Supplied, faults: &mut Faults) -> Stores {
     let patience = store::Timeouts::default().patience;
     let own = |(name, store): (String, Arc<dyn Store>)| {
         (name, Opened { probe: Arc::clone(&store), store, patience })
@@ -44,15 +55,16 @@ pub(super) async fn open(
             continue;
         }
         let patience = described.timeouts.patience;
-        let mut hasty = described.clone();
-        hasty.timeouts.patience = patience.min(hasty.timeouts.connect + TRY);
-        match (store::open(described).await, store::open(&hasty).await) {
-            (Ok(store), Ok(probe)) => {
+        let hasty = patience.min(described.timeouts.connect + TRY);
+        match store::open_both(described, hasty).await {
+            Ok((store, probe)) => {
                 stores.insert(described.name.clone(), Opened { store, probe, patience });
             }
-            (Err(error), _) | (_, Err(error)) => {
+            Err(error) => {
                 let at = settings.lines.place(&format!("stores.{}", described.name));
-                refused.push(StartError::Store { at, error: Box::new(error) });
+                let error = StartError::Store { at, error: Box::new(error) };
+                tracing::error!(target: "driftd", "{}", told(&error));
+                faults.stores.insert(described.name.clone(), Arc::new(error));
             }
         }
     }
@@ -60,15 +72,15 @@ pub(super) async fn open(
 }
 
 /// Reads, checks and compiles every plugin.
-pub(super) fn load(settings: &Settings, refused: &mut Vec<StartError>) -> BTreeMap<String, Loaded> {
-    load_again(settings, &BTreeMap::new(), refused)
+pub(super) fn load(settings: &Settings, faults: &mut Faults) -> BTreeMap<String, Loaded> {
+    load_again(settings, &BTreeMap::new(), faults)
 }
 
 /// The same, but what the files hold of `known` is not compiled a second time.
 pub(super) fn load_again(
     settings: &Settings,
     known: &BTreeMap<String, Loaded>,
-    refused: &mut Vec<StartError>,
+    faults: &mut Faults,
 ) -> BTreeMap<String, Loaded> {
     // What is loaded now and what was before share memory.
     let mut host = known.values().next().map(Loaded::host);
@@ -77,7 +89,7 @@ pub(super) fn load_again(
         let again = match known.get(&plugin.name).map(|known| known.again(plugin)).transpose() {
             Ok(again) => again.flatten(),
             Err(error) => {
-                refused.push(unloaded(settings, error));
+                faults.plugins.insert(plugin.name.clone(), unloaded(settings, error));
                 continue;
             }
         };
@@ -89,7 +101,7 @@ pub(super) fn load_again(
         let code = match host.load(plugin) {
             Ok(code) => code,
             Err(error) => {
-                refused.push(unloaded(settings, error));
+                faults.plugins.insert(plugin.name.clone(), unloaded(settings, error));
                 continue;
             }
         };
@@ -101,7 +113,7 @@ pub(super) fn load_again(
     loaded
 }
 
-fn unloaded(settings: &Settings, error: LoadError) -> StartError {
+fn unloaded(settings: &Settings, error: LoadError) -> Arc<StartError> {
     let at = settings.lines.place(&format!("plugins.{}.path", error.plugin));
-    StartError::Load { at, error: Box::new(error) }
+    Arc::new(StartError::Load { at, error: Box::new(error) })
 }

@@ -21,14 +21,17 @@ use crate::model::{MappingIdentity, Moment};
 use crate::plan::Reading;
 use crate::plugin::wasm::Loaded;
 use crate::report::Reloads;
-use crate::run::loading::{Stores, load_again};
+use crate::run::held::{Held, Tried, attempt};
+use crate::run::loading::{Faults, Stores, load_again};
 use crate::run::start::{self, Binder, Started};
-use crate::run::{Clock, Purpose, Signals, StartError, tasks};
+use crate::run::unstarted::{self, StartError};
+use crate::run::{Clock, Purpose, Signals, tasks};
 
 /// Reloads that may wait for the one under way.
 const WAITING_MAX: usize = 16;
 
 /// What a reload stands on; it changes none of it.
+#[derive(Clone)]
 pub(super) struct Ground {
     /// The file that settings are read from.
     pub(super) file: PathBuf,
@@ -42,9 +45,10 @@ pub(super) struct Ground {
 }
 
 /// What a reload exchanges.
-struct Generation {
-    settings: Settings,
-    plugins: BTreeMap<String, Loaded>,
+#[derive(Clone)]
+pub(super) struct Generation {
+    pub(super) settings: Settings,
+    pub(super) plugins: BTreeMap<String, Loaded>,
     /// By the pairing's position: what its results hold under, and how it is read.
     pairings: Vec<(MappingIdentity, Reading)>,
 }
@@ -54,6 +58,8 @@ pub(super) struct Reloading {
     /// None: there is no file to read again.
     ground: Option<Arc<Ground>>,
     running: Arc<Generation>,
+    /// Pairings that cannot be begun.
+    held: Held,
     asked: mpsc::Receiver<Asked>,
     stage: Stage,
     /// Who waits for the answer, if anybody does.
@@ -64,6 +70,8 @@ pub(super) struct Reloading {
 enum Stage {
     Idle,
     Preparing(JoinHandle<Result<Box<Prepared>, Refused>>),
+    /// Pairings that could not be begun are tried.
+    Trying(JoinHandle<Tried>),
     Exchanging {
         /// What is running when all are exchanged.
         next: Arc<Generation>,
@@ -80,6 +88,8 @@ pub(super) struct Prepared {
     /// Pairings whose plugin is another in any way, by position.
     ready: Vec<(usize, Arc<Context>, Spec)>,
     done: Exchanged,
+    /// All that the file says now, for pairings that could not be begun.
+    read: Settings,
 }
 
 /// Something for `run` to carry on.
@@ -88,6 +98,10 @@ pub(super) enum Turn {
     Asked(Option<Asked>),
     /// A reload was prepared, or cannot be.
     Prepared(Result<Box<Prepared>, Refused>),
+    /// Pairings that cannot be begun are due.
+    Due,
+    /// They were tried.
+    Tried(Box<Tried>),
 }
 
 /// What a turn calls for.
@@ -95,6 +109,8 @@ pub(super) enum Turn {
 pub(super) struct Calls {
     /// Contexts that replace others at once, by the pairing's position.
     pub(super) contexts: Vec<(usize, Arc<Context>)>,
+    /// Contexts of pairings that take the next positions.
+    pub(super) joined: Vec<Arc<Context>>,
     /// What the engine must be told.
     pub(super) event: Option<Event>,
 }
@@ -107,9 +123,13 @@ impl Reloading {
         secrets: journal::Identity,
         (clock, signals, shared): (Clock, Signals, Arc<Shared>),
     ) -> Self {
-        let Started { specs, plugins, stores, contexts: _ } = started;
+        let Started { specs, plugins, stores, unstarted, contexts: _ } = started;
+        let begins = |name: &str| specs.iter().any(|spec| spec.name == name);
+        let mut settings = begun.clone();
+        settings.pairings.retain(|pairing| begins(&pairing.name));
         let pairings = specs.into_iter().map(|spec| (spec.identity, spec.reading)).collect();
-        let running = Arc::new(Generation { settings: begun.clone(), plugins, pairings });
+        let running = Arc::new(Generation { settings, plugins, pairings });
+        let held = Held::new(&begun, unstarted, clock.now());
         let (asking, asked) = mpsc::channel(WAITING_MAX);
         let last = Reloads { successful: true, at: clock.now() };
         let ground = file.map(|file| {
@@ -117,7 +137,7 @@ impl Reloading {
             Arc::new(Ground { file, begun, stores, secrets, clock, signals, shared })
         });
         let stage = if ground.is_some() { Stage::Idle } else { Stage::Stopped };
-        Self { ground, running, asked, stage, answer: None, last }
+        Self { ground, running, held, asked, stage, answer: None, last }
     }
 
     /// How the last reload ended.
@@ -127,8 +147,16 @@ impl Reloading {
 
     /// Waits for the next turn: a question while nothing is under way, else the end of what is.
     pub(super) async fn next(&mut self, hangup: &mut watch::Receiver<u64>) -> Turn {
+        let due = self.held.due.zip(self.ground.as_ref());
+        let due = async move {
+            match due {
+                Some((due, ground)) => ground.clock.sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
         match &mut self.stage {
             Stage::Idle => tokio::select! {
+                () = due => Turn::Due,
                 Some(asked) = self.asked.recv() => Turn::Asked(Some(asked)),
                 Ok(()) = hangup.changed() => Turn::Asked(None),
                 else => std::future::pending().await,
@@ -136,6 +164,17 @@ impl Reloading {
             Stage::Preparing(prepared) => {
                 Turn::Prepared(prepared.await.unwrap_or_else(|error| Err(failed(&error))))
             }
+            Stage::Trying(tried) => match tried.await {
+                Ok(tried) => Turn::Tried(Box::new(tried)),
+                // As after any other try that came to nothing.
+                Err(error) => {
+                    tracing::error!(target: "driftd", "{}", failed(&error).reasons.join("; "));
+                    Turn::Tried(Box::new(Tried {
+                        unstarted: self.held.unstarted.clone(),
+                        ..Tried::default()
+                    }))
+                }
+            },
             Stage::Exchanging { .. } | Stage::Stopped => std::future::pending().await,
         }
     }
@@ -156,12 +195,57 @@ impl Reloading {
                 self.end(Answer::Refused(refused));
                 Calls::default()
             }
-            Turn::Prepared(Ok(prepared)) => self.exchange(prepared),
+            Turn::Prepared(Ok(mut prepared)) => {
+                let now = ground.clock.now();
+                // What the file says of them is taken over at once.
+                prepared.done.restart.retain(|what| !self.held.is_of(what));
+                self.held.read_again(&prepared.read, now);
+                self.exchange(prepared)
+            }
+            Turn::Due => {
+                let (ground, running) = (Arc::clone(ground), Arc::clone(&self.running));
+                let (settings, unstarted) =
+                    (self.held.settings.clone(), self.held.unstarted.clone());
+                self.held.due = None;
+                let tried = tasks::aside(async move || {
+                    attempt(&ground, &running, settings, unstarted).await
+                });
+                self.stage = Stage::Trying(tried);
+                Calls::default()
+            }
+            Turn::Tried(tried) => self.join(*tried),
         }
     }
 
+    /// Takes in the pairings that can be begun now.
+    fn join(&mut self, tried: Tried) -> Calls {
+        self.stage = Stage::Idle;
+        let Tried { ready, unstarted, stores, plugins } = tried;
+        let Some(ground) = &mut self.ground else { return Calls::default() };
+        self.held.tried(unstarted, ground.clock.now());
+        if ready.is_empty() {
+            return Calls::default();
+        }
+        let mut next = Generation::clone(&self.running);
+        next.plugins.extend(plugins);
+        let mut calls = Calls::default();
+        let mut specs = Vec::new();
+        for (settings, context, spec) in ready {
+            next.pairings.push((spec.identity, spec.reading.clone()));
+            next.settings.pairings.push(settings);
+            calls.joined.push(context);
+            specs.push(spec);
+        }
+        let mut all = ground.stores.clone();
+        all.extend(stores);
+        *ground = Arc::new(Ground { stores: all, ..Ground::clone(ground) });
+        self.running = Arc::new(next);
+        calls.event = Some(Event::Joined(specs));
+        calls
+    }
+
     fn exchange(&mut self, prepared: Box<Prepared>) -> Calls {
-        let Prepared { generation, ready, done } = *prepared;
+        let Prepared { generation, ready, done, read: _ } = *prepared;
         let (mut calls, mut specs, mut waiting) = (Calls::default(), Vec::new(), BTreeMap::new());
         for (index, context, spec) in ready {
             if spec.identity == self.running.pairings[index].0 {
@@ -202,7 +286,7 @@ impl Reloading {
         }
         let stopping = "driftd is stopping; the next start takes the file as it is";
         match std::mem::replace(&mut self.stage, Stage::Stopped) {
-            Stage::Idle | Stage::Stopped => {}
+            Stage::Idle | Stage::Trying(_) | Stage::Stopped => {}
             Stage::Preparing(_) | Stage::Exchanging { .. } => self.end(Answer::busy(stopping)),
         }
         self.stage = Stage::Stopped;
@@ -254,7 +338,8 @@ async fn prepare(ground: &Ground, running: &Generation) -> Result<Box<Prepared>,
     }
     let restart = ground.begun.changed_beside_plugins(&read.settings);
     let settings = running.settings.with_plugins_of(&read.settings);
-    match bind(ground, running, settings).await {
+    let read = read.settings;
+    match bind(ground, running, settings, read).await {
         Ok(mut prepared) => {
             prepared.done.restart.splice(0..0, restart);
             Ok(Box::new(prepared))
@@ -266,14 +351,30 @@ async fn prepare(ground: &Ground, running: &Generation) -> Result<Box<Prepared>,
     }
 }
 
+/// What is wrong with plugins. What only pairings use that could not be begun is told when these are
+/// tried again.
+fn refusing(faults: &Faults, settings: &Settings, read: &Settings) -> Vec<Arc<StartError>> {
+    let uses = |settings: &Settings, plugin: &str| {
+        settings
+            .pairings
+            .iter()
+            .any(|one| matches!(&one.mapping, MappingSettings::Plugin(name) if name == plugin))
+    };
+    let own = |plugin: &str| uses(settings, plugin) || !uses(read, plugin);
+    let faults = faults.plugins.iter().filter(|(plugin, _)| own(plugin));
+    faults.map(|(_, fault)| Arc::clone(fault)).collect()
+}
+
 /// Loads, binds and tries the plugins of `settings` that are others than those that are running.
 async fn bind(
     ground: &Ground,
     running: &Generation,
     settings: Settings,
+    read: Settings,
 ) -> Result<Prepared, StartError> {
-    let mut refused = Vec::new();
-    let plugins = load_again(&settings, &running.plugins, &mut refused);
+    let mut faults = Faults::default();
+    let plugins = load_again(&settings, &running.plugins, &mut faults);
+    let mut refused = refusing(&faults, &settings, &read);
     let mut done = Exchanged { file: settings.lines.file().to_owned(), ..Exchanged::default() };
     for (name, old) in &running.plugins {
         let Some(new) = plugins.get(name) else { continue };
@@ -294,13 +395,25 @@ async fn bind(
         signals: &ground.signals,
         shared: &ground.shared,
     };
-    let asked = start::Asked { settings: &settings, stores: &ground.stores, waiting: &waiting };
+    let (since, stores) = (ground.clock.now(), &ground.stores);
+    let waiting = &waiting;
+    let asked = start::Asked { settings: &settings, stores, waiting, faults: &faults, since };
+    let mut silent = BTreeMap::new();
     let (mut ready, mut pairings) = (Vec::new(), running.pairings.clone());
     for (index, pairing) in settings.pairings.iter().enumerate() {
         let MappingSettings::Plugin(plugin) = &pairing.mapping else { continue };
         let (was, reading) = running.pairings[index].clone();
         let changed = done.plugins.iter().any(|one| one.plugin == *plugin && one.changed);
-        let bound = if changed { asked.ready(pairing, &binder, &mut refused).await? } else { None };
+        let bound = match changed {
+            false => None,
+            true => match asked.ready(pairing, &binder, &mut silent).await? {
+                Ok(bound) => Some(bound),
+                Err(wrong) => {
+                    refused.extend(wrong);
+                    None
+                }
+            },
+        };
         let mut identity = was;
         match bound {
             // Its pass goes on, and cannot go on so.
@@ -322,6 +435,7 @@ async fn bind(
         });
     }
     let plugins = binder.plugins;
-    start::all(refused)?;
-    Ok(Prepared { generation: Generation { settings, plugins, pairings }, ready, done })
+    // What a plugin's own fault keeps from binding has told it.
+    unstarted::all(refused)?;
+    Ok(Prepared { generation: Generation { settings, plugins, pairings }, ready, done, read })
 }

@@ -5,13 +5,12 @@
 //! its patience. Invariant: what a store answers as wrong names the nearest names; what does not
 //! answer is tried again until the patience is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use tokio::task::JoinSet;
 
 use crate::api::Shared;
@@ -20,16 +19,17 @@ use crate::compare::{Canon, CanonError};
 use crate::config::{MappingSettings, PairingSettings, Settings, SideSettings};
 use crate::engine::{EntitySpec, Spec};
 use crate::journal;
-use crate::model::{EntityDef, Extent, Leads, RelationSchema, Role, Side};
+use crate::model::{EntityDef, Leads, Moment, RelationSchema, Role, Side};
 use crate::plan;
 use crate::plugin::builtin::{self, BuiltIn};
 use crate::plugin::template::KeyTemplate;
-use crate::plugin::wasm::{AttachError, LoadError, Loaded};
-use crate::plugin::{Binding, Mapper, Place, PlanIssue, PluginError, guarded};
-use crate::run::loading::{Opened, Stores, load, open};
+use crate::plugin::wasm::{AttachError, Loaded};
+use crate::plugin::{Binding, Mapper, Place, PlanIssue, guarded};
+use crate::run::loading::{Faults, Stores, load, open};
 use crate::run::sides::{self, facts, key_template, side_context};
-use crate::run::{Clock, Contexts, Purpose, Signals, selftest};
-use crate::store::{Read, Store, StoreError};
+use crate::run::unstarted::{StartError, Unstarted, all, told};
+use crate::run::{Clock, Contexts, Purpose, Signals, attributes, selftest};
+use crate::store::{Store, StoreErrorKind};
 
 /// The longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -50,156 +50,6 @@ pub struct Supplied {
     pub file: Option<PathBuf>,
 }
 
-/// Why a run cannot begin.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// A store answers that the configuration is wrong.
-    #[error("{at}pairing `{pairing}`, {side}: {error}; {}", error.kind.remedy())]
-    Wrong {
-        /// Where the file says it.
-        at: String,
-        /// The pairing.
-        pairing: String,
-        /// The side.
-        side: Side,
-        /// What the store says.
-        #[source]
-        error: Box<StoreError>,
-    },
-    /// A store does not answer, or refuses access.
-    #[error("gave up after {} s: {error}; {}", after.as_secs(), error.kind.remedy())]
-    Unanswered {
-        /// How long it was asked.
-        after: Duration,
-        /// What it says, if anything.
-        #[source]
-        error: Box<StoreError>,
-    },
-    /// A store's own settings are unfit.
-    #[error("{at}{error}; {}", error.kind.remedy())]
-    Store {
-        /// Where the file says it.
-        at: String,
-        /// What is wrong.
-        #[source]
-        error: Box<StoreError>,
-    },
-    /// A plugin cannot be loaded.
-    #[error("{at}{error}")]
-    Load {
-        /// Where the file says it.
-        at: String,
-        /// Why.
-        #[source]
-        error: Box<LoadError>,
-    },
-    /// A plugin cannot be bound to a pairing.
-    #[error("{at}pairing `{pairing}`: {error}{}", remedy(error))]
-    Attach {
-        /// Where the file says it.
-        at: String,
-        /// The pairing.
-        pairing: String,
-        /// Why.
-        #[source]
-        error: Box<AttachError>,
-    },
-    /// A plugin refuses what it is configured with.
-    #[error("plugin `{plugin}` refuses its configuration:\n  {}", issues.join("\n  "))]
-    Configured {
-        /// The plugin.
-        plugin: String,
-        /// Everything that it refuses, each with its place in the file.
-        issues: Vec<String>,
-    },
-    /// A plugin breaks a law of mappings on real rows.
-    #[error("{at}{}; {}", error.blame(), error.remedy())]
-    Lawless {
-        /// Where the file says it.
-        at: String,
-        /// What it breaks.
-        error: Box<PluginError>,
-    },
-    /// The built-in mapping does not fit the relations.
-    #[error("pairing `{pairing}`, its mapping:\n  {}", issues.join("\n  "))]
-    Mapping {
-        /// The pairing.
-        pairing: String,
-        /// Everything that does not fit, each with its place in the file.
-        issues: Vec<String>,
-    },
-    /// The pairing cannot be read as it is.
-    #[error("{at}pairing `{pairing}`: {why}")]
-    Unreadable {
-        /// Where the file says it.
-        at: String,
-        /// The pairing.
-        pairing: String,
-        /// Why, and what to do.
-        why: String,
-    },
-    /// Several of these.
-    #[error("{} faults\n{}", .0.len(), .0.iter().map(told).collect::<Vec<_>>().join("\n"))]
-    Several(Vec<Self>),
-    /// The run was stopped before it began.
-    #[error("stopped while stores were being connected")]
-    Stopped,
-}
-
-impl StartError {
-    /// Whether the configuration is at fault, rather than the world.
-    #[must_use]
-    pub fn is_configuration(&self) -> bool {
-        match self {
-            Self::Several(all) => all.iter().any(Self::is_configuration),
-            // What the environment did not tell in time it may tell at the next start.
-            Self::Store { error, .. } => !error.kind.heals(),
-            Self::Wrong { .. }
-            | Self::Load { .. }
-            | Self::Attach { .. }
-            | Self::Configured { .. }
-            | Self::Lawless { .. }
-            | Self::Mapping { .. }
-            | Self::Unreadable { .. } => true,
-            Self::Unanswered { .. } | Self::Stopped => false,
-        }
-    }
-}
-
-impl StartError {
-    /// Each fault, as a start tells it.
-    pub(super) fn reasons(&self) -> Vec<String> {
-        if let Self::Several(all) = self {
-            return all.iter().map(told).collect();
-        }
-        vec![told(self)]
-    }
-}
-
-/// What to do about a plugin that failed while it was bound; what it refuses says so itself.
-fn remedy(error: &AttachError) -> String {
-    match error {
-        AttachError::Plugin(error) => format!("; {}", error.remedy()),
-        AttachError::Load(_) | AttachError::Refused { .. } | AttachError::Unfit { .. } => {
-            String::new()
-        }
-    }
-}
-
-/// An error with its causes, as far as it does not say them itself.
-fn told(error: &StartError) -> String {
-    let mut told = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !told.contains(&words) {
-            told = format!("{told}: {words}");
-        }
-        cause = next.source();
-    }
-    told
-}
-
 /// What waits, and who is told.
 pub(super) struct Waiting<'a> {
     pub(super) purpose: Purpose,
@@ -214,15 +64,20 @@ pub(super) struct Waiting<'a> {
 
 /// What is ready.
 pub(super) struct Started {
-    /// By the pairing's position.
+    /// By the pairing's position among those that are ready.
     pub(super) contexts: Contexts,
-    /// By the pairing's position.
+    /// By the pairing's position among those that are ready.
     pub(super) specs: Vec<Spec>,
     pub(super) plugins: BTreeMap<String, Loaded>,
     pub(super) stores: Stores,
+    /// Pairings that cannot be begun now.
+    pub(super) unstarted: Vec<Unstarted>,
 }
 
-/// Makes ready what `settings` describe.
+/// Makes ready what `settings` describe, as far as it can be.
+///
+/// # Errors
+/// If none of its pairings can be begun: everything that is in the way.
 pub(super) async fn start(
     settings: &Settings,
     supplied: Supplied,
@@ -232,29 +87,22 @@ pub(super) async fn start(
     // Starting may take longer than a heart may stand still: plugins are compiled, stores are waited for.
     let mut beating = JoinSet::new();
     beating.spawn(beat(Arc::clone(waiting.shared), waiting.clock.clone()));
-    let mut refused = Vec::new();
-    let stores = open(settings, supplied, &mut refused).await;
-    let plugins = load(settings, &mut refused);
+    let mut faults = Faults::default();
+    let stores = open(settings, supplied, &mut faults).await;
+    let plugins = load(settings, &mut faults);
     let binder = Binder { settings, plugins, secrets, clock: waiting.clock };
-    let asked = Asked { settings, stores: &stores, waiting: &waiting };
-    let (mut contexts, mut specs) = (Vec::new(), Vec::new());
-    for pairing in &settings.pairings {
-        if let Some((context, spec)) = asked.ready(pairing, &binder, &mut refused).await? {
-            contexts.push(Arc::new(context));
-            specs.push(spec);
-        }
+    let since = waiting.clock.now();
+    let asked = Asked { settings, stores: &stores, waiting: &waiting, faults: &faults, since };
+    let (ready, unstarted) = asked.all(&binder).await?;
+    if ready.is_empty() {
+        let shared = faults.all();
+        let own = unstarted.iter().flat_map(|one| &one.faults).map(Arc::clone);
+        all(shared.chain(own).collect())?;
     }
+    let (contexts, specs) =
+        ready.into_values().map(|(context, spec)| (Arc::new(context), spec)).unzip();
     let plugins = binder.plugins;
-    all(refused).map(|()| Started { contexts, specs, plugins, stores })
-}
-
-/// Nothing was refused; or everything that was, at once.
-pub(super) fn all(mut refused: Vec<StartError>) -> Result<(), StartError> {
-    match refused.len() {
-        0 => Ok(()),
-        1 => Err(refused.remove(0)),
-        _ => Err(StartError::Several(refused)),
-    }
+    Ok(Started { contexts, specs, plugins, stores, unstarted })
 }
 
 /// Says that driftd is alive, until it is dropped.
@@ -267,6 +115,7 @@ async fn beat(shared: Arc<Shared>, clock: Clock) {
 
 /// A side that was described.
 pub(super) struct Described<'a> {
+    pub(super) side: Side,
     pub(super) settings: &'a SideSettings,
     pub(super) store: Arc<dyn Store>,
     /// The same store with less patience.
@@ -280,52 +129,134 @@ pub(super) struct Asked<'a> {
     pub(super) settings: &'a Settings,
     pub(super) stores: &'a Stores,
     pub(super) waiting: &'a Waiting<'a>,
+    /// What is wrong with stores and plugins themselves.
+    pub(super) faults: &'a Faults,
+    /// Since when they are asked.
+    pub(super) since: Moment,
 }
 
+/// Pairings that are ready, by position.
+pub(super) type Ready = BTreeMap<usize, (Context, Spec)>;
+
+/// Why a pairing is not ready: everything that is known.
+pub(super) type Wrong = Vec<Arc<StartError>>;
+
+/// Stores that do not answer, and why: each is waited for once.
+pub(super) type Silent = BTreeMap<String, Arc<StartError>>;
+
 impl Asked<'_> {
-    /// Makes a pairing ready: describes its relations, binds its mapping, and tries it. None:
-    /// something of it is refused.
+    /// Makes pairings ready. Stores that do not answer are asked again: by a command until their patience
+    /// is over, by a daemon until there is a pairing to begin with.
+    pub(super) async fn all(
+        &self,
+        binder: &Binder<'_>,
+    ) -> Result<(Ready, Vec<Unstarted>), StartError> {
+        let (mut ready, mut unready) = (Ready::new(), BTreeMap::new());
+        let mut left: Vec<usize> = (0..self.settings.pairings.len()).collect();
+        let mut wait = Duration::from_secs(1);
+        loop {
+            let mut silent = Silent::new();
+            for index in std::mem::take(&mut left) {
+                let pairing = &self.settings.pairings[index];
+                match self.ready(pairing, binder, &mut silent).await? {
+                    Ok(bound) => {
+                        unready.remove(&index);
+                        ready.insert(index, bound);
+                    }
+                    Err(faults) => {
+                        let unstarted = Unstarted { settings: pairing.clone(), faults };
+                        if !unstarted.is_configuration() {
+                            left.push(index);
+                        }
+                        unready.insert(index, unstarted);
+                    }
+                }
+            }
+            if left.is_empty() || !self.waits(&silent, !ready.is_empty(), wait) {
+                break;
+            }
+            self.wait(&silent, wait).await?;
+            let hasty = self.waiting.purpose == Purpose::Verify;
+            wait = (wait * 2).min(if hasty { HASTY_WAIT_MAX } else { WAIT_MAX });
+        }
+        Ok((ready, unready.into_values().collect()))
+    }
+
+    /// Whether stores that do not answer are waited for.
+    fn waits(&self, silent: &Silent, begins: bool, wait: Duration) -> bool {
+        match self.waiting.purpose {
+            _ if !self.waiting.patience => false,
+            // It is there when the store is back, and tries again beside those that run.
+            Purpose::Daemon => !begins,
+            // It answers while somebody waits for it.
+            Purpose::Verify => {
+                let stores = silent.keys().filter_map(|name| self.stores.get(name));
+                let patience = stores.map(|store| store.patience).max();
+                let waited = self.waiting.clock.now().since(self.since);
+                patience.is_some_and(|patience| waited + wait <= patience)
+            }
+        }
+    }
+
+    /// Says which stores do not answer, and waits.
+    async fn wait(&self, silent: &Silent, wait: Duration) -> Result<(), StartError> {
+        let Waiting { clock, signals, shared, .. } = self.waiting;
+        let silent: Vec<String> = silent.values().map(|error| silence(error)).collect();
+        for what in &silent {
+            tracing::warn!(target: "driftd", "{what}; trying again in {} s", wait.as_secs());
+        }
+        shared.set_unready(silent);
+        let mut stop = signals.stop.clone();
+        tokio::select! {
+            () = clock.sleep_until(clock.now().after(wait)) => Ok(()),
+            _ = stop.wait_for(|stop| *stop) => Err(StartError::Stopped),
+        }
+    }
+
+    /// Makes a pairing ready: describes its relations, binds its mapping, and tries it. Or everything
+    /// that is in the way.
+    ///
+    /// # Errors
+    /// If it is stopped meanwhile.
     pub(super) async fn ready(
         &self,
         pairing: &PairingSettings,
         binder: &Binder<'_>,
-        refused: &mut Vec<StartError>,
-    ) -> Result<Option<(Context, Spec)>, StartError> {
+        silent: &mut Silent,
+    ) -> Result<Result<(Context, Spec), Wrong>, StartError> {
+        let mut wrong = Wrong::new();
+        if let MappingSettings::Plugin(plugin) = &pairing.mapping {
+            wrong.extend(self.faults.plugins.get(plugin).map(Arc::clone));
+        }
         let mut sides = Vec::new();
         for side in [Side::Source, Side::Target] {
-            let patience = self.waiting.patience && refused.is_empty();
-            match self.describe(pairing, side, patience).await {
-                Ok(described) => sides.extend(described),
-                Err(StartError::Stopped) => return Err(StartError::Stopped),
-                Err(error) => refused.push(error),
-            }
+            sides.extend(self.describe(pairing, side, silent, &mut wrong).await?);
         }
-        let Ok([source, target]) = <[Described<'_>; 2]>::try_from(sides) else { return Ok(None) };
+        for described in &sides {
+            self.readable(pairing, described, &mut wrong).await;
+        }
+        let Ok([source, target]) = <[Described<'_>; 2]>::try_from(sides) else {
+            return Ok(Err(wrong));
+        };
         let probes = [Arc::clone(&source.probe), Arc::clone(&target.probe)];
         let (context, spec) = match binder.bind(pairing, (source, target)) {
-            Ok(Some(bound)) => bound,
-            Ok(None) => return Ok(None),
+            Ok(Some(bound)) if wrong.is_empty() => bound,
+            Ok(_) => return Ok(Err(wrong)),
             Err(error) => {
-                refused.push(error);
-                return Ok(None);
+                wrong.push(Arc::new(error));
+                return Ok(Err(wrong));
             }
         };
-        // What is refused is told before more is asked of the stores.
-        if !refused.is_empty() {
-            return Ok(None);
-        }
         if let Err(error) = grouped(binder, pairing, &context).await {
-            refused.push(error);
-            return Ok(None);
+            return Ok(Err(vec![Arc::new(error)]));
         }
-        sample(&context, &probes).await;
+        attributes::look(pairing, &self.settings.lines, &context, &probes).await;
         if let MappingSettings::Plugin(plugin) = &pairing.mapping
             && self.waiting.proves
             && let Err(error) = selftest::prove(&context, &probes, self.waiting.clock.now()).await
         {
             let at = self.settings.lines.place(&format!("plugins.{plugin}.path"));
-            refused.push(StartError::Lawless { at, error: Box::new(error) });
-            return Ok(None);
+            return Ok(Err(vec![Arc::new(StartError::Lawless { at, error: Box::new(error) })]));
         }
         tracing::info!(
             target: "driftd",
@@ -338,72 +269,93 @@ impl Asked<'_> {
         if let Some(lacking) = &spec.reading.not_verifiable {
             tracing::warn!(target: "driftd", pairing = pairing.name, "not verifiable: {lacking}");
         }
-        Ok(Some((context, spec)))
+        Ok(Ok((context, spec)))
     }
 
-    /// Asks the store of a side for its relations; without `patience` only once. None: there is no such
-    /// store, because its settings were refused.
+    /// Asks the store of a side for its relations, each once. None: not all of them can be described.
     async fn describe<'a>(
         &self,
         pairing: &'a PairingSettings,
         side: Side,
-        patience: bool,
+        silent: &mut Silent,
+        wrong: &mut Wrong,
     ) -> Result<Option<Described<'a>>, StartError> {
         let settings = match side {
             Side::Source => &pairing.source,
             Side::Target => &pairing.target,
         };
-        let Some(opened) = self.stores.get(&settings.store) else { return Ok(None) };
+        let Some(opened) = self.stores.get(&settings.store) else {
+            wrong.extend(self.faults.stores.get(&settings.store).map(Arc::clone));
+            return Ok(None);
+        };
+        if let Some(error) = silent.get(&settings.store) {
+            wrong.push(Arc::clone(error));
+            return Ok(None);
+        }
         let mut schemas = Vec::with_capacity(settings.relations.len());
         for relation in &settings.relations {
-            schemas.push(self.schema((pairing, side), opened, relation, patience).await?);
-        }
-        let (store, probe) = (Arc::clone(&opened.store), Arc::clone(&opened.probe));
-        Ok(Some(Described { settings, store, probe, schemas }))
-    }
-
-    async fn schema(
-        &self,
-        (pairing, side): (&PairingSettings, Side),
-        opened: &Opened,
-        relation: &str,
-        patience: bool,
-    ) -> Result<RelationSchema, StartError> {
-        let Waiting { purpose, clock, signals, shared, .. } = self.waiting;
-        let hasty = *purpose == Purpose::Verify;
-        let begun = clock.now();
-        let mut wait = Duration::from_secs(1);
-        loop {
-            let mut stop = signals.stop.clone();
+            let mut stop = self.waiting.signals.stop.clone();
             let described = tokio::select! {
                 described = opened.probe.describe(relation) => described,
                 _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
             };
-            let error = match described {
-                Ok(schema) => return Ok(schema),
-                Err(error) => Box::new(error),
+            match described {
+                Ok(schema) => schemas.push(schema),
+                Err(error) if error.kind.heals() => {
+                    let after = self.waiting.clock.now().since(self.since);
+                    let error = Box::new(error);
+                    let error = Arc::new(StartError::Unanswered { after, error });
+                    silent.insert(settings.store.clone(), Arc::clone(&error));
+                    wrong.push(error);
+                    return Ok(None);
+                }
+                Err(error) => {
+                    let path = format!("pairings.{}.{side}.relation", pairing.name);
+                    let (at, pairing) = (self.settings.lines.place(&path), pairing.name.clone());
+                    let error = Box::new(error);
+                    wrong.push(Arc::new(StartError::Wrong { at, pairing, side, error }));
+                }
+            }
+        }
+        let (store, probe) = (Arc::clone(&opened.store), Arc::clone(&opened.probe));
+        let whole = schemas.len() == settings.relations.len();
+        Ok(whole.then_some(Described { side, settings, store, probe, schemas }))
+    }
+
+    /// Notes the columns that a built-in mapping uses and that cannot be read, each where it is mapped.
+    async fn readable(
+        &self,
+        pairing: &PairingSettings,
+        described: &Described<'_>,
+        wrong: &mut Wrong,
+    ) {
+        let (side, [schema]) = (described.side, described.schemas.as_slice()) else { return };
+        let MappingSettings::BuiltIn(mapping) = &pairing.mapping else { return };
+        for field in &mapping.fields {
+            let column = match side {
+                Side::Source => &field.source,
+                Side::Target => &field.target,
             };
-            if !error.kind.heals() {
-                let path = format!("pairings.{}.{side}.relation", pairing.name);
-                let at = self.settings.lines.place(&path);
-                return Err(StartError::Wrong { at, pairing: pairing.name.clone(), side, error });
+            let columns = std::slice::from_ref(column);
+            // What is not there is told by the mapping, and what does not answer by the first check.
+            let Err(error) = described.probe.readable(&schema.relation, columns).await else {
+                continue;
+            };
+            if matches!(error.kind, StoreErrorKind::Unfit(_)) {
+                let path = format!("pairings.{}.mapping.fields.{}", pairing.name, field.name);
+                let (at, pairing) = (self.settings.lines.place(&path), pairing.name.clone());
+                let error = Box::new(error);
+                wrong.push(Arc::new(StartError::Column { at, pairing, side, error }));
             }
-            let waited = clock.now().since(begun);
-            // A daemon is there when the store is back; a command answers while somebody waits for it.
-            if !patience || hasty && waited + wait > opened.patience {
-                return Err(StartError::Unanswered { after: waited, error });
-            }
-            let cause = error.source.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
-            let what = format!("{error}{cause}; {}", error.kind.remedy());
-            tracing::warn!(target: "driftd", "{what}; trying again in {} s", wait.as_secs());
-            shared.set_unready(vec![what]);
-            tokio::select! {
-                () = clock.sleep_until(clock.now().after(wait)) => {}
-                _ = stop.wait_for(|stop| *stop) => return Err(StartError::Stopped),
-            }
-            wait = (wait * 2).min(if hasty { HASTY_WAIT_MAX } else { WAIT_MAX });
         }
     }
+}
+
+/// What is said of a store that does not answer.
+fn silence(error: &StartError) -> String {
+    let StartError::Unanswered { error, .. } = error else { return told(error) };
+    let cause = error.source.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{error}{cause}; {}", error.kind.remedy())
 }
 
 /// A mapping, and the key templates of source and target.
@@ -652,43 +604,4 @@ async fn grouped(
         }
     }
     Ok(())
-}
-
-/// Looks at a few items of schemaless relations: an attribute that none of them has is probably
-/// misspelt. A word of warning, never a refusal.
-async fn sample(context: &Context, probes: &[Arc<dyn Store>; 2]) {
-    for (side, probe) in [Side::Source, Side::Target].into_iter().zip(probes) {
-        for RelationContext { read, .. } in &context.side(side).relations {
-            if read.schema.open {
-                sample_relation(context, probe, read).await;
-            }
-        }
-    }
-}
-
-async fn sample_relation(context: &Context, probe: &Arc<dyn Store>, read: &Read) {
-    let extent = Extent::Segment { index: 0, of: 1 };
-    let mut pages = probe.scan(read, &extent);
-    // What cannot be read now is met, and told, by the first check.
-    let Some(Ok(page)) = pages.next().await else { return };
-    if page.rows.rows == 0 {
-        return;
-    }
-    let present: BTreeSet<&str> = read
-        .columns
-        .iter()
-        .zip(&page.rows.columns)
-        .filter(|(_, column)| (0..page.rows.rows).any(|row| column.is_valid(row)))
-        .map(|(name, _)| name.as_str())
-        .collect();
-    for name in read.columns.iter().filter(|name| !present.contains(name.as_str())) {
-        tracing::warn!(
-            target: "driftd",
-            pairing = context.pairing,
-            relation = read.schema.relation,
-            attribute = name,
-            met = page.unmapped.join(", "),
-            "none of the first {} items has this attribute; is it misspelt?", page.rows.rows
-        );
-    }
 }

@@ -4,6 +4,7 @@
 //! also if it panics; a check runs on a thread of its own, so that a plugin that computes for seconds
 //! holds up nothing else.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 
-use crate::check::{Context, check, look, split as split_side};
+use crate::check::{Context, check, look, survey};
 use crate::engine::{Event, Job};
 use crate::hook;
 use crate::journal::{Journal, JournalError};
-use crate::model::{Direction, Fault, HookJob, Look, Moment, Outcome, Side, Unread};
+use crate::model::{Direction, Fault, HookJob, Look, Moment, Outcome, Unread};
 use crate::run::{Clock, Contexts, JournalPath};
 
 /// The tasks of a run.
@@ -105,9 +106,19 @@ impl Tasks {
         Some(event.unwrap_or_else(|error| failed(obligation, &error)))
     }
 
+    /// What jobs are done with, by the pairing's position.
+    pub(super) const fn contexts(&self) -> &Contexts {
+        &self.contexts
+    }
+
     /// From now on jobs of a pairing are done with another context; those that run go on with theirs.
     pub(super) fn replace(&mut self, pairing: usize, context: Arc<Context>) {
         self.contexts[pairing] = context;
+    }
+
+    /// Jobs of the next pairing are done with this context.
+    pub(super) fn join(&mut self, context: Arc<Context>) {
+        self.contexts.push(context);
     }
 
     /// Lets go of everything that still runs. Hooks go on by themselves and hold their locks.
@@ -136,15 +147,11 @@ where
 }
 
 async fn split(context: Arc<Context>, pairing: usize, direction: Direction) -> Event {
-    let side = match direction {
-        // The leader says where to cut; the last range is open, so the follower is covered, too.
-        Direction::Aligned => context.leads.leader(),
-        Direction::FromSource => Side::Source,
-        Direction::FromTarget => Side::Target,
-    };
-    let split = split_side(context.side(side), context.partition_rows).await;
-    let extents = split.map_err(|error| crate::check::store_fault(side, &error));
-    Event::Split { pairing, direction, extents }
+    let (extents, unmapped) = survey(&context, direction).await.map_or_else(
+        |fault| (Err(fault), BTreeMap::new()),
+        |(extents, unmapped)| (Ok(extents), unmapped),
+    );
+    Event::Split { pairing, direction, extents, unmapped }
 }
 
 async fn run_hook(
@@ -186,7 +193,7 @@ fn failed(obligation: Obligation, error: &JoinError) -> Event {
     };
     match obligation {
         Obligation::Split { pairing, direction } => {
-            Event::Split { pairing, direction, extents: Err(fault) }
+            Event::Split { pairing, direction, extents: Err(fault), unmapped: BTreeMap::new() }
         }
         Obligation::Check { check, began } => {
             let mut outcome = Outcome::default();

@@ -15,7 +15,7 @@ async fn a_second_daemon_on_the_same_journal_is_refused() {
     let mut daemon = scenario.start();
     daemon.ready().await;
     let mut second = scenario.start();
-    assert_eq!(second.end().await, Some(1), "{}", second.log());
+    assert_eq!(second.end().await, Some(4), "{}", second.log());
     assert!(second.log().contains(&format!("process {}", daemon.pid())), "{}", second.log());
     assert!(scenario.json(&["status"]).await["pairings"].is_array());
     assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
@@ -59,7 +59,7 @@ async fn criteria_are_tested_and_reset_and_findings_ignored_while_it_runs_and_wh
     assert_eq!(answer["answered"], true, "{answer}");
     runs(1).await;
     let refused = scenario.run(&["abort", "reset", "nevver"]).await;
-    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.err.contains("`nevver`"), "{refused:?}");
 
     // Negative on both sides: trips `money`.

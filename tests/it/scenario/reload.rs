@@ -333,7 +333,7 @@ async fn whatever_is_wrong_the_old_plugin_stays_and_it_is_said_why() {
             None => fs::remove_file(scenario.path("things.wasm")).unwrap(),
         }
         let said = scenario.run(&["reload", "--journal", "journal"]).await;
-        assert_eq!(said.code, Some(1), "{words:?}: {said:?}");
+        assert_eq!(said.code, Some(2), "{words:?}: {said:?}");
         assert!(said.err.contains("everything goes on as it was"), "{said:?}");
         for word in words {
             assert!(said.err.contains(word), "{word}: {said:?}");
@@ -424,7 +424,7 @@ async fn who_asks_while_it_stops_is_refused() {
         scenario.run(&["reload"]).await
     };
     let (waited, late) = tokio::join!(waits, stops);
-    assert_eq!((waited.code, late.code), (Some(1), Some(1)), "{waited:?} {late:?}");
+    assert_eq!((waited.code, late.code), (Some(3), Some(3)), "{waited:?} {late:?}");
     assert!(waited.err.contains("driftd is stopping"), "{waited:?}");
     assert!(late.err.contains("driftd is shutting down"), "{late:?}");
     assert_eq!(daemon.end().await, Some(0), "{}", daemon.log());

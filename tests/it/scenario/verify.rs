@@ -116,5 +116,5 @@ async fn every_fault_of_a_configuration_is_told_in_one_run() {
         }
     }
     let said = scenario.run(&["status", "--journal", "none"]).await;
-    assert_eq!(said.code, Some(1), "there is no journal: {said:?}");
+    assert_eq!(said.code, Some(4), "there is no journal: {said:?}");
 }

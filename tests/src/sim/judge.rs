@@ -28,6 +28,7 @@ pub struct Planted {
 pub fn event(event: &Event) -> String {
     match event {
         Event::Started => "started".to_owned(),
+        Event::Joined(specs) => format!("{} joined", specs.len()),
         Event::Split { direction, extents, .. } => match extents {
             Ok(extents) => format!("split {direction}: {}", extents.len()),
             Err(fault) => format!("split {direction}: {}", fault.code),
@@ -121,6 +122,7 @@ fn what(what: &Happening) -> String {
         Happening::Unsettled(unsettled) => {
             format!("unsettled {:?}: {}", unsettled.subject, unsettled.why.as_str())
         }
+        Happening::Unmapped { side, names, .. } => format!("unmapped {side}: {}", names.join(", ")),
         Happening::PassCompleted { pass, compared, unread, .. } => {
             format!("pass {pass} complete: {compared} compared, {unread} unread")
         }
@@ -185,6 +187,7 @@ pub fn sound(record: &Record) -> Verdict {
             | Happening::Unread { .. }
             | Happening::Readable { .. }
             | Happening::Unsettled(_)
+            | Happening::Unmapped { .. }
             | Happening::PassCompleted { .. } => {}
         }
     }

@@ -101,6 +101,7 @@ impl Board {
             | Happening::Tested { .. }
             | Happening::Lagging { .. }
             | Happening::CaughtUp { .. }
+            | Happening::Unmapped { .. }
             | Happening::Unread { .. }
             | Happening::Unsettled(_)
             | Happening::Readable { .. } => {}

@@ -230,6 +230,7 @@ fn happening(what: &Happening) -> Option<(Tone, String)> {
         | Happening::Reset(_)
         | Happening::Tested { .. }
         | Happening::Unsettled(_)
+        | Happening::Unmapped { .. }
         | Happening::PassCompleted { .. } => return None,
     })
 }

@@ -111,7 +111,7 @@ impl Course {
                 events.push(match job {
                     Job::Split { pairing, direction } => {
                         let extents = Ok(self.extents.clone());
-                        Event::Split { pairing, direction, extents }
+                        Event::Split { pairing, direction, extents, unmapped: BTreeMap::new() }
                     }
                     Job::Check { check, partition, .. } => {
                         let outcome = answer(self.scans.len(), partition);

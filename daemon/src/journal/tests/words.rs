@@ -343,6 +343,7 @@ fn status() -> impl Strategy<Value = PairingStatus> {
             lagging_since: tail.1,
             follower_progress: pass_began,
             unmapped,
+            not_begun: tail.2.clone(),
             not_verifiable: tail.2,
             last_pass_unread: counts[18],
             last_pass_unsettled: counts[0],
