@@ -305,10 +305,10 @@ pub fn readable_place(relations: &[RelationNames], at: &StoreKey) -> String {
     let values = readable(array);
     let named = |of: &RelationNames, columns: &[String]| {
         // As many columns as there are values: a place may say only the first.
-        let width = Value::decode(array).map_or(columns.len(), |value| match value {
-            Value::List(values) => values.len(),
-            _ => columns.len(),
-        });
+        let width = match Value::decode(array) {
+            Ok(Value::List(values)) => values.len(),
+            Ok(_) | Err(_) => columns.len(),
+        };
         format!("{}({})", of.relation, columns.get(..width).unwrap_or(columns).join(","))
     };
     match placed {

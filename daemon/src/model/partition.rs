@@ -25,7 +25,7 @@ impl Range {
     /// Whether a row lies in the range by what it has in the column that cuts its relation.
     #[must_use]
     pub fn holds(&self, cut: Cut) -> bool {
-        cut.map_or(self.from.is_none(), |key| self.contains(key))
+        cut.map_or_else(|| self.from.is_none(), |key| self.contains(key))
     }
 }
 

@@ -98,7 +98,8 @@ async fn found(config: &str) -> Vec<String> {
     let findings = told["findings"].as_array().unwrap_or_else(|| panic!("{said:?}"));
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let one = |finding: &Value| {
-        let fields: Vec<_> = finding["fields"].as_array().unwrap().iter().map(text).collect();
+        let fields: Vec<_> =
+            finding["fields"].as_array().expect("a list").iter().map(text).collect();
         format!("{} {} {}", text(&finding["kind"]), text(&finding["key"]), fields.join(","))
     };
     let mut found: Vec<_> = findings.iter().map(one).collect();

@@ -475,6 +475,16 @@ fn is_wanted(job: &HookJob) -> bool {
     matches!(job.state, HookState::Pending | HookState::Failed)
 }
 
+/// A pass with the ends of its partitions.
+fn with_ends(
+    mut pass: PassState,
+    done: &BTreeMap<(String, Direction, u32), PartitionEnd>,
+) -> PassState {
+    let of = done.iter().filter(|((pairing, _, _), _)| *pairing == pass.pairing);
+    pass.done = of.map(|((_, direction, number), end)| (*direction, *number, *end)).collect();
+    pass
+}
+
 /// What commits add up to, said as plainly as can be.
 pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     let mut passes = BTreeMap::new();
@@ -534,15 +544,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     }
     let last = |number: Option<&u64>| number.copied().unwrap_or(0);
     Saved {
-        passes: passes
-            .into_values()
-            .map(|mut pass: PassState| {
-                let of = done.iter().filter(|((pairing, _, _), _)| *pairing == pass.pairing);
-                pass.done =
-                    of.map(|((_, direction, number), end)| (*direction, *number, *end)).collect();
-                pass
-            })
-            .collect(),
+        passes: passes.into_values().map(|pass| with_ends(pass, &done)).collect(),
         suspects: suspects.into_values().collect(),
         crowds: crowds.into_values().collect(),
         suspect_partitions: partitions.into_values().collect(),
