@@ -4,6 +4,8 @@
 //! Refuses to compare. Invariant: what came up is the same, out of scope, different, told by the checks of
 //! the other direction, or unread; where that does not add up nothing is the same, and all of it is unread.
 
+use std::collections::BTreeMap;
+
 use crate::check::tell::Entries;
 use crate::check::window::{Tells, Window};
 use crate::compare::Comparison;
@@ -63,15 +65,14 @@ impl Window<'_> {
     /// place. Of one reading they are two entities.
     fn is_twice(&self, entries: &Entries) -> bool {
         let of_side = |side: Side, entries: &[usize]| {
+            if entries.len() < 2 {
+                return false;
+            }
             let set = self.sets.of(side);
-            let places: Vec<_> = match entries {
-                [] | [_] => return false,
-                several => several.iter().map(|at| &set.entries()[*at]).collect(),
-            };
-            let at = |page: usize, row: usize| self.at(side, page, row);
-            places.iter().enumerate().any(|(number, one)| {
-                let later = places[number + 1..].iter().filter(|other| other.page != one.page);
-                later.into_iter().any(|other| at(one.page, one.row) == at(other.page, other.row))
+            let mut pages = BTreeMap::new();
+            entries.iter().map(|at| &set.entries()[*at]).any(|entry| {
+                let place = self.at(side, entry.page, entry.row);
+                *pages.entry(place).or_insert(entry.page) != entry.page
             })
         };
         of_side(Side::Source, &entries.0) || of_side(Side::Target, &entries.1)

@@ -138,8 +138,10 @@ impl Window<'_> {
 
     /// Notes of present entities of a page that the mapping names no place for them in `missing`.
     pub(super) fn unplace(&mut self, (side, missing): (Side, Side), page: usize, rows: &[usize]) {
-        let reason =
-            format!("has no place in the {missing}: a field of its key there is null or absent");
+        let reason = format!(
+            "has no place in the {missing}: a field of its key there is null or absent, or the mapping \
+             refuses to locate it"
+        );
         for row in rows {
             let Some(entry) = self.sets.of(side).entry_of(page, *row) else { continue };
             self.sets.of_mut(side).unplace(entry);
