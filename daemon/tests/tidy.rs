@@ -75,6 +75,20 @@ const CLOCKS: [(&str, &str); 3] = [
     ("store/governor.rs", "a store paces itself"),
 ];
 
+/// Modules in which no error may become a value without a reason: `quiet.txt` has the reasons.
+const LOUD: [&str; 7] = ["check", "compare", "settle", "model", "engine", "plugin", "store"];
+
+/// How results and options are turned into something else without a word.
+const QUIET: [&str; 7] = [
+    ".ok()",
+    "unwrap_or_default",
+    ".unwrap_or(",
+    ".unwrap_or_else(",
+    "filter_map(",
+    "let Ok(",
+    ".is_ok_and(",
+];
+
 const LINES_MAX: usize = 800;
 
 fn root() -> PathBuf {
@@ -363,6 +377,64 @@ fn every_file_says_what_it_is_and_can_be_read() {
         assert!(text.lines().count() <= LINES_MAX, "{name} has more than {LINES_MAX} lines");
         assert!(!file.ends_with("mod.rs"), "{name}: modules are foo.rs and foo/");
     }
+}
+
+/// How many quiet places code has.
+fn quiet_places(code: &str) -> usize {
+    let ends = ["::MAX", "::MIN"];
+    let is_quiet = |word: &str, at: usize| {
+        let rest = code[at + word.len()..].trim_start();
+        match word {
+            // A number that is too large becomes the largest of its type.
+            ".unwrap_or(" => {
+                let argument = rest.split([')', ',']).next().unwrap();
+                let kind = argument.trim_start_matches(['u', 'i']);
+                !(kind.starts_with(|first: char| first.is_ascii_digit() || first == 's')
+                    && ends.iter().any(|end| argument.trim_end().ends_with(end)))
+            }
+            // What a panic left behind is whole.
+            ".unwrap_or_else(" => !rest.starts_with("PoisonError::into_inner"),
+            _ => true,
+        }
+    };
+    let of = |word: &str| code.match_indices(word).filter(|(at, _)| is_quiet(word, *at)).count();
+    QUIET.iter().map(|word| of(word)).sum()
+}
+
+#[test]
+fn an_error_becomes_no_value_without_a_reason() {
+    let list = fs::read_to_string(root().join("daemon/tests/quiet.txt")).unwrap();
+    let entries = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut known = BTreeMap::new();
+    for entry in entries {
+        let mut parts = entry.splitn(3, ' ');
+        let (file, count, why) = (parts.next(), parts.next(), parts.next());
+        let count: usize = count.unwrap().parse().unwrap();
+        assert!(why.is_some_and(|why| why.len() > 10), "{entry}: say why");
+        assert_eq!(known.insert(file.unwrap().to_owned(), count), None, "{entry}: named twice");
+    }
+    let mut wrong = Vec::new();
+    for (file, code) in sources() {
+        let known = known.remove(&file).unwrap_or(0);
+        let found = if LOUD.contains(&module(&file)) { quiet_places(&code) } else { 0 };
+        if found != known {
+            wrong.push(format!("{file}: {found} places, of which {known} have a reason"));
+        }
+    }
+    wrong.extend(known.into_keys().map(|file| format!("{file}: there is no such file")));
+    assert!(
+        wrong.is_empty(),
+        "see that no error becomes a value there, or \"the same\", and say why in \
+         daemon/tests/quiet.txt: {wrong:#?}"
+    );
+}
+
+#[test]
+fn quiet_places_are_counted_as_they_are() {
+    let code = "a.ok(); b.unwrap_or(0) + c.unwrap_or(u64::MAX); d.map(T::unwrap_or_default); \
+                e.unwrap_or_else(PoisonError::into_inner); if let Ok(f) = g {} h.unwrap_or(ME::MAX); \
+                i.unwrap_or_default(); all.filter_map(one); j.unwrap_or( usize::MAX ).max(1);";
+    assert_eq!(quiet_places(code), 7);
 }
 
 #[test]

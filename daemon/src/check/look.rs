@@ -422,6 +422,7 @@ fn entries<'k>(window: &Window<'_>, keys: impl Iterator<Item = &'k Key>) -> Vec<
         by_key
     };
     let (source, target) = (of(Side::Source), of(Side::Target));
+    // What could not be read or mapped is among the faults, so what is not here is not there.
     let found = |of: &BTreeMap<&[u8], Vec<usize>>, key: &Key| of.get(&*key.0).cloned();
     keys.map(|key| {
         let (source, target) = (found(&source, key), found(&target, key));

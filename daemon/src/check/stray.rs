@@ -267,8 +267,8 @@ impl Window<'_> {
                 let set = self.sets.of(side);
                 let base = owners.len();
                 owners.extend(some.iter().map(|row| {
-                    let entry = set.entry_of(page, *row);
-                    Box::from(entry.map(|entry| set.key(entry)).unwrap_or_default())
+                    let entry = set.entry_of(page, *row).expect("these rows are of entries");
+                    Box::from(set.key(entry))
                 }));
                 wanted.add_located(here, parts, |at| base + at);
                 if wanted.len() > PLACES_MAX {

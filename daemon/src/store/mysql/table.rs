@@ -84,8 +84,9 @@ impl Table {
             // MySQL has a type for JSON, and another view.
             Err(_no_such_column) => Vec::new(),
         };
-        let columns: Vec<_> =
-            columns.iter().filter_map(|row| TableColumn::of(row, &json)).collect();
+        // A column that is not understood must not go missing: nobody would be told of it.
+        let column = |row| TableColumn::of(row, &json).ok_or_else(|| unlisted(sessions, relation));
+        let columns = columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
         let parts = right_case(sessions.rows(&ask(INDEXES, of_table())).await?, &exact);
         let (key, indexes) = indexes(&parts, &columns);
         let all = format!("SELECT * FROM {}.{} LIMIT 0", quote(database), quote(&exact));

@@ -153,8 +153,9 @@ impl Sink for Pages<'_> {
         let places = [(&self.shape.keys, &mut self.keys), (&self.shape.columns, &mut self.columns)];
         for (sources, builders) in places {
             for (&source, builder) in sources.iter().zip(builders) {
-                let value = row.as_ref(source).unwrap_or(&Value::NULL);
-                let pushed = push(builder, self.decodes[source], value);
+                // A cell that is not there is no null.
+                let value = row.as_ref(source);
+                let pushed = value.and_then(|value| push(builder, self.decodes[source], value));
                 self.bytes += pushed.ok_or_else(|| changed(&self.shape.selected[source].0))?;
             }
         }
