@@ -3,7 +3,7 @@
 //!
 //! Owns the paths and their answers. Refuses state: everything it says is in [`Shared`], which `run`
 //! owns. Invariant: drift never makes the daemon unhealthy, because the orchestrator would restart the
-//! witness; and no client, slow or many, can keep others from an answer.
+//! witness; and no client, slow or many, and no answer that panics can keep others from an answer.
 
 mod control;
 
@@ -33,7 +33,7 @@ pub use control::{
 };
 
 use crate::model::{Moment, PairingStatus};
-use crate::report::{Metrics, status};
+use crate::report::{Metrics, panics, status};
 
 /// The engine's loop is dead when its heart has not beaten for so long.
 pub const HEARTBEAT_MAX: Duration = Duration::from_secs(30);
@@ -150,8 +150,14 @@ impl Connections {
                 // A client may say that it has asked all before it has the answer.
                 .half_close(true)
                 .serve_connection(TokioIo::new(stream), service);
-            // A client that went away, or was too slow, is its own affair.
-            tokio::time::timeout(longest, connection).await.map(Result::ok).ok();
+            let answered = panics::caught_in(tokio::time::timeout(longest, connection)).await;
+            match answered {
+                // A client that went away, or was too slow, is its own affair.
+                Ok(_ended) => {}
+                Err(panicked) => tracing::error!(
+                    target: "driftd", "driftd itself failed to answer a request: {panicked}"
+                ),
+            }
         });
         self.oldest_first.push_back(handle);
     }
@@ -221,4 +227,31 @@ fn text(code: StatusCode, body: String) -> Response {
 
 fn json(code: StatusCode, body: String) -> Response {
     (code, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_panics_ends_its_own_connection_only() {
+        async fn panicking() -> Response {
+            panic!("secret")
+        }
+        let router = Router::new()
+            .route("/metrics", get(panicking))
+            .route("/livez", get(|| async { text(StatusCode::OK, "ok".to_owned()) }));
+        let mut connections = Connections::default();
+        for (path, answer) in [("/metrics", ""), ("/livez", "200 OK"), ("/metrics", "")] {
+            let (mut client, server) = tokio::io::duplex(1 << 10);
+            connections.open(server, router.clone(), CONNECTION_MAX);
+            client.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+            let mut answered = String::new();
+            client.read_to_string(&mut answered).await.unwrap();
+            assert!(answered.contains(answer) && answered.is_empty() == answer.is_empty());
+            assert!(connections.running.join_next().await.unwrap().is_ok());
+        }
+    }
 }

@@ -9,6 +9,7 @@ pub mod events;
 pub mod sink;
 pub mod status;
 pub mod export;
+pub mod panics;
 pub mod traces;
 pub mod metrics;
 pub mod log;

@@ -17,6 +17,8 @@ mod sides;
 mod start;
 mod surveying;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod unstarted;
 
 use std::path::{Path, PathBuf};
@@ -33,7 +35,7 @@ use crate::engine::{self, Decision, Engine, Event, HookTiming, Until};
 use crate::journal::{self, Journal, JournalError};
 use crate::model::{Fault, Finding, Moment, Note, PairingStatus, Subject};
 use crate::report::metrics::Extras;
-use crate::report::{Identity, Report, ReportError, SinkError, events};
+use crate::report::{Identity, Report, ReportError, SinkError, events, panics};
 
 pub use crate::check::Unspoken;
 pub use clock::Clock;
@@ -355,6 +357,13 @@ fn control(
     Some(file)
 }
 
+/// Tells telemetry something. What it makes of it must not end the run.
+fn telemetry(tell: impl FnOnce()) {
+    if let Err(panicked) = panics::caught(tell) {
+        tracing::error!(target: "driftd", "driftd itself failed to report: {panicked}");
+    }
+}
+
 async fn stop_report(report: Report) {
     let stopped = tokio::task::spawn_blocking(move || report.stop(TELEMETRY_STOP)).await;
     if let Err(error) = stopped {
@@ -459,7 +468,7 @@ impl Run {
         for note in &notes {
             // A single pass prints what it found at its end; its log is for what is in the way.
             if self.purpose == Purpose::Daemon || !matches!(note, Note::Happened(_)) {
-                self.report.note(note);
+                telemetry(|| self.report.note(note));
             }
         }
         watch(View { now, statuses: &self.statuses, notes: &notes });
@@ -482,7 +491,7 @@ impl Run {
                 criteria: self.engine.criteria(),
                 reloads: self.reloading.last(),
             };
-            self.report.observe(&self.statuses, extras, now);
+            telemetry(|| self.report.observe(&self.statuses, extras, now));
         }
         if now.since(self.tidied) >= TIDY_EVERY {
             self.tidied = now;

@@ -2,10 +2,12 @@
 //!
 //! Owns the counts of telemetry that was let go, the room in the queue to the exporter, and the line
 //! in the log about a receiver that does not take it. Refuses to retry: the OTLP exporters do.
-//! Invariant: nothing here blocks, and a dead receiver is one line in ten seconds.
+//! Invariant: nothing here blocks, a dead receiver is one line in ten seconds, and an exporter that
+//! panics has lost one batch.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +19,7 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use crate::model::Moment;
+use crate::report::panics;
 
 /// A kind of telemetry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,7 +202,7 @@ impl<E> fmt::Debug for Watched<E> {
 impl<E: SpanExporter> SpanExporter for Watched<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
-        let result = self.inner.export(batch).await;
+        let result = caught(self.inner.export(batch)).await;
         self.ticket.left(spans);
         if let Err(error) = &result {
             self.dropped.add(Signal::Traces, Reason::Export, spans as u64);
@@ -223,7 +226,7 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
 
 impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
-        let result = self.inner.export(metrics).await;
+        let result = caught(self.inner.export(metrics)).await;
         if let Err(error) = &result {
             self.dropped.add(Signal::Metrics, Reason::Export, 1);
             self.trouble.add(Signal::Metrics, error);
@@ -242,6 +245,13 @@ impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
     fn temporality(&self) -> Temporality {
         self.inner.temporality()
     }
+}
+
+/// An export that panics has failed; the thread that exports goes on.
+async fn caught(export: impl Future<Output = OTelSdkResult>) -> OTelSdkResult {
+    panics::caught_in(export)
+        .await
+        .unwrap_or_else(|panicked| Err(OTelSdkError::InternalFailure(panicked.to_string())))
 }
 
 /// What the lock guards is counts and snapshots, whole at every instant, also after a panic.
@@ -263,6 +273,36 @@ mod tests {
         async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
             Err(OTelSdkError::InternalFailure("refused".repeat(1_000)))
         }
+    }
+
+    /// An exporter with a fault.
+    #[derive(Debug)]
+    struct Panicking;
+
+    impl SpanExporter for Panicking {
+        async fn export(&self, _batch: Vec<SpanData>) -> OTelSdkResult {
+            panic!("secret")
+        }
+    }
+
+    #[test]
+    fn an_exporter_that_panics_has_lost_its_batch_and_goes_on() {
+        let (dropped, trouble, ticket) = (Dropped::default(), Trouble::default(), Ticket::new(1));
+        let exporter = Watched {
+            inner: Panicking,
+            dropped: dropped.clone(),
+            trouble: trouble.clone(),
+            ticket: ticket.clone(),
+        };
+        for _ in 0..2 {
+            ticket.queued();
+            futures::executor::block_on(exporter.export(vec![span()])).unwrap_err();
+            assert!(ticket.room_for(1), "what was lost makes room");
+        }
+        let (_, failures, error) = trouble.due(Moment(1)).unwrap();
+        assert_eq!(failures, 2);
+        assert!(error.contains("report/export.rs:") && !error.contains("secret"), "{error}");
+        assert!(dropped.counts().contains(&(Signal::Traces, Reason::Export, 2)));
     }
 
     #[test]

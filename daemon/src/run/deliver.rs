@@ -3,14 +3,15 @@
 //! Owns the pump: committed rows, in order, in batches, one batch at a time on a thread where it may
 //! block. Refuses to render events. Invariant: an event is marked as delivered only after the sink has
 //! acknowledged it, so each is delivered at least once; where the journal itself is the sink, that is
-//! at once.
+//! at once. A sink that panics is opened anew for its next turn; nothing else ends with it.
 
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::journal::{Journal, JournalError};
 use crate::model::Moment;
+use crate::report::panics::{self, Panicked};
 use crate::report::{EventSink, Sink, SinkError};
 
 /// Events of one batch.
@@ -20,16 +21,23 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 type Batch = (Sink, Vec<u64>, Result<(), SinkError>);
 
+/// Why a batch did not come back.
+enum Lost {
+    Panicked(Panicked),
+    Ended(JoinError),
+}
+
+type Writing = JoinHandle<Result<Batch, Panicked>>;
+
 /// The pump.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// The sink, while it does not write.
+    settings: EventSink,
+    /// The sink, while it does not write; none, too, after one that panicked.
     sink: Option<Sink>,
-    writing: Option<JoinHandle<Batch>>,
+    writing: Option<Writing>,
     /// Whether there is a sink beside the journal.
     delivers: bool,
-    /// The sink went down with the thread that wrote to it.
-    lost: bool,
     reopen: bool,
     failures: u32,
     retry_at: Moment,
@@ -38,13 +46,13 @@ pub(super) struct Delivery {
 /// A batch that ended.
 pub(super) struct Delivered<'a> {
     delivery: &'a mut Delivery,
-    batch: Option<Batch>,
+    batch: Result<Batch, Lost>,
 }
 
 impl Delivery {
     /// Opens the sink.
     pub(super) fn open(settings: &EventSink) -> Result<Self, SinkError> {
-        Ok(Self::new(Sink::open(settings)?))
+        Ok(Self::new(settings.clone(), Sink::open(settings)?))
     }
 
     /// Delivers nothing.
@@ -52,12 +60,12 @@ impl Delivery {
         Self::open(&EventSink::Journal)
     }
 
-    fn new(sink: Sink) -> Self {
+    fn new(settings: EventSink, sink: Sink) -> Self {
         Self {
+            settings,
             delivers: sink.delivers(),
             sink: Some(sink),
             writing: None,
-            lost: false,
             reopen: false,
             failures: 0,
             retry_at: Moment::default(),
@@ -75,7 +83,7 @@ impl Delivery {
 
     /// Begins to write what is due.
     pub(super) fn pump(&mut self, journal: &mut Journal, now: Moment) -> Result<(), JournalError> {
-        if self.lost || self.writing.is_some() || now < self.retry_at {
+        if self.writing.is_some() || now < self.retry_at {
             return Ok(());
         }
         let events = journal.outbox(BATCH)?;
@@ -87,22 +95,50 @@ impl Delivery {
             let numbers: Vec<u64> = events.iter().map(|(number, _)| *number).collect();
             return journal.delivered(&numbers);
         }
-        let Some(mut sink) = self.sink.take() else { return Ok(()) };
+        self.wait_longer(now);
+        let sink = self.sink.take().map_or_else(|| Sink::open(&self.settings), Ok);
+        let mut sink = match sink {
+            Ok(sink) => sink,
+            Err(error) => {
+                self.failed(&format!("{error}: {}", error.source));
+                return Ok(());
+            }
+        };
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            let written = sink.write(&events);
-            (sink, events.into_iter().map(|(number, _)| number).collect(), written)
+            panics::caught(move || {
+                let written = sink.write(&events);
+                (sink, events.into_iter().map(|(number, _)| number).collect(), written)
+            })
         }));
+        Ok(())
+    }
+
+    /// When the next turn may be, if this one fails as well as those before.
+    fn wait_longer(&mut self, now: Moment) {
         if self.failures > 0 {
             let wait = Duration::from_secs(1) * 2u32.saturating_pow(self.failures.min(6));
             self.retry_at = now.after(wait.min(WAIT_MAX));
         }
-        Ok(())
+    }
+
+    /// A turn failed. The first of several is told.
+    fn failed(&mut self, why: &str) {
+        if self.failures == 0 {
+            tracing::error!(
+                target: "driftd", "{why}; events stay in the journal and are tried again"
+            );
+        }
+        self.failures += 1;
     }
 
     /// Waits for the batch being written; for ever, if none is.
     pub(super) async fn next(&mut self) -> Delivered<'_> {
         let batch = match &mut self.writing {
-            Some(writing) => writing.await.ok(),
+            Some(writing) => match writing.await {
+                Ok(Ok(batch)) => Ok(batch),
+                Ok(Err(panicked)) => Err(Lost::Panicked(panicked)),
+                Err(ended) => Err(Lost::Ended(ended)),
+            },
             None => std::future::pending().await,
         };
         self.writing = None;
@@ -132,11 +168,17 @@ impl Delivered<'_> {
     /// Records what was delivered. Returns whether the sink took it.
     pub(super) fn settle(self, journal: &mut Journal) -> Result<bool, JournalError> {
         let Self { delivery, batch } = self;
-        let Some((sink, numbers, written)) = batch else {
-            // The writing thread is gone and the sink with it; the events stay in the journal.
-            delivery.lost = true;
-            tracing::error!(target: "driftd", "the sink of drift events is lost; restart driftd");
-            return Ok(false);
+        let (sink, numbers, written) = match batch {
+            Ok(batch) => batch,
+            // The sink is gone; how much it wrote is not known, and it is opened anew.
+            Err(lost) => {
+                let how = match lost {
+                    Lost::Panicked(panicked) => panicked.to_string(),
+                    Lost::Ended(ended) => ended.to_string(),
+                };
+                delivery.failed(&format!("the sink of drift events failed: {how}"));
+                return Ok(false);
+            }
         };
         delivery.sink = Some(sink);
         if std::mem::take(&mut delivery.reopen) {
@@ -150,13 +192,7 @@ impl Delivered<'_> {
                 Ok(true)
             }
             Err(error) => {
-                if delivery.failures == 0 {
-                    tracing::error!(
-                        target: "driftd",
-                        "{error}: {}; events stay in the journal and are tried again", error.source
-                    );
-                }
-                delivery.failures += 1;
+                delivery.failed(&format!("{error}: {}", error.source));
                 Ok(false)
             }
         }
@@ -213,15 +249,57 @@ mod tests {
         }
     }
 
-    #[test]
-    fn events_that_no_sink_took_are_kept_and_counted() {
+    #[tokio::test]
+    async fn a_sink_that_panicked_is_opened_anew_and_loses_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::in_memory().unwrap();
+        let path = directory.path().join("events");
+        let mut delivery = Delivery::open(&EventSink::File(path.clone())).unwrap();
+        happen(&mut journal, 1..=400);
+        let mut now = Moment(1);
+        for failures in 1..=3 {
+            // Its turn, as `pump` begins it.
+            let mut sink = delivery.sink.take();
+            delivery.writing = Some(tokio::task::spawn_blocking(move || {
+                panics::caught(|| {
+                    let taken = sink.take();
+                    panic!("in the sink: {taken:?}")
+                })
+            }));
+            delivery.pump(&mut journal, now).unwrap();
+            assert!(!delivery.next().await.settle(&mut journal).unwrap());
+            assert_eq!((delivery.failures, journal.outbox_depth().unwrap()), (failures, 400));
+            now = now.after(WAIT_MAX);
+        }
+        for left in [144, 0] {
+            delivery.pump(&mut journal, now).unwrap();
+            assert!(delivery.next().await.settle(&mut journal).unwrap());
+            assert_eq!((delivery.failures, journal.outbox_depth().unwrap()), (0, left));
+            now = now.after(WAIT_MAX);
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 400);
+    }
+
+    #[tokio::test]
+    async fn events_that_no_sink_takes_are_kept_counted_and_tried_more_and_more_seldom() {
         let directory = tempfile::tempdir().unwrap();
         let mut journal = Journal::in_memory().unwrap();
         let sink = EventSink::File(directory.path().join("events"));
         let mut delivery = Delivery::open(&sink).unwrap();
         happen(&mut journal, 1..=400);
-        delivery.lost = true;
-        delivery.pump(&mut journal, Moment(1)).unwrap();
+        // It panicked, and cannot be opened.
+        delivery.sink = None;
+        drop(directory);
+        let (mut now, mut tries) = (Moment(1), Vec::new());
+        for _ in 0..1_000 {
+            let before = delivery.failures;
+            delivery.pump(&mut journal, now).unwrap();
+            if delivery.failures > before {
+                tries.push(now);
+            }
+            now = now.after(Duration::from_secs(1));
+        }
         assert_eq!(journal.outbox_depth().unwrap(), 400);
+        assert!((10..30).contains(&tries.len()), "{tries:?}");
     }
 }

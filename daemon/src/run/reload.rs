@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
 
 use crate::api::{Answer, Asked, Exchanged, PairingChange, PluginChange, Refused, Shared};
 use crate::check::Context;
@@ -24,6 +25,7 @@ use crate::report::Reloads;
 use crate::run::held::{Held, Tried, attempt};
 use crate::run::loading::{Faults, Stores, load_again};
 use crate::run::start::{self, Binder, Started};
+use crate::run::tasks::Failure;
 use crate::run::unstarted::{self, StartError};
 use crate::run::{Clock, Purpose, Signals, tasks};
 
@@ -69,9 +71,9 @@ pub(super) struct Reloading {
 
 enum Stage {
     Idle,
-    Preparing(JoinHandle<Result<Box<Prepared>, Refused>>),
+    Preparing(BoxFuture<'static, Result<Result<Box<Prepared>, Refused>, Failure>>),
     /// Pairings that could not be begun are tried.
-    Trying(JoinHandle<Tried>),
+    Trying(BoxFuture<'static, Result<Tried, Failure>>),
     Exchanging {
         /// What is running when all are exchanged.
         next: Arc<Generation>,
@@ -187,8 +189,9 @@ impl Reloading {
                 tracing::info!(target: "driftd", file = %ground.file.display(), "reloading");
                 self.answer = answer;
                 let (ground, running) = (Arc::clone(ground), Arc::clone(&self.running));
-                let prepared = tasks::aside(async move || prepare(&ground, &running).await);
-                self.stage = Stage::Preparing(prepared);
+                let prepared =
+                    tasks::aside("reload", async move || prepare(&ground, &running).await);
+                self.stage = Stage::Preparing(prepared.boxed());
                 Calls::default()
             }
             Turn::Prepared(Err(refused)) => {
@@ -207,10 +210,10 @@ impl Reloading {
                 let (settings, unstarted) =
                     (self.held.settings.clone(), self.held.unstarted.clone());
                 self.held.due = None;
-                let tried = tasks::aside(async move || {
+                let tried = tasks::aside("reload", async move || {
                     attempt(&ground, &running, settings, unstarted).await
                 });
-                self.stage = Stage::Trying(tried);
+                self.stage = Stage::Trying(tried.boxed());
                 Calls::default()
             }
             Turn::Tried(tried) => self.join(*tried),
@@ -317,13 +320,9 @@ impl Reloading {
     }
 }
 
-fn failed(error: &JoinError) -> Refused {
-    let how = if error.is_panic() {
-        "a panic, of which standard error says where; please report it with the log"
-    } else {
-        "cancelled"
-    };
-    Refused { reasons: vec![format!("driftd itself failed: {how}")], ..Refused::default() }
+fn failed(failure: &Failure) -> Refused {
+    let reason = format!("driftd itself failed: {failure}; please report it with the log");
+    Refused { reasons: vec![reason], ..Refused::default() }
 }
 
 /// Reads the file again, and makes everything ready that it has other.

@@ -1,22 +1,26 @@
 //! Carrying out jobs.
 //!
-//! Owns every spawned task. Refuses to decide which. Invariant: a job gives back exactly one event,
-//! also if it panics; a check runs on a thread of its own, so that a plugin that computes for seconds
-//! holds up nothing else.
+//! Owns every spawned task and every thread that computes. Refuses to decide which. Invariant: a job
+//! gives back exactly one event, also if it panics; a check runs on a thread of its own that nothing
+//! else needs, so that neither a plugin that computes for seconds nor any number of checks that wait
+//! holds up what stores do on the runtime's threads: SQLite, name resolution, files.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
+use tokio::sync::oneshot;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::check::{Context, check, look, survey};
 use crate::engine::{Event, Job};
 use crate::hook;
 use crate::journal::{Journal, JournalError};
 use crate::model::{Direction, Fault, HookJob, Look, Moment, Outcome, Unread};
+use crate::report::panics::{self, Panicked};
 use crate::run::{Clock, Contexts, JournalPath};
 
 /// The tasks of a run.
@@ -24,7 +28,7 @@ pub(super) struct Tasks {
     contexts: Contexts,
     hooks: Vec<hook::Settings>,
     journal: JournalPath,
-    running: JoinSet<Event>,
+    running: JoinSet<Result<Event, Failure>>,
     /// What each running task must answer if it panics.
     obligations: Vec<(Id, Obligation)>,
 }
@@ -35,6 +39,28 @@ enum Obligation {
     Check { check: u64, began: Moment },
     Look { look: u64, keys: Vec<crate::model::Key> },
     Hook { job: u64 },
+}
+
+/// Why a task gave back nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It panicked.
+    Panicked(Panicked),
+    /// The system gave no thread for it.
+    NoThread(std::io::Error),
+    /// It was let go.
+    Cancelled,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // What it says may hold values, and this is exported.
+            Self::Panicked(panicked) => panicked.fmt(f),
+            Self::NoThread(error) => write!(f, "the system gives no thread: {error}"),
+            Self::Cancelled => f.write_str("cancelled"),
+        }
+    }
 }
 
 impl Tasks {
@@ -54,32 +80,30 @@ impl Tasks {
         clock: &Clock,
     ) -> Result<(), JournalError> {
         let now = clock.now();
-        let (id, obligation) = match job {
+        match job {
             Job::Split { pairing, direction } => {
                 let context = Arc::clone(&self.contexts[pairing]);
-                let task = split(context, pairing, direction);
-                (self.running.spawn(task).id(), Obligation::Split { pairing, direction })
+                let obligation = Obligation::Split { pairing, direction };
+                self.spawn(obligation, split(context, pairing, direction));
             }
             Job::Check { check: number, pairing, partition, crowd } => {
                 let context = Arc::clone(&self.contexts[pairing]);
-                let handle = Handle::current();
-                let task = move || {
-                    let outcome = handle.block_on(check(&context, &partition, crowd, now));
+                let work = async move || {
+                    let outcome = check(&context, &partition, crowd, now).await;
                     Event::Checked { check: number, began: now, outcome }
                 };
-                let id = self.running.spawn_blocking(task).id();
-                (id, Obligation::Check { check: number, began: now })
+                let obligation = Obligation::Check { check: number, began: now };
+                self.own(obligation, aside("check", work));
             }
             Job::Look { look: number, pairing, asked } => {
                 let context = Arc::clone(&self.contexts[pairing]);
                 let keys = asked.iter().map(|asked| asked.key.clone()).collect();
-                let handle = Handle::current();
-                let task = move || {
-                    let result = handle.block_on(look(&context, &asked, now));
+                let work = async move || {
+                    let result = look(&context, &asked, now).await;
                     Event::Looked { look: number, result }
                 };
-                let id = self.running.spawn_blocking(task).id();
-                (id, Obligation::Look { look: number, keys })
+                let obligation = Obligation::Look { look: number, keys };
+                self.own(obligation, aside("look", work));
             }
             Job::Hook(job) => {
                 let payload = journal.event(job.occurrence)?.unwrap_or_default();
@@ -87,23 +111,39 @@ impl Tasks {
                 let number = job.id;
                 let settings = self.hooks.iter().find(|hook| hook.name == job.hook).cloned();
                 let task = run_hook(settings, job, payload, (key, self.journal.clone()));
-                (self.running.spawn(task).id(), Obligation::Hook { job: number })
+                self.spawn(Obligation::Hook { job: number }, task);
             }
-        };
-        self.obligations.push((id, obligation));
+        }
         Ok(())
+    }
+
+    fn spawn(
+        &mut self,
+        obligation: Obligation,
+        task: impl Future<Output = Event> + Send + 'static,
+    ) {
+        let task = async { panics::caught_in(task).await.map_err(Failure::Panicked) };
+        self.own(obligation, task);
+    }
+
+    fn own(
+        &mut self,
+        obligation: Obligation,
+        task: impl Future<Output = Result<Event, Failure>> + Send + 'static,
+    ) {
+        self.obligations.push((self.running.spawn(task).id(), obligation));
     }
 
     /// The next event of a job that ended. None: none runs.
     pub(super) async fn next(&mut self) -> Option<Event> {
         let ended = self.running.join_next_with_id().await?;
         let (id, event) = match ended {
-            Ok((id, event)) => (id, Ok(event)),
-            Err(error) => (error.id(), Err(error)),
+            Ok((id, event)) => (id, event),
+            Err(error) => (error.id(), Err(cancelled(&error))),
         };
         let at = self.obligations.iter().position(|(known, _)| *known == id)?;
         let (_, obligation) = self.obligations.swap_remove(at);
-        Some(event.unwrap_or_else(|error| failed(obligation, &error)))
+        Some(event.unwrap_or_else(|failure| failed(obligation, &failure)))
     }
 
     /// What jobs are done with, by the pairing's position.
@@ -135,15 +175,45 @@ pub(super) fn detach(task: impl Future<Output = ()> + Send + 'static) {
     alone.detach_all();
 }
 
-/// Runs what may compute for seconds on a thread of its own. For what somebody waits for who answers
-/// for a panic of it.
-pub(super) fn aside<T, F>(work: impl FnOnce() -> F + Send + 'static) -> JoinHandle<T>
+/// Runs what may compute for seconds on a thread of its own, which is begun at once. If nobody waits any
+/// more, it ends as soon as it waits itself.
+pub(super) fn aside<T, F>(
+    name: &str,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> impl Future<Output = Result<T, Failure>> + Send + 'static
 where
     T: Send + 'static,
     F: Future<Output = T>,
 {
+    let (mut done, ended) = oneshot::channel();
     let handle = Handle::current();
-    tokio::task::spawn_blocking(move || handle.block_on(work()))
+    let started = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let worked = panics::caught(|| {
+            handle.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = done.closed() => Err(Failure::Cancelled),
+                    worked = async { work().await } => Ok(worked),
+                }
+            })
+        });
+        let worked = worked.unwrap_or_else(|panicked| Err(Failure::Panicked(panicked)));
+        // Whoever waited may be gone.
+        done.send(worked).ok();
+    });
+    async move {
+        match started {
+            // Its end is waited for, and it ends by itself.
+            Ok(_thread) => ended.await.unwrap_or(Err(Failure::Cancelled)),
+            Err(error) => Err(Failure::NoThread(error)),
+        }
+    }
+}
+
+fn cancelled(error: &JoinError) -> Failure {
+    // Panics are caught within the task.
+    debug_assert!(error.is_cancelled(), "{error}");
+    Failure::Cancelled
 }
 
 async fn split(context: Arc<Context>, pairing: usize, direction: Direction) -> Event {
@@ -175,20 +245,18 @@ async fn run_hook(
     Event::HookEnded { job: job.id, success: end.succeeded(), detail }
 }
 
-/// What a job that panicked gives back: it is unread, or has failed.
-fn failed(obligation: Obligation, error: &JoinError) -> Event {
+/// What a job gives back that ended without an event: it is unread, or has failed.
+fn failed(obligation: Obligation, failure: &Failure) -> Event {
     let fault = Fault {
         side: None,
-        // What a panic says may hold values, and this is exported.
-        what: format!(
-            "driftd itself failed: {}",
-            if error.is_panic() {
-                "a panic, of which standard error says where"
-            } else {
-                "cancelled"
+        what: format!("driftd itself failed: {failure}"),
+        remedy: match failure {
+            Failure::NoThread(_) => "let driftd have more threads, or lower `passes.concurrency`",
+            Failure::Panicked(_) | Failure::Cancelled => {
+                "this is a fault of driftd; please report it with the log"
             }
-        ),
-        remedy: "this is a fault of driftd; please report it with the log".to_owned(),
+        }
+        .to_owned(),
         code: "internal",
     };
     match obligation {
@@ -206,5 +274,59 @@ fn failed(obligation: Obligation, error: &JoinError) -> Event {
             Event::Looked { look, result: Look { unread, ..Look::default() } }
         }
         Obligation::Hook { job } => Event::HookEnded { job, success: false, detail: fault.what },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tasks() -> Tasks {
+        Tasks::new(Vec::new(), Vec::new(), JournalPath::from("journal"))
+    }
+
+    #[tokio::test]
+    async fn whatever_panics_answers_for_itself_and_what_runs_beside_it_goes_on() {
+        let mut tasks = tasks();
+        tasks.spawn(Obligation::Hook { job: 7 }, async { panic!("secret") });
+        let check = aside("check", async || panic!("secret"));
+        tasks.own(Obligation::Check { check: 3, began: Moment(1) }, check);
+        tasks.spawn(Obligation::Hook { job: 8 }, async {
+            Event::HookEnded { job: 8, success: true, detail: String::new() }
+        });
+        let mut ended = Vec::new();
+        while let Some(event) = tasks.next().await {
+            ended.push(event);
+        }
+        assert_eq!(ended.len(), 3, "{ended:?}");
+        let told: Vec<String> = ended
+            .into_iter()
+            .filter_map(|event| {
+                if let Event::Checked { check: 3, outcome, .. } = event {
+                    assert_eq!(outcome.unread.len(), 1);
+                    return Some(outcome.unread[0].fault.what.clone());
+                }
+                let Event::HookEnded { job, success, detail } = event else {
+                    panic!("{event:?}");
+                };
+                assert_eq!(success, job == 8);
+                (!success).then_some(detail)
+            })
+            .collect();
+        assert_eq!(told.len(), 2, "{told:?}");
+        for told in told {
+            assert!(told.contains("run/tasks.rs:") && !told.contains("secret"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thread_that_nobody_waits_for_ends() {
+        let (alive, mut gone) = tokio::sync::mpsc::channel::<()>(1);
+        let waiting = aside("check", async move || {
+            let _alive = alive;
+            std::future::pending::<()>().await;
+        });
+        drop(waiting);
+        assert_eq!(gone.recv().await, None);
     }
 }
