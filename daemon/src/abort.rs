@@ -67,18 +67,42 @@ impl Criterion {
         }
     }
 
-    /// How much a finding adds to the count.
-    fn weight(&self, finding: &Finding) -> u64 {
-        if self.pairing.as_ref().is_some_and(|pairing| *pairing != finding.pairing) {
+    /// How much a finding of this pairing adds to the count.
+    fn weight(&self, pairing: &str, what: &Counted) -> u64 {
+        if self.pairing.as_ref().is_some_and(|watched| watched != pairing) {
             return 0;
         }
         let counts = match &self.condition {
-            Condition::Drift { kinds, .. } => kinds.contains(&finding.kind),
+            Condition::Drift { kinds, .. } => kinds.contains(&what.kind),
             Condition::Violations { severity, .. } => {
-                finding.invariant.as_ref().is_some_and(|(_, found)| found >= severity)
+                what.severity.is_some_and(|found| found >= *severity)
             }
         };
-        if counts { finding.entities() } else { 0 }
+        if counts { what.entities } else { 0 }
+    }
+}
+
+/// A finding as criteria count it: one that is open, and not ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The kind of drift.
+    pub kind: DriftKind,
+    /// Of a violation, how bad it is.
+    pub severity: Option<Severity>,
+    /// How many entities it is about.
+    pub entities: u64,
+    /// When it was confirmed.
+    pub confirmed: Moment,
+}
+
+impl From<&Finding> for Counted {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            kind: finding.kind,
+            severity: finding.invariant.as_ref().map(|(_, severity)| *severity),
+            entities: finding.entities(),
+            confirmed: finding.confirmed,
+        }
     }
 }
 
@@ -92,8 +116,30 @@ pub fn evaluate<'a>(
 ) -> bool {
     state.count = findings
         .filter(|finding| finding.counts(now) && finding.confirmed >= state.armed)
-        .map(|finding| criterion.weight(finding))
+        .map(|finding| criterion.weight(&finding.pairing, &Counted::from(finding)))
         .fold(0, u64::saturating_add);
+    trips(criterion, state, now)
+}
+
+/// The same without walking over all findings: what counts since the criterion was evaluated last, and
+/// what no longer does, each with its pairing. It must have been armed then as it is now.
+pub fn evaluate_changes<'a>(
+    criterion: &Criterion,
+    state: &mut CriterionState,
+    changes: impl Iterator<Item = (&'a str, bool, Counted)>,
+    now: Moment,
+) -> bool {
+    for (pairing, counts, what) in changes.filter(|(_, _, what)| what.confirmed >= state.armed) {
+        let weight = criterion.weight(pairing, &what);
+        state.count = match counts {
+            true => state.count.saturating_add(weight),
+            false => state.count.saturating_sub(weight),
+        };
+    }
+    trips(criterion, state, now)
+}
+
+fn trips(criterion: &Criterion, state: &mut CriterionState, now: Moment) -> bool {
     state.at_least = criterion.at_least();
     let trips = state.tripped.is_none() && state.count >= state.at_least;
     if trips {

@@ -15,6 +15,7 @@ mod passes;
 mod remap;
 mod rules;
 mod suspects;
+mod tally;
 mod unsettled;
 #[cfg(test)]
 mod tests;
@@ -342,6 +343,8 @@ struct Step<'a> {
     now: Moment,
     /// Suspects and open findings of all pairings, as the step began.
     held: usize,
+    /// Members that crowds of all pairings hold.
+    members: usize,
     decision: &'a mut Decision,
     numbers: &'a mut Numbers,
     draining: bool,
@@ -409,13 +412,12 @@ impl Engine {
         let mut step = Step {
             now,
             held: self.pairings.iter().map(Pairing::held).sum(),
+            members: self.pairings.iter().map(Pairing::members).sum(),
             decision: &mut decision,
             numbers: &mut self.numbers,
             draining: self.draining,
             until: self.until,
         };
-        // An ignored finding may count again without any event of its own.
-        let mut recount = matches!(event, Event::Started | Event::Tick);
         match event {
             Event::Started => {
                 let Removed { pairings, findings } = std::mem::take(&mut self.removed);
@@ -474,15 +476,15 @@ impl Engine {
             Event::Tick => {}
             Event::Drain => self.draining = true,
         }
-        recount |= !decision.commit.findings.is_empty();
-        self.settle_down(decision, now, recount)
+        self.settle_down(decision, now)
     }
 
     /// What follows from any event: due jobs, criteria, the status, the next wake.
-    fn settle_down(&mut self, mut decision: Decision, now: Moment, recount: bool) -> Decision {
+    fn settle_down(&mut self, mut decision: Decision, now: Moment) -> Decision {
         let mut step = Step {
             now,
             held: self.pairings.iter().map(Pairing::held).sum(),
+            members: self.pairings.iter().map(Pairing::members).sum(),
             decision: &mut decision,
             numbers: &mut self.numbers,
             draining: self.draining,
@@ -492,11 +494,19 @@ impl Engine {
             pairing.take_mapping(&mut step, index);
             pairing.go_on(&mut step, index);
         }
-        if recount || !step.decision.remapped.is_empty() {
-            let held = || self.held.iter().flat_map(Held::findings);
-            let findings = || self.pairings.iter().flat_map(Pairing::judged_findings).chain(held());
-            self.criteria.evaluate(&mut step, findings);
+        let mut changes = Vec::new();
+        for pairing in &mut self.pairings {
+            pairing.ignored_until(now);
+            let of = pairing.take_changes().into_iter();
+            changes.extend(of.map(|change| (pairing.spec.name.clone(), change)));
         }
+        // What is held changes without telling how.
+        if !step.decision.remapped.is_empty() || !self.held.is_empty() {
+            self.criteria.count_again();
+        }
+        let held = || self.held.iter().flat_map(Held::findings);
+        let findings = || self.pairings.iter().flat_map(Pairing::judged_findings).chain(held());
+        self.criteria.evaluate(&mut step, &changes, findings);
         self.criteria.start_due(&mut step);
         for pairing in &mut self.pairings {
             pairing.publish(&mut step);

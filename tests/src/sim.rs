@@ -324,6 +324,24 @@ impl Sim {
         self.feed(Event::Started);
     }
 
+    /// What the engine counts as it goes must be what a walk over all findings counts.
+    fn recount(&mut self) {
+        let mut open = BTreeMap::new();
+        let mut ignored = 0;
+        let now = self.now();
+        for finding in self.engine.findings() {
+            match finding.counts(now) {
+                true => *open.entry(finding.kind).or_insert(0) += finding.entities(),
+                false => ignored += finding.entities(),
+            }
+        }
+        let status = self.status();
+        if (&status.open, status.ignored) != (&open, ignored) {
+            let what = format!("{:?} are counted, and {open:?} are open", status.open);
+            self.record.faults.push(what);
+        }
+    }
+
     fn journal(&mut self) -> &mut Journal {
         self.journal.as_mut().expect("the journal is open")
     }
@@ -339,6 +357,7 @@ impl Sim {
             // Before the commit: the decision is lost.
             return self.crash();
         }
+        self.recount();
         self.record.log.extend(judge::commit(&commit));
         let rendered: Vec<(u64, Vec<u8>)> = commit
             .occurrences

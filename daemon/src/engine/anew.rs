@@ -38,7 +38,8 @@ impl Pairing {
 
     /// The findings of another mapping that were of a part of this partition.
     pub(super) fn anew_on(&self, partition: Partition) -> impl Iterator<Item = &Finding> {
-        let findings = self.anew.iter().filter_map(|id| self.findings.get(id));
+        let near = self.anew_on.near(partition).into_iter();
+        let findings = near.filter_map(|id| self.findings.get(&id));
         findings.filter(move |finding| match &finding.subject {
             Subject::Partition { partition: known, .. } => crowds::overlap(*known, partition),
             Subject::Key(_) => false,

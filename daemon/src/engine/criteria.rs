@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::abort::{self, Mode};
+use crate::engine::tally::Change;
 use crate::engine::{HookTiming, Job, Step};
 use crate::model::{Answer, CriterionState, Finding, Happening, HookJob, HookState, Moment, Saved};
 
@@ -25,6 +26,8 @@ pub(super) struct Criteria {
     /// Jobs that are neither succeeded nor cancelled, by number.
     jobs: BTreeMap<u64, HookJob>,
     running: BTreeSet<u64>,
+    /// Since when each was armed as all findings were counted for it; from then on it follows changes.
+    counted: BTreeMap<String, Moment>,
 }
 
 impl Criteria {
@@ -55,6 +58,7 @@ impl Criteria {
             timings: timings.into_iter().map(|timing| (timing.name.clone(), timing)).collect(),
             jobs: saved.hooks.iter().map(|job| (job.id, job.clone())).collect(),
             running: BTreeSet::new(),
+            counted: BTreeMap::new(),
             settings,
         }
     }
@@ -66,6 +70,7 @@ impl Criteria {
             state.dry_run = dry_run;
             self.unsaved.insert(state.name.clone());
             if !dry_run && state.tripped.is_some() {
+                self.counted.remove(&state.name);
                 // Its hooks never fired; left latched, they never would.
                 arm(state, step);
             }
@@ -102,15 +107,36 @@ impl Criteria {
         !self.running.is_empty()
     }
 
-    /// Evaluates all criteria.
-    pub(super) fn evaluate<'a, I>(&mut self, step: &mut Step<'_>, findings: impl Fn() -> I)
-    where
+    /// A pairing's findings are others now: all are counted again.
+    pub(super) fn count_again(&mut self) {
+        self.counted.clear();
+    }
+
+    /// Evaluates all criteria after these changes, each of a pairing. `findings` are all that count; they
+    /// are walked over only where a criterion was armed anew.
+    pub(super) fn evaluate<'a, I>(
+        &mut self,
+        step: &mut Step<'_>,
+        changes: &[(String, Change)],
+        findings: impl Fn() -> I,
+    ) where
         I: Iterator<Item = &'a Finding>,
     {
+        if changes.is_empty() && self.counted.len() == self.states.len() {
+            return;
+        }
         for criterion in self.settings.criteria.clone() {
             let Some(state) = self.states.get_mut(&criterion.name) else { continue };
             let before = state.clone();
-            let trips = abort::evaluate(&criterion, state, findings(), step.now);
+            let trips = if self.counted.get(&criterion.name) == Some(&state.armed) {
+                let changes = changes.iter();
+                let changes =
+                    changes.map(|(pairing, one)| (pairing.as_str(), one.counts, one.what));
+                abort::evaluate_changes(&criterion, state, changes, step.now)
+            } else {
+                self.counted.insert(criterion.name.clone(), state.armed);
+                abort::evaluate(&criterion, state, findings(), step.now)
+            };
             let state = state.clone();
             if self.unsaved.remove(&criterion.name) || state != before {
                 step.decision.commit.criteria.push(state.clone());
@@ -252,6 +278,7 @@ impl Criteria {
             return Ok(format!("criterion `{criterion}` is armed already"));
         }
         arm(state, step);
+        self.counted.remove(criterion);
         step.decision.commit.criteria.push(state.clone());
         self.cancel(step, criterion);
         Ok(format!(

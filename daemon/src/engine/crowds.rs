@@ -17,8 +17,12 @@ use crate::model::{
 };
 use crate::settle::{self, Origin};
 
+/// Crowds of a pairing at once; what comes beyond is unsettled, and waits for the next pass.
+const CROWDS_MAX: usize = 1_000;
 /// Crowds of a pairing whose members are held at once.
 const ACTIVE_MAX: usize = 32;
+/// Members of all crowds of all pairings beyond which no more crowds hold theirs, but for one a pairing.
+const MEMBERS_MAX: usize = 1_000_000;
 /// Scans over which a member must stand still.
 const SCANS_MIN: u32 = 3;
 /// Scans after which a crowd that never stands still is let go as unsettled.
@@ -33,6 +37,8 @@ pub(super) type Sort = (DriftKind, Option<u16>);
 /// What an open finding tells of a part of a partition as a whole.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
+    pub(super) finding: u64,
+    pub(super) entities: u64,
     pub(super) partition: Partition,
     pub(super) sort: Sort,
     /// Whether all of the partition lies in that part.
@@ -190,6 +196,20 @@ impl Pairing {
         let told = self.told_in(partition);
         self.seen_again(step.now, &told, members.len() as u64);
         for part in self.untold(step.now, partition, &members) {
+            if self.crowds.len() >= CROWDS_MAX {
+                self.let_go(step, LetGo {
+                    subject: Unjudged::Members(part),
+                    entities: members.len() as u64,
+                    first_seen: step.now,
+                    looks: 1,
+                    why: Why::Crowded,
+                    what: format!(
+                        "{CROWDS_MAX} partitions of this pairing are being settled as a whole already"
+                    ),
+                    fault: None,
+                });
+                continue;
+            }
             let crowd = Crowd {
                 pairing: self.spec.name.clone(),
                 identity: self.spec.identity,
@@ -202,16 +222,29 @@ impl Pairing {
             let due = crowd.due;
             let mut crowding = Crowding::waiting(crowd, step.now);
             crowding.crowd.due = due;
-            if self.crowds.iter().filter(|crowding| crowding.active).count() < ACTIVE_MAX {
+            if self.may_hold(step, members.len()) {
                 crowding.active = true;
                 if part == partition {
                     let extensive = Extensive::of(outcome, false);
                     crowding.take((step.now, step.now), &members, extensive);
+                    step.members += members.len();
                 }
             }
             self.undecided.entry(check).or_insert((0, false)).0 += 1;
             self.crowds.push(crowding);
         }
+    }
+
+    /// Whether one more crowd may hold its members, of which there are so many.
+    fn may_hold(&self, step: &Step<'_>, members: usize) -> bool {
+        let active = self.crowds.iter().filter(|crowding| crowding.active).count();
+        let room = step.members.saturating_add(members) <= MEMBERS_MAX;
+        active == 0 || active < ACTIVE_MAX && room
+    }
+
+    /// Members that its crowds hold.
+    pub(super) fn members(&self) -> usize {
+        self.crowds.iter().map(|crowding| crowding.members.len()).sum()
     }
 
     /// What differs in a crowd and is not told of, or settled, key by key.
@@ -225,19 +258,8 @@ impl Pairing {
     /// A check saw `seen` differences of these kinds in a partition. Findings that tell of fewer are
     /// looked at again now: what is told of as a whole is counted there and nowhere else.
     pub(super) fn seen_again(&mut self, now: Moment, told: &[Told], seen: u64) {
-        let more: Vec<u64> = self
-            .findings
-            .values()
-            .filter(|finding| match &finding.subject {
-                Subject::Partition { partition, entities, .. } => {
-                    let sort = self.sort(finding);
-                    let tells = |told: &Told| told.partition == *partition && told.sort == sort;
-                    !finding.is_of_rule() && *entities < seen && told.iter().any(tells)
-                }
-                Subject::Key(_) => false,
-            })
-            .map(|finding| finding.id)
-            .collect();
+        let more: Vec<u64> =
+            told.iter().filter(|told| told.entities < seen).map(|told| told.finding).collect();
         for id in more {
             self.recheck_soon(id, now);
         }
@@ -248,12 +270,9 @@ impl Pairing {
         let sorts: BTreeSet<Sort> =
             members.iter().map(|member| (member.kind, member.invariant)).collect();
         let known = self.told_in(partition);
-        for finding in self.findings.values_mut() {
-            let of = |member: &Member| member.kind == finding.kind;
-            if let Subject::Partition { partition: told, .. } = &finding.subject
-                && !finding.is_of_rule()
-                && overlap(*told, partition)
-                && members.iter().any(of)
+        for told in &known {
+            if members.iter().any(|member| member.kind == told.sort.0)
+                && let Some(finding) = self.findings.get_mut(&told.finding)
             {
                 finding.last_seen = now;
             }
@@ -292,9 +311,10 @@ impl Pairing {
     pub(super) fn told_in(&self, partition: Partition) -> Vec<Told> {
         let crowds = self.findings_on(partition).filter(|finding| !finding.is_of_rule());
         let told = crowds.filter_map(|finding| match finding.subject {
-            Subject::Partition { partition: told, .. } => {
+            Subject::Partition { partition: told, entities, .. } => {
                 let all = without(partition, told).is_empty();
-                Some(Told { partition: told, sort: self.sort(finding), all })
+                let (finding, sort) = (finding.id, self.sort(finding));
+                Some(Told { finding, entities, partition: told, sort, all })
             }
             Subject::Key(_) => None,
         });
@@ -305,12 +325,9 @@ impl Pairing {
     /// there are any: segments of different numbers cannot be told apart.
     pub(super) fn same_segments(&self, direction: Direction, extents: Vec<Extent>) -> Vec<Extent> {
         let spoken = self
-            .findings
-            .values()
-            .filter_map(|finding| match &finding.subject {
-                Subject::Partition { partition, .. } => Some(*partition),
-                Subject::Key(_) => None,
-            })
+            .of_partitions
+            .segmented(direction)
+            .into_iter()
             .chain(self.crowds.iter().map(Crowding::partition))
             .chain(self.doubts.iter().map(Doubt::partition));
         let count =
@@ -336,14 +353,11 @@ impl Pairing {
 
     /// Scans due crowds again, within the limit of checks in flight.
     pub(super) fn start_crowds(&mut self, step: &mut Step<'_>, index: usize) {
-        let mut active = self.crowds.iter().filter(|crowding| crowding.active).count();
-        for crowding in &mut self.crowds {
-            if !crowding.active && active < ACTIVE_MAX {
-                crowding.active = true;
-                active += 1;
-            }
+        while self.may_hold(step, 0)
+            && let Some(waiting) = self.crowds.iter_mut().find(|crowding| !crowding.active)
+        {
+            waiting.active = true;
         }
-        let limit = self.spec.plan.concurrency.get() as usize;
         let due: Vec<usize> = (0..self.crowds.len())
             .filter(|&at| {
                 let crowding = &self.crowds[at];
@@ -351,12 +365,12 @@ impl Pairing {
             })
             .collect();
         for at in due {
-            if self.checks.len() >= limit {
+            if !self.has_room_to_settle(step.now) {
                 break;
             }
             self.crowds[at].in_flight = true;
             let partition = self.crowds[at].crowd.partition;
-            self.start_check(step, index, partition, Purpose::Crowd);
+            self.start_settling(step, index, partition, Purpose::Crowd);
         }
         let waiting = self.crowds.iter().filter(|crowding| crowding.active && !crowding.in_flight);
         if let Some(due) =
@@ -397,7 +411,15 @@ impl Pairing {
             step.decision.commit.dispersed.push((self.spec.name.clone(), partition));
         }
         let extensive = Extensive::of(&outcome, shrunk);
+        let held = crowding.members.len();
         let gone = crowding.take((began, step.now), &members, extensive);
+        step.members = (step.members + crowding.members.len()).saturating_sub(held);
+        let crowded = step.members > MEMBERS_MAX && !crowding.members.is_empty();
+        if crowded && self.crowds.iter().filter(|crowding| crowding.active).count() > 1 {
+            self.status.acquitted += gone;
+            return self.make_room(step, at);
+        }
+        let crowding = &mut self.crowds[at];
         self.status.acquitted += gone;
         if gone > 0 && !self.spec.has_times() {
             self.lag.moved(step.now);
@@ -442,6 +464,15 @@ impl Pairing {
         }
         self.condemn_crowd(step, &crowding.crowd, counts, &outcome.suspects);
         self.disperse(step, &crowding.crowd, any_ripe);
+    }
+
+    /// More members are held than may be: a crowd lets go of its own, and begins anew when it is its turn.
+    fn make_room(&mut self, step: &mut Step<'_>, at: usize) {
+        let Crowding { crowd, members, .. } = self.crowds.remove(at);
+        step.members = step.members.saturating_sub(members.len());
+        let waiting = Crowding::waiting(crowd, step.now.after(self.spec.settle.wait_max));
+        step.decision.commit.crowds.push(waiting.crowd.clone());
+        self.crowds.push(waiting);
     }
 
     /// A scan of a crowd showed nothing because of what it could not read.
@@ -623,6 +654,8 @@ mod tests {
     #[test]
     fn a_key_lies_under_a_finding_of_a_partition_by_what_its_check_says() {
         let told = |from, until, all| Told {
+            finding: 1,
+            entities: 2,
             partition: Partition {
                 direction: Direction::FromSource,
                 number: 0,

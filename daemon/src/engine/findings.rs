@@ -12,9 +12,10 @@ use crate::engine::Step;
 use crate::engine::crowds::overlap;
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::passes::covered;
+use crate::engine::rules::alike;
 use crate::model::{
     Asked, DriftKind, Extent, Finding, FindingStatus, Happening, Key, Moment, Note, Outcome,
-    Partition, Side, Sighting, State, Subject, Suspect,
+    Partition, Side, Sighting, State, StoreKey, Subject, Suspect,
 };
 use crate::settle::{self, Charge, Charged, Origin};
 
@@ -35,35 +36,78 @@ pub(super) struct Residue {
 impl Pairing {
     /// Keeps an open finding.
     pub(super) fn keep(&mut self, finding: Finding) {
-        let anew = self.is_anew(&finding);
-        if anew {
-            self.anew.insert(finding.id);
-        } else if let Subject::Partition { .. } = &finding.subject {
-            self.of_partitions.insert(finding.id);
-        }
+        self.index(&finding);
+        // What another mapping said of a partition is decided by a pass.
+        match &finding.subject {
+            Subject::Key(_) => self.finding_due.insert((finding.due, finding.id)),
+            Subject::Partition { .. } => {
+                !self.is_anew(&finding) && self.partition_due.insert((finding.due, finding.id))
+            }
+        };
         if let Subject::Key(key) = &finding.subject {
             self.by_key.entry(key.clone()).or_default().insert(finding.id);
             self.told.insert(key.short());
-            if let (DriftKind::Unmappable, Some(side), false) = (finding.kind, finding.side, anew) {
-                let places = match side {
-                    Side::Source => &finding.source_at,
-                    Side::Target => &finding.target_at,
-                };
-                for at in places {
-                    self.rejected.follow(side, at, key);
-                }
-            }
-        }
-        // What another mapping said of a partition is decided by a pass.
-        if !anew || matches!(finding.subject, Subject::Key(_)) {
-            self.finding_due.insert((finding.due, finding.id));
         }
         self.findings.insert(finding.id, finding);
     }
 
+    /// Counts a finding, and lets it be found by what it tells.
+    fn index(&mut self, finding: &Finding) {
+        let (id, anew) = (finding.id, self.is_anew(finding));
+        self.tally.add(finding, anew);
+        self.counts_changed = true;
+        if anew {
+            self.anew.insert(id);
+        }
+        match &finding.subject {
+            Subject::Partition { partition, .. } if anew => self.anew_on.insert(*partition, id),
+            Subject::Partition { partition, .. } => self.of_partitions.insert(*partition, id),
+            Subject::Key(_) if anew => {}
+            Subject::Key(key) => {
+                let sort = alike(self.sort(finding));
+                self.singles.add(key.short(), sort);
+                for (side, at) in rejected(finding) {
+                    self.singles.add(Key::of_row(side, at).short(), sort);
+                    self.rejected.follow(side, at, key);
+                }
+            }
+        }
+    }
+
+    /// Undoes [`Self::index`]; what is followed is let go with the last that speaks of its key.
+    fn unindex(&mut self, finding: &Finding) {
+        let (id, anew) = (finding.id, self.is_anew(finding));
+        self.tally.remove(finding, anew);
+        self.counts_changed = true;
+        self.anew.remove(&id);
+        match &finding.subject {
+            Subject::Partition { partition, .. } if anew => self.anew_on.remove(*partition, id),
+            Subject::Partition { partition, .. } => self.of_partitions.remove(*partition, id),
+            Subject::Key(_) if anew => {}
+            Subject::Key(key) => {
+                let sort = alike(self.sort(finding));
+                self.singles.remove(key.short(), sort);
+                for (side, at) in rejected(finding) {
+                    self.singles.remove(Key::of_row(side, at).short(), sort);
+                }
+            }
+        }
+    }
+
+    /// Changes what is counted of a finding, or where it lies.
+    fn edit(&mut self, id: u64, change: impl FnOnce(&mut Finding)) -> Option<&Finding> {
+        let mut finding = self.findings.remove(&id)?;
+        self.unindex(&finding);
+        change(&mut finding);
+        self.index(&finding);
+        self.findings.insert(id, finding);
+        self.findings.get(&id)
+    }
+
     /// The open findings of partitions with rows of this one.
     pub(super) fn findings_on(&self, partition: Partition) -> impl Iterator<Item = &Finding> {
-        let findings = self.of_partitions.iter().filter_map(|id| self.findings.get(id));
+        let near = self.of_partitions.near(partition).into_iter();
+        let findings = near.filter_map(|id| self.findings.get(&id));
         findings.filter(move |finding| match &finding.subject {
             Subject::Partition { partition: known, .. } => overlap(*known, partition),
             Subject::Key(_) => false,
@@ -75,10 +119,10 @@ impl Pairing {
             self.residue = None;
         }
         self.gone.remove(&id);
-        self.of_partitions.remove(&id);
-        self.anew.remove(&id);
         let finding = self.findings.remove(&id)?;
+        self.unindex(&finding);
         self.finding_due.remove(&(finding.due, id));
+        self.partition_due.remove(&(finding.due, id));
         if let Subject::Key(key) = &finding.subject
             && let Some(ids) = self.by_key.get_mut(key)
         {
@@ -93,14 +137,16 @@ impl Pairing {
 
     /// Adds due findings of single keys to a look.
     pub(super) fn due_findings(&mut self, now: Moment, asked: &mut Vec<Asked>, limit: usize) {
-        let due: Vec<(Moment, u64)> =
-            self.finding_due.iter().take_while(|(due, _)| *due <= now).copied().collect();
-        for entry in due {
-            if asked.len() >= limit {
-                break;
-            }
-            let Some(finding) = self.findings.get(&entry.1) else { continue };
-            let Subject::Key(key) = &finding.subject else { continue };
+        while asked.len() < limit
+            && let Some(entry) = self.finding_due.first().copied().filter(|(due, _)| *due <= now)
+        {
+            let Some((finding, key)) = self.findings.get(&entry.1).and_then(|finding| {
+                let Subject::Key(key) = &finding.subject else { return None };
+                Some((finding, key))
+            }) else {
+                self.finding_due.remove(&entry);
+                continue;
+            };
             if self.suspects.contains_key(key)
                 || self.anew.contains(&entry.1) && !self.has_room_for_anew()
             {
@@ -126,7 +172,7 @@ impl Pairing {
         if running || step.until == crate::engine::Until::OnePass {
             return;
         }
-        let due = self.finding_due.iter().find_map(|(due, id)| {
+        let due = self.partition_due.first().and_then(|(due, id)| {
             match self.findings.get(id).map(|finding| &finding.subject) {
                 Some(Subject::Partition { partition, .. }) => Some((*due, *id, *partition)),
                 Some(Subject::Key(_)) | None => None,
@@ -134,8 +180,10 @@ impl Pairing {
         });
         match due {
             Some((due, id, partition)) if due <= step.now => {
-                self.finding_due.remove(&(due, id));
-                self.start_check(step, index, partition, Purpose::Recheck(id));
+                if self.has_room_to_settle(step.now) {
+                    self.partition_due.remove(&(due, id));
+                    self.start_settling(step, index, partition, Purpose::Recheck(id));
+                }
             }
             Some((due, ..)) => step.wake(due),
             None => {}
@@ -367,7 +415,9 @@ impl Pairing {
     /// A finding that waits is looked at again now.
     pub(super) fn recheck_soon(&mut self, id: u64, now: Moment) {
         let waits = self.findings.get(&id).is_some_and(|finding| {
-            finding.due > now && self.finding_due.contains(&(finding.due, id))
+            let due = (finding.due, id);
+            let waits = self.finding_due.contains(&due) || self.partition_due.contains(&due);
+            finding.due > now && waits
         });
         if waits && self.residue.as_ref().is_none_or(|residue| residue.finding != id) {
             self.recheck_at(id, now, now);
@@ -376,14 +426,19 @@ impl Pairing {
 
     /// A finding is looked at again then.
     pub(super) fn recheck_at(&mut self, id: u64, now: Moment, due: Moment) {
+        let anew = self.anew.contains(&id);
         let Some(finding) = self.findings.get_mut(&id) else { return };
-        self.finding_due.remove(&(finding.due, id));
+        let dues = match finding.subject {
+            Subject::Key(_) => &mut self.finding_due,
+            Subject::Partition { .. } => &mut self.partition_due,
+        };
+        dues.remove(&(finding.due, id));
         // Of what another mapping found, that says when a check of this one met it.
-        if !self.anew.contains(&id) {
+        if !anew {
             finding.last_seen = now;
         }
         finding.due = due;
-        self.finding_due.insert((due, id));
+        dues.insert((due, id));
     }
 
     pub(super) fn resolve(&mut self, step: &mut Step<'_>, id: u64) {
@@ -471,14 +526,15 @@ impl Pairing {
     /// of, and what lies beyond is left to the next pass; or, if nothing is wrong here any more, the
     /// other way round.
     pub(super) fn shrink(&mut self, step: &mut Step<'_>, id: u64, rest: Extent, clean: bool) {
-        let Some(finding) = self.findings.get_mut(&id) else { return };
-        if let Subject::Partition { partition, .. } = &mut finding.subject {
-            *partition = match clean {
-                true => Partition { extent: rest, ..*partition },
-                false => covered(*partition, Some(rest)),
-            };
-            step.decision.commit.findings.push(finding.clone());
-        }
+        let finding = self.edit(id, |finding| {
+            if let Subject::Partition { partition, .. } = &mut finding.subject {
+                *partition = match clean {
+                    true => Partition { extent: rest, ..*partition },
+                    false => covered(*partition, Some(rest)),
+                };
+            }
+        });
+        step.decision.commit.findings.extend(finding.cloned());
     }
 
     /// So many entities of a partition's finding stood still.
@@ -486,12 +542,13 @@ impl Pairing {
         if still == 0 {
             return self.resolve(step, id);
         }
-        if let Some(finding) = self.findings.get_mut(&id)
-            && let Subject::Partition { entities, .. } = &mut finding.subject
-            && *entities != still
-        {
-            *entities = still;
-            step.decision.commit.findings.push(finding.clone());
+        if self.findings.get(&id).is_some_and(|finding| finding.entities() != still) {
+            let finding = self.edit(id, |finding| {
+                if let Subject::Partition { entities, .. } = &mut finding.subject {
+                    *entities = still;
+                }
+            });
+            step.decision.commit.findings.extend(finding.cloned());
         }
         self.postpone(id, step.now);
     }
@@ -499,32 +556,38 @@ impl Pairing {
     /// A person does not want a finding to count until then. The answer, if it is a finding of this
     /// pairing.
     pub(super) fn ignore(&mut self, step: &mut Step<'_>, id: u64, until: Moment) -> Option<String> {
-        let finding = self.findings.get_mut(&id)?;
-        finding.ignored_until = Some(until);
+        let finding = self.edit(id, |finding| finding.ignored_until = Some(until))?;
         step.decision.commit.findings.push(finding.clone());
-        self.counts_changed = true;
+        self.ignored_until(step.now);
         Some(format!("finding {id} is ignored"))
     }
 
-    /// Counts what stands.
-    pub(super) fn recount(&mut self, now: Moment) {
-        let mut open = BTreeMap::new();
-        let (mut ignored, mut anew) = (0, 0);
-        for finding in self.findings.values() {
-            if finding.counts(now) {
-                *open.entry(finding.kind).or_insert(0) += finding.entities();
-            } else {
-                ignored += finding.entities();
-            }
-            if self.is_anew(finding) {
-                anew += finding.entities();
-            }
+    /// Findings that were ignored until now count again.
+    pub(super) fn ignored_until(&mut self, now: Moment) {
+        while let Some(finding) = self.tally.next_over(now).and_then(|id| self.findings.get(&id)) {
+            let anew = self.is_anew(finding);
+            self.tally.over(finding, anew);
+            self.counts_changed = true;
         }
-        self.status.anew = anew;
-        self.status.open = open;
-        self.status.ignored = ignored;
+    }
+
+    /// Puts what stands into the status.
+    pub(super) fn recount(&mut self) {
+        let (open, ignored, anew) = self.tally.counts();
+        self.status.open.clone_from(open);
+        (self.status.ignored, self.status.anew) = (ignored, anew);
         self.status_changed = true;
     }
+}
+
+/// Where the row lies that the mapping rejects, if that is what a finding tells.
+fn rejected(finding: &Finding) -> impl Iterator<Item = (Side, &StoreKey)> {
+    let side = finding.side.filter(|_| finding.kind == DriftKind::Unmappable);
+    let places = side.map(|side| match side {
+        Side::Source => (side, &finding.source_at),
+        Side::Target => (side, &finding.target_at),
+    });
+    places.into_iter().flat_map(|(side, places)| places.iter().map(move |at| (side, at)))
 }
 
 /// Whether both are kinds of drift of fields, which witnesses alone tell apart.

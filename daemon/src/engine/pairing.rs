@@ -12,6 +12,7 @@ use crate::engine::findings::Residue;
 use crate::engine::passes::Phase;
 use crate::engine::rules::Doubt;
 use crate::engine::suspects::Rejected;
+use crate::engine::tally::{Atlas, Change, Singles, Tally};
 use crate::engine::unsettled::Listed;
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
@@ -60,8 +61,13 @@ pub(super) struct Pairing {
     /// When suspects that are not in flight are due.
     pub(super) due: BTreeSet<(Moment, Key)>,
     pub(super) findings: BTreeMap<u64, Finding>,
-    /// Those of whole partitions.
-    pub(super) of_partitions: BTreeSet<u64>,
+    /// How many of them stand, and what criteria must learn.
+    pub(super) tally: Tally,
+    /// Where those of whole partitions lie: of this mapping, and of others.
+    pub(super) of_partitions: Atlas,
+    pub(super) anew_on: Atlas,
+    /// What those of single keys tell.
+    pub(super) singles: Singles,
     /// Open findings of single keys.
     pub(super) by_key: BTreeMap<Key, BTreeSet<u64>>,
     /// Those keys in short, as crowds name them.
@@ -71,8 +77,10 @@ pub(super) struct Pairing {
     /// Rows that the mapping rejects, and the key under which each is followed: a scan knows such a
     /// row by its place alone, a lookup by the entity that should lie there.
     pub(super) rejected: Rejected,
-    /// When findings that are not in flight are due.
+    /// When findings of single keys that are not in flight are due.
     pub(super) finding_due: BTreeSet<(Moment, u64)>,
+    /// When those of partitions are.
+    pub(super) partition_due: BTreeSet<(Moment, u64)>,
     /// What was left of a partition's finding when it was looked at last.
     pub(super) residue: Option<Residue>,
     pub(super) crowds: Vec<Crowding>,
@@ -84,6 +92,10 @@ pub(super) struct Pairing {
     pub(super) undecided: BTreeMap<u64, (u64, bool)>,
     pub(super) lag: Lag,
     pub(super) weighed: Moment,
+    /// Whether the next check is the pass's, where one alone may be in flight.
+    pub(super) passes_turn: bool,
+    /// Checks begun to settle something, modulo three: whose turn it is.
+    settled: usize,
     /// Reads that failed as a whole, in a row.
     pub(super) failures: u32,
     /// Until when nothing is read, because reads fail.
@@ -155,15 +167,21 @@ impl Pairing {
             suspects: BTreeMap::new(),
             due: BTreeSet::new(),
             findings: BTreeMap::new(),
-            of_partitions: BTreeSet::new(),
+            tally: Tally::default(),
+            of_partitions: Atlas::default(),
+            anew_on: Atlas::default(),
+            singles: Singles::default(),
             by_key: BTreeMap::new(),
             told: BTreeSet::new(),
             gone: BTreeMap::new(),
             rejected: Rejected::default(),
             finding_due: BTreeSet::new(),
+            partition_due: BTreeSet::new(),
             residue: None,
             unsettled: Listed::of(unsettled),
             undecided: BTreeMap::new(),
+            passes_turn: false,
+            settled: 0,
             failures: 0,
             paused_until: None,
             next: None,
@@ -207,7 +225,13 @@ impl Pairing {
             let settled = (self.spec.name.clone(), subject, step.now);
             step.decision.commit.settled.push(settled);
         }
-        self.recount(step.now);
+        self.ignored_until(step.now);
+        self.recount();
+    }
+
+    /// What criteria must learn of its findings.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        self.tally.take_changes()
     }
 
     pub(super) const fn status(&self) -> &PairingStatus {
@@ -262,9 +286,14 @@ impl Pairing {
         }
         self.paused_until = None;
         self.start_looks(step, index);
-        self.start_crowds(step, index);
-        self.start_doubts(step, index);
-        self.start_rechecks(step, index);
+        // None of them may keep the others waiting for ever: each begins in turn.
+        for turn in self.settled..self.settled + 3 {
+            match turn % 3 {
+                0 => self.start_crowds(step, index),
+                1 => self.start_doubts(step, index),
+                _ => self.start_rechecks(step, index),
+            }
+        }
         self.go_on_with_pass(step, index);
         self.give_up_unmet(step);
         if !self.suspects.is_empty() || self.lag.since().is_some() {
@@ -316,6 +345,33 @@ impl Pairing {
         for due in [first_suspect, first_finding].into_iter().flatten() {
             step.wake(due);
         }
+    }
+
+    /// Whether one more partition may be checked to settle what is known of it: half of the checks in
+    /// flight are left to the pass, and of one alone every other.
+    pub(super) fn has_room_to_settle(&self, now: Moment) -> bool {
+        let limit = self.spec.plan.concurrency.get() as usize;
+        if self.checks.len() >= limit {
+            return false;
+        }
+        let settling = self.checks.values().filter(|(_, purpose)| *purpose != Purpose::Pass);
+        match limit {
+            1 => !self.passes_turn || !self.phase.has_work(now),
+            _ => settling.count() < limit.div_ceil(2),
+        }
+    }
+
+    /// Checks a partition to settle what is known of it.
+    pub(super) fn start_settling(
+        &mut self,
+        step: &mut Step<'_>,
+        index: usize,
+        partition: Partition,
+        purpose: Purpose,
+    ) {
+        self.passes_turn = true;
+        self.settled = (self.settled + 1) % 3;
+        self.start_check(step, index, partition, purpose);
     }
 
     /// A check of this partition, begun now.
@@ -390,7 +446,7 @@ impl Pairing {
         self.status.lagging_since = self.lag.since();
         self.status.follower_progress = self.lag.progress();
         if std::mem::take(&mut self.counts_changed) {
-            self.recount(step.now);
+            self.recount();
         }
         if std::mem::take(&mut self.status_changed) {
             step.decision.commit.status.push(self.status.clone());

@@ -81,6 +81,17 @@ impl Phase {
         }
     }
 
+    /// Whether a pass has a partition to check now.
+    pub(super) fn has_work(&self, now: Moment) -> bool {
+        match self {
+            Self::Passing(frame) => {
+                let retried = frame.retry.first_key_value();
+                !frame.queue.is_empty() || retried.is_some_and(|((due, _), _)| *due <= now)
+            }
+            Self::Resting { .. } | Self::Splitting { .. } | Self::Over => false,
+        }
+    }
+
     /// Whether an answer to a cut is awaited.
     pub(super) fn is_splitting(&self) -> bool {
         match self {
@@ -165,6 +176,7 @@ impl Pairing {
         while self.checks.len() < limit {
             let Phase::Passing(frame) = &mut self.phase else { return };
             let Some(partition) = frame.next(step.now) else { break };
+            self.passes_turn = false;
             self.start_check(step, index, partition, Purpose::Pass);
         }
         if let Phase::Passing(frame) = &self.phase

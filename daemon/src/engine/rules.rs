@@ -209,22 +209,19 @@ impl Pairing {
         Unjudged::Rule { partition, invariant: def.map(|def| def.id.clone()).unwrap_or_default() }
     }
 
-    /// Scans due partitions again; half of the checks in flight are left to the pass.
+    /// Scans due partitions again.
     pub(super) fn start_doubts(&mut self, step: &mut Step<'_>, index: usize) {
-        let limit = self.spec.plan.concurrency.get() as usize;
-        let scans = |(_, purpose): &&(Partition, Purpose)| *purpose == Purpose::Rules;
-        let mut scanning = self.checks.values().filter(scans).count();
         for at in 0..self.doubts.len() {
-            let Doubt { kept, in_flight } = &mut self.doubts[at];
+            let Doubt { kept, in_flight } = &self.doubts[at];
+            let (partition, due) = (kept.partition, kept.due);
             if *in_flight {
                 continue;
             }
-            if kept.due > step.now {
-                step.wake(kept.due);
-            } else if self.checks.len() < limit && scanning < limit.div_ceil(2) {
-                (*in_flight, scanning) = (true, scanning + 1);
-                let partition = kept.partition;
-                self.start_check(step, index, partition, Purpose::Rules);
+            if due > step.now {
+                step.wake(due);
+            } else if self.has_room_to_settle(step.now) {
+                self.doubts[at].in_flight = true;
+                self.start_settling(step, index, partition, Purpose::Rules);
             }
         }
     }
@@ -507,19 +504,6 @@ impl Pairing {
     /// Whether findings tell of all members of a crowd.
     fn are_settled(&self, partition: Partition, members: &[Member]) -> bool {
         let settling: BTreeSet<u64> = self.suspects.keys().map(Key::short).collect();
-        let mut single: BTreeSet<(u64, Sort)> = BTreeSet::new();
-        for finding in self.judged_findings() {
-            let Subject::Key(key) = &finding.subject else { continue };
-            let sort = alike(self.sort(finding));
-            single.insert((key.short(), sort));
-            if let (DriftKind::Unmappable, Some(side)) = (finding.kind, finding.side) {
-                let places = match side {
-                    Side::Source => &finding.source_at,
-                    Side::Target => &finding.target_at,
-                };
-                single.extend(places.iter().map(|at| (Key::of_row(side, at).short(), sort)));
-            }
-        }
         let told = self.told_in(partition);
         let as_a_whole = |sort: Sort| {
             let mut left = vec![partition];
@@ -530,14 +514,14 @@ impl Pairing {
         };
         members.iter().all(|member| {
             let sort = alike((member.kind, member.invariant));
-            let told = single.contains(&(member.key, sort)) || as_a_whole(sort);
+            let told = self.singles.tell(member.key, sort) || as_a_whole(sort);
             told && !settling.contains(&member.key)
         })
     }
 }
 
 /// Drift of fields is of one sort here: witnesses alone tell its kinds apart.
-fn alike(sort: Sort) -> Sort {
+pub(super) fn alike(sort: Sort) -> Sort {
     if sort.0 == DriftKind::Stale { (DriftKind::Mismatch, sort.1) } else { sort }
 }
 

@@ -1,7 +1,9 @@
 //! Tests that drive the engine with answers made by hand; what a world does is the simulation's.
 
 use super::*;
-use crate::model::{Digest, DriftKind, Facets, Key, Sighting, State, StoreKey, Subject};
+use crate::model::{
+    Digest, DriftKind, Facets, Key, Sighting, State, StoreKey, Subject, Unjudged, Why,
+};
 
 /// What checks and looks answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,4 +252,103 @@ fn a_lag_incident_outlives_the_mapping_under_which_it_opened() {
     let happened = drive(&mut engine, (&mut now, Event::Started), World::Gone, 300);
     let closed = happened.iter().filter(|what| matches!(what, Happening::CaughtUp { .. })).count();
     assert_eq!(closed, 1, "whoever was alarmed is told that it is over: {happened:?}");
+}
+
+/// An engine with so many crowds that are due, and what it begins with.
+fn crowds(count: i128, concurrency: u32) -> (Engine, Decision) {
+    let mut settings = settings();
+    settings.pairings[0].plan.concurrency = std::num::NonZeroU32::new(concurrency).unwrap();
+    let crowd = |number: i128| crate::model::Crowd {
+        pairing: "things".to_owned(),
+        identity: MappingIdentity(1),
+        partition: Partition { direction: Direction::FromSource, number: 0, extent: range(number) },
+        check: 1,
+        first_seen: BEGAN,
+        due: BEGAN,
+    };
+    let saved = Saved { crowds: (0..count).map(crowd).collect(), ..Saved::default() };
+    let mut engine = Engine::new(settings, saved, BEGAN);
+    let decision = engine.apply(BEGAN, Event::Started);
+    (engine, decision)
+}
+
+const BEGAN: Moment = Moment(1_000_000_000_000_000);
+
+fn range(number: i128) -> Extent {
+    Extent::Range(crate::model::Range { from: Some(number * 10), until: Some(number * 10 + 10) })
+}
+
+/// Members of a crowd, others at each check.
+fn members(check: u64) -> Option<Vec<crate::model::Member>> {
+    let member = |key| crate::model::Member {
+        key,
+        states: check,
+        kind: DriftKind::Mismatch,
+        invariant: None,
+    };
+    Some((0..20).map(member).collect())
+}
+
+#[test]
+fn crowds_leave_the_pass_its_share_of_the_checks() {
+    for concurrency in [1, 2, 3, 4] {
+        let (mut engine, decision) = crowds(32, concurrency);
+        let mut jobs: std::collections::VecDeque<Job> = decision.jobs.into();
+        let mut checked = Vec::new();
+        while checked.len() < 24 {
+            let event = match jobs.pop_front().expect("something is under way") {
+                Job::Split { pairing, direction } => {
+                    let extents = Ok((100..200).map(range).collect());
+                    Event::Split { pairing, direction, extents }
+                }
+                Job::Check { check, partition, .. } => {
+                    let of_crowd = partition.extent < range(100);
+                    checked.push(of_crowd);
+                    let crowd = if of_crowd { members(check) } else { None };
+                    let outcome = Outcome { same: 1, crowd, ..Outcome::default() };
+                    Event::Checked { check, began: BEGAN, outcome }
+                }
+                other => panic!("{other:?}"),
+            };
+            jobs.extend(engine.apply(BEGAN, event).jobs);
+        }
+        let of_crowds = checked.iter().filter(|of_crowd| **of_crowd).count();
+        assert!((8..=18).contains(&of_crowds), "{concurrency}: {checked:?}");
+    }
+}
+
+#[test]
+fn crowds_beyond_what_is_settled_at_once_are_unsettled_by_name() {
+    let (mut engine, mut decision) = crowds(1_000, 4);
+    let mut unsettled = Vec::new();
+    let mut jobs = std::mem::take(&mut decision.jobs);
+    while unsettled.is_empty() {
+        let event = match jobs.pop().expect("something is under way") {
+            Job::Split { pairing, direction } => {
+                let extents = Ok(vec![range(2_000)]);
+                Event::Split { pairing, direction, extents }
+            }
+            Job::Check { check, partition, .. } => {
+                let crowd = if partition.extent == range(2_000) { members(check) } else { None };
+                if crowd.is_none() {
+                    continue;
+                }
+                Event::Checked {
+                    check,
+                    began: BEGAN,
+                    outcome: Outcome { crowd, ..Outcome::default() },
+                }
+            }
+            other => panic!("{other:?}"),
+        };
+        let decision = engine.apply(BEGAN, event);
+        unsettled.extend(decision.commit.unsettled);
+        jobs.extend(decision.jobs);
+        assert_eq!(decision.commit.crowds, []);
+    }
+    let [one] = unsettled.as_slice() else { panic!("{unsettled:?}") };
+    let partition = Partition { direction: Direction::FromSource, number: 0, extent: range(2_000) };
+    assert_eq!((&one.subject, one.entities), (&Unjudged::Members(partition), 20));
+    assert_eq!((one.why, engine.statuses()[0].unsettled), (Why::Crowded, 20));
+    assert_eq!(engine.statuses()[0].same, 0, "it is never the same");
 }
