@@ -11,8 +11,8 @@ use driftd::check::{Context, RelationContext, SideContext};
 use driftd::compare::Canon;
 use driftd::engine::{EntitySpec, Spec};
 use driftd::model::{
-    ColumnDef, InvariantDef, Key, Leads, Logical, Moment, Number, RelationSchema, Role, Scope,
-    Severity, Side, StoreKey, Value,
+    ColumnDef, InvariantDef, Key, Leads, Logical, Moment, Number, RelationSchema, Role, Rule,
+    Scope, Severity, Side, StoreKey, Value,
 };
 use driftd::plan::{self, SideFacts};
 use driftd::plugin::builtin::{self, BuiltIn, Field};
@@ -248,7 +248,8 @@ impl Pairing {
             logical: Some(logical),
             source: name.to_owned(),
             target: name.to_owned(),
-            rules: Vec::new(),
+            // Both sides keep it as text.
+            rules: if logical == Logical::Decimal { vec![Rule::TextIsNumber] } else { Vec::new() },
         };
         let version = if self.versioned { Role::Version } else { Role::Carried };
         let settings = builtin::Settings {
