@@ -116,7 +116,9 @@ fn started(findings: u64, due: Moment) -> (Engine, Vec<Job>) {
     let mut engine = Engine::new(settings, saved, NOW);
     let mut jobs = engine.apply(NOW, Event::Started).jobs;
     let extents = (0..10_000).map(extent).collect();
-    let split = Event::Split { pairing: 0, direction: Direction::Aligned, extents: Ok(extents) };
+    let unmapped = BTreeMap::new();
+    let split =
+        Event::Split { pairing: 0, direction: Direction::Aligned, extents: Ok(extents), unmapped };
     jobs.extend(engine.apply(NOW, split).jobs);
     (engine, jobs)
 }

@@ -442,7 +442,19 @@ impl Pairing {
             step.decision.commit.crowds.push(crowding.crowd.clone());
             return;
         }
+        self.decide_crowd(step, at, ripe, &outcome.suspects);
+    }
+
+    /// A crowd is over: what stood still is condemned, and what moved is let go.
+    fn decide_crowd(
+        &mut self,
+        step: &mut Step<'_>,
+        at: usize,
+        ripe: impl Fn(&Standing) -> bool,
+        sample: &[Sighting],
+    ) {
         let crowding = self.crowds.remove(at);
+        let any_ripe = crowding.members.values().any(&ripe);
         let mut counts: BTreeMap<Sort, u64> = BTreeMap::new();
         let mut moving = 0;
         for ((_, sort), standing) in &crowding.members {
@@ -462,7 +474,7 @@ impl Pairing {
         } else {
             self.judged(step, &subject);
         }
-        self.condemn_crowd(step, &crowding.crowd, counts, &outcome.suspects);
+        self.condemn_crowd(step, &crowding.crowd, counts, sample);
         self.disperse(step, &crowding.crowd, any_ripe);
     }
 

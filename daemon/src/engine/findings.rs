@@ -179,11 +179,9 @@ impl Pairing {
             }
         });
         match due {
-            Some((due, id, partition)) if due <= step.now => {
-                if self.has_room_to_settle(step.now) {
-                    self.partition_due.remove(&(due, id));
-                    self.start_settling(step, index, partition, Purpose::Recheck(id));
-                }
+            Some((due, id, partition)) if due <= step.now && self.has_room_to_settle(step.now) => {
+                self.partition_due.remove(&(due, id));
+                self.start_settling(step, index, partition, Purpose::Recheck(id));
             }
             Some((due, ..)) => step.wake(due),
             None => {}

@@ -120,22 +120,7 @@ impl Pairing {
     pub(super) fn new(spec: Spec, saved: &Saved, now: Moment) -> Self {
         let mine = |pairing: &str| pairing == spec.name;
         let known = saved.status.iter().find(|status| mine(&status.pairing));
-        let mut status = known
-            .filter(|status| status.identity == spec.identity)
-            .cloned()
-            .unwrap_or_else(|| PairingStatus {
-                pairing: spec.name.clone(),
-                identity: spec.identity,
-                pass: known.map_or(0, |status| status.pass),
-                // Of the follower, not of how it is mapped.
-                follower_progress: known.map_or(now, |status| status.follower_progress),
-                lagging_since: known.and_then(|status| status.lagging_since),
-                incidents: known.map(|status| status.incidents.clone()).unwrap_or_default(),
-                ..PairingStatus::default()
-            });
-        status.not_verifiable.clone_from(&spec.reading.not_verifiable);
-        status.relations.clone_from(&spec.relations);
-        status.not_begun = None;
+        let status = resumed(&spec, known, now);
         let findings = saved.findings.iter().filter(|one| mine(&one.pairing)).cloned().collect();
         let (suspects, forgotten) =
             own(&spec, &saved.suspects, |one| (one.pairing.as_str(), one.identity));
@@ -452,6 +437,25 @@ impl Pairing {
             step.decision.commit.status.push(self.status.clone());
         }
     }
+}
+
+/// How far a pairing has come, going by what was known of it: of counts, those under its mapping.
+fn resumed(spec: &Spec, known: Option<&PairingStatus>, now: Moment) -> PairingStatus {
+    let same = known.filter(|status| status.identity == spec.identity).cloned();
+    let mut status = same.unwrap_or_else(|| PairingStatus {
+        pairing: spec.name.clone(),
+        identity: spec.identity,
+        pass: known.map_or(0, |status| status.pass),
+        // Of the follower, not of how it is mapped.
+        follower_progress: known.map_or(now, |status| status.follower_progress),
+        lagging_since: known.and_then(|status| status.lagging_since),
+        incidents: known.map(|status| status.incidents.clone()).unwrap_or_default(),
+        ..PairingStatus::default()
+    });
+    status.not_verifiable.clone_from(&spec.reading.not_verifiable);
+    status.relations.clone_from(&spec.relations);
+    status.not_begun = None;
+    status
 }
 
 /// What is kept of a pairing: what holds under its mapping, and what another mapping left behind.

@@ -299,7 +299,7 @@ fn crowds_leave_the_pass_its_share_of_the_checks() {
             let event = match jobs.pop_front().expect("something is under way") {
                 Job::Split { pairing, direction } => {
                     let extents = Ok((100..200).map(range).collect());
-                    Event::Split { pairing, direction, extents }
+                    Event::Split { pairing, direction, extents, unmapped: BTreeMap::new() }
                 }
                 Job::Check { check, partition, .. } => {
                     let of_crowd = partition.extent < range(100);
@@ -308,7 +308,7 @@ fn crowds_leave_the_pass_its_share_of_the_checks() {
                     let outcome = Outcome { same: 1, crowd, ..Outcome::default() };
                     Event::Checked { check, began: BEGAN, outcome }
                 }
-                other => panic!("{other:?}"),
+                other @ (Job::Look { .. } | Job::Hook(_)) => panic!("{other:?}"),
             };
             jobs.extend(engine.apply(BEGAN, event).jobs);
         }
@@ -326,7 +326,7 @@ fn crowds_beyond_what_is_settled_at_once_are_unsettled_by_name() {
         let event = match jobs.pop().expect("something is under way") {
             Job::Split { pairing, direction } => {
                 let extents = Ok(vec![range(2_000)]);
-                Event::Split { pairing, direction, extents }
+                Event::Split { pairing, direction, extents, unmapped: BTreeMap::new() }
             }
             Job::Check { check, partition, .. } => {
                 let crowd = if partition.extent == range(2_000) { members(check) } else { None };
@@ -339,7 +339,7 @@ fn crowds_beyond_what_is_settled_at_once_are_unsettled_by_name() {
                     outcome: Outcome { crowd, ..Outcome::default() },
                 }
             }
-            other => panic!("{other:?}"),
+            other @ (Job::Look { .. } | Job::Hook(_)) => panic!("{other:?}"),
         };
         let decision = engine.apply(BEGAN, event);
         unsettled.extend(decision.commit.unsettled);
