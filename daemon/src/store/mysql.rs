@@ -33,7 +33,7 @@ use mysql_async::Value;
 use self::index::Walk;
 use self::query::Asker;
 use self::session::{Ask, Sessions};
-use self::statement::{Chunk, Reader};
+use self::statement::{Chunk, Reader, Want};
 use self::table::Table;
 use self::wire::Pages;
 use crate::model::{Batch, Extent, Range, RelationSchema};
@@ -55,6 +55,29 @@ const FIRST_ROWS: u64 = 512;
 const FIRST_KEYS: u64 = 64;
 /// Questions of the first statement, before it is known how large answers are.
 const FIRST_QUESTIONS: u64 = 8;
+
+/// Statements that one fetch or query may have refused before what is left of it is not halved.
+const REFUSED_MAX: u32 = 256;
+
+/// Whether one key or question of a statement may be what the server refuses, so that the others are
+/// asked without it.
+const fn may_be_of_one(kind: &Kind) -> bool {
+    matches!(kind, Kind::Answer(_) | Kind::TooLarge(_))
+}
+
+/// Whether a server refuses a value whatever rows there are, because the column cannot hold it (a
+/// character that its character set lacks, a time out of range): then no row has it. It refuses the
+/// statement `with` the value, asked for no rows, and takes the same statement `without`. `kind` is what
+/// it said when it was asked for rows.
+async fn is_refused(
+    kind: &Kind,
+    with: impl Future<Output = Result<Vec<Page>, StoreError>>,
+    without: impl Future<Output = Result<Vec<Page>, StoreError>>,
+) -> bool {
+    matches!(kind, Kind::Answer(_))
+        && matches!(with.await, Err(StoreError { kind: Kind::Answer(_), .. }))
+        && without.await.is_ok()
+}
 
 /// A MySQL or MariaDB server, read as one user.
 #[derive(Debug)]
@@ -255,18 +278,34 @@ impl Mysql {
             }
         };
         let mut left = reader.asked(keys);
+        let mut refused = 0;
         // Rows may be of any size: how many are asked for at once follows what came before.
         while let Some(chunk) = reader.chunk(&mut left, self.step_rows(&reader, FIRST_KEYS)) {
-            match self.fetch_chunk(&reader, read, &chunk).await {
-                Ok(pages) => {
-                    self.learn(&reader, &pages);
-                    let asked = Asked::new(keys, &chunk.positions, &read.schema);
-                    fetched.pages.extend(pages.into_iter().filter_map(|page| asked.keep(page)));
+            let mut parts = vec![chunk];
+            while let Some(part) = parts.pop() {
+                let error = match self.fetch_chunk(&reader, read, &part, Want::Rows).await {
+                    Ok(pages) => {
+                        self.learn(&reader, &pages);
+                        let asked = Asked::new(keys, &part.positions, &read.schema);
+                        fetched.pages.extend(pages.into_iter().filter_map(|page| asked.keep(page)));
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                if may_be_of_one(&error.kind) && refused < REFUSED_MAX {
+                    refused += 1;
+                    if let Some([some, others]) = part.halves() {
+                        parts.extend([others, some]);
+                        continue;
+                    }
+                    let with = self.fetch_chunk(&reader, read, &part, Want::Values);
+                    let without = self.fetch_chunk(&reader, read, &part, Want::Statement);
+                    if is_refused(&error.kind, with, without).await {
+                        continue;
+                    }
                 }
-                Err(error) => {
-                    let error = self.explain(error, &table).await;
-                    fetched.unread.push((chunk.positions, error));
-                }
+                let error = self.explain(error, &table).await;
+                fetched.unread.push((part.positions, error));
             }
         }
         fetched
@@ -277,8 +316,9 @@ impl Mysql {
         reader: &Reader<'_>,
         read: &Read,
         chunk: &Chunk,
+        want: Want,
     ) -> Result<Vec<Page>, StoreError> {
-        let (sql, params) = reader.fetch(chunk);
+        let (sql, params) = reader.fetch(chunk, want);
         let relation = Some(read.schema.relation.as_str());
         let ask = Ask { relation, doing: "fetching by key", sql, params, walks: 0 };
         let page_rows = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
@@ -300,12 +340,29 @@ impl Mysql {
             Ok(prepared) => prepared,
             Err(kind) => return Err(self.explain(self.error(relation, kind), &table).await),
         };
+        let mut refused = 0;
         while let Some(part) = questions.next(self.questions(&asker)) {
             let values = questions.values(&part);
-            match self.ask(&asker, &questions.read, &values).await {
-                Ok(pages) => questions.answered(part, pages, |kind| self.error(relation, kind)),
-                Err(error) => questions.stopped(part, self.explain(error, &table).await),
+            let error = match self.ask(&asker, &questions.read, &values, Want::Rows).await {
+                Ok(pages) => {
+                    questions.answered(part, pages, |kind| self.error(relation, kind));
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if may_be_of_one(&error.kind) && refused < REFUSED_MAX {
+                refused += 1;
+                if part.len() > 1 {
+                    questions.halve(part);
+                    continue;
+                }
+                let with = self.ask(&asker, &questions.read, &values, Want::Values);
+                let without = self.ask(&asker, &questions.read, &values, Want::Statement);
+                if is_refused(&error.kind, with, without).await {
+                    continue;
+                }
             }
+            questions.stopped(part, self.explain(error, &table).await);
         }
         Ok(questions.finish())
     }
@@ -316,8 +373,9 @@ impl Mysql {
         asker: &Asker<'_>,
         read: &Read,
         values: &Batch,
+        want: Want,
     ) -> Result<Vec<Page>, StoreError> {
-        let Some((sql, params)) = asker.statement(values) else { return Ok(Vec::new()) };
+        let Some((sql, params)) = asker.statement(values, want) else { return Ok(Vec::new()) };
         let relation = Some(read.schema.relation.as_str());
         let ask = Ask { relation, doing: "reading what belongs together", sql, params, walks: 0 };
         let page_rows = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
@@ -325,6 +383,9 @@ impl Mysql {
         self.sessions.run(&ask, &mut pages).await?;
         let (pages, _last) = pages.finish();
         let bytes: u64 = pages.iter().map(|page| page.cost.bytes).sum();
+        if want != Want::Rows {
+            return Ok(pages);
+        }
         let each = bytes / values.rows.max(1) as u64;
         self.known().answer_bytes.insert(asker.reader.select().to_owned(), each.max(1));
         Ok(pages)

@@ -141,9 +141,7 @@ impl<'a> Questions<'a> {
         }
         self.fetched.cost.add(cost);
         if part.len() > 1 {
-            let middle = part.start + part.len() / 2;
-            self.again.extend([middle..part.end, part.start..middle]);
-            return;
+            return self.halve(part);
         }
         let many = cost.rows > QUERY_ROWS_MAX as u64;
         let what = format!(
@@ -153,6 +151,12 @@ impl<'a> Questions<'a> {
             named(&self.query.columns),
         );
         self.failed(part, error(Kind::Unfit(what)));
+    }
+
+    /// Asks again, in halves.
+    pub(crate) fn halve(&mut self, part: Part) {
+        let middle = part.start + part.len() / 2;
+        self.again.extend([middle..part.end, part.start..middle]);
     }
 
     fn keep(&mut self, part: &Part, pages: Vec<Page>) {

@@ -16,7 +16,7 @@ use crate::store::{Read, StoreErrorKind as Kind, named};
 /// The indexes of a table, part by part. The views of MySQL and MariaDB differ in their columns.
 pub(super) const INDEXES: &str = "SELECT table_name, s.*, @@lower_case_table_names \
     FROM information_schema.statistics AS s WHERE table_schema = ? AND table_name = ? \
-    ORDER BY index_name, seq_in_index";
+    ORDER BY index_name, seq_in_index LIMIT 18446744073709551615";
 pub(super) const PRIMARY: &str = "PRIMARY";
 
 /// An index.

@@ -6,7 +6,7 @@
 
 use mysql_async::Value;
 
-use super::statement::Reader;
+use super::statement::{Reader, Want};
 use super::table::{ColumnKind, Table, TableColumn};
 use super::wire;
 use crate::model::{Batch, Logical};
@@ -64,7 +64,7 @@ impl<'a> Asker<'a> {
     }
 
     /// The statement that asks a question for each row of `values`. None: no row answers any.
-    pub(super) fn statement(&self, values: &Batch) -> Option<(String, Vec<Value>)> {
+    pub(super) fn statement(&self, values: &Batch, want: Want) -> Option<(String, Vec<Value>)> {
         let mut asked: Vec<_> =
             (0..values.rows).filter_map(|row| self.condition(values, row)).collect();
         // Few sizes, so that few statements are prepared.
@@ -72,7 +72,8 @@ impl<'a> Asker<'a> {
         let size = [1, 8, 64, 512].into_iter().find(|size| *size >= asked.len());
         asked.resize(size.unwrap_or(asked.len()), last);
         let (conditions, params): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        let mut params = params.concat();
+        // One more than there may be tells that there are too many.
+        let params = want.params(params.concat(), QUERY_ROWS_MAX as u64 + 1);
         let filter = match (self.columns.as_slice(), self.begins) {
             ([column], None) => {
                 let list = vec![column.parameter(); conditions.len()].join(", ");
@@ -81,8 +82,6 @@ impl<'a> Asker<'a> {
             // Not `(a, b) IN (...)`: MariaDB walks the whole table for that.
             _ => conditions.join(" OR "),
         };
-        // One more than there may be tells that there are too many.
-        params.push(Value::UInt(QUERY_ROWS_MAX as u64 + 1));
         Some((format!("{} WHERE {filter} LIMIT ?", self.reader.select()), params))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns making, setting up, reusing and giving up connections, and the one way in which a statement
 //! is run: within the store's limits, against timeouts, and again after what may pass. Refuses to
-//! build statements. Invariant: every session is read-only, and one in doubt is closed, never reused.
+//! build statements. Invariant: every session is read-only, holds nothing while it lies idle, and is
+//! what it was set to; one in doubt is closed, never reused.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use mysql_async::{
 };
 use tokio::time::timeout;
 
+use super::table::text;
 use super::trouble::Trouble;
 use crate::model::Cost;
 use crate::store::governor::{Governor, Permit};
@@ -26,12 +28,32 @@ const WAIT: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 /// Prepared statements that a session keeps: the relations' scans and fetches, at each chunk size.
 const STATEMENTS: usize = 128;
-/// What a session is set to. Read-only is checked afterwards, because it is a promise.
-const SETUP: [&str; 3] = [
+/// What a session is set to: all that changes what a question is answered, or what is held when it is.
+/// Servers, their `init_connect` and proxies have defaults of their own. It is read back afterwards.
+const SETUP: [&str; 6] = [
     "SET NAMES utf8mb4",
+    // Ends what was begun before, too; a transaction would keep the tables that it has read.
+    "SET SESSION autocommit = 0",
+    "SET SESSION autocommit = 1",
+    // No answer is cut short, and none refused for its size.
+    "SET SESSION max_join_size = 18446744073709551615, sql_big_selects = 1, \
+     sql_select_limit = 18446744073709551615, sql_safe_updates = 0, sql_auto_is_null = 0",
     // Dates that other modes refuse are compared as they are stored.
     "SET SESSION time_zone = '+00:00', sql_mode = 'ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
+];
+/// What a session must have been set to, by variable.
+const PINNED: [(&str, &str); 10] = [
+    ("autocommit", "1"),
+    ("sql_select_limit", "18446744073709551615"),
+    ("sql_big_selects", "1"),
+    ("sql_safe_updates", "0"),
+    ("sql_auto_is_null", "0"),
+    ("time_zone", "+00:00"),
+    ("sql_mode", "ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"),
+    ("character_set_client", "utf8mb4"),
+    ("character_set_connection", "utf8mb4"),
+    ("character_set_results", "utf8mb4"),
 ];
 /// Where systems keep the certificates that they trust.
 const ROOTS: [&str; 4] = [
@@ -324,23 +346,47 @@ impl Sessions {
         trouble
     }
 
-    /// Checks that the session is read-only, and has the server end what we no longer wait for.
+    /// Has the server end what we no longer wait for, and checks that the session is what it was set to.
     async fn check(&self, conn: &mut Conn) -> Result<(), Trouble> {
         let of = |error| Trouble::of(error, &self.place());
         let version: Option<String> = conn.query_first("SELECT VERSION()").await.map_err(of)?;
         let mariadb = version.is_some_and(|version| version.contains("MariaDB"));
         let patience = self.timeouts.patience;
-        let (variable, limit) = if mariadb {
-            ("tx_read_only", format!("max_statement_time = {}", patience.as_secs_f64()))
+        let (names, limit) = if mariadb {
+            let limit = format!("max_statement_time = {}", patience.as_secs_f64());
+            (["tx_isolation", "tx_read_only"], limit)
         } else {
-            ("transaction_read_only", format!("max_execution_time = {}", patience.as_millis()))
+            let limit = format!("max_execution_time = {}", patience.as_millis());
+            (["transaction_isolation", "transaction_read_only"], limit)
         };
-        conn.query_drop(format!("SET SESSION {limit}")).await.map_err(of)?;
-        let question = format!("SELECT @@SESSION.{variable}");
-        let read_only: Option<u8> = conn.query_first(question).await.map_err(of)?;
-        if read_only != Some(1) {
-            let words = "the session could not be made read-only, so nothing is read".to_owned();
-            return Err(Trouble::lasting(Kind::Unfit(words)));
+        let locks = patience.as_secs().max(1);
+        let limits = format!("SET SESSION lock_wait_timeout = {locks}, {limit}");
+        conn.query_drop(limits).await.map_err(of)?;
+        let expected: Vec<_> =
+            PINNED.into_iter().chain(names.into_iter().zip(["READ-COMMITTED", "1"])).collect();
+        let asked: Vec<_> = expected
+            .iter()
+            .map(|(variable, _)| format!("CAST(@@SESSION.{variable} AS CHAR)"))
+            .collect();
+        let question = format!("SELECT {}", asked.join(", "));
+        let found: Option<Row> = conn.query_first(question).await.map_err(of)?;
+        for (at, (variable, expected)) in expected.into_iter().enumerate() {
+            let is = found.as_ref().and_then(|row| text(row, at));
+            // Some servers show switches as words.
+            let same = match is.as_deref() {
+                Some("ON") => expected == "1",
+                Some("OFF") => expected == "0",
+                Some(other) => other == expected,
+                None => false,
+            };
+            if !same {
+                return Err(Trouble::lasting(Kind::Unfit(format!(
+                    "the session has {variable} = {} though it was set to {expected}, so what it \
+                     answers may not be all, or may keep locks; nothing is read. Look for a proxy \
+                     between driftd and the server that changes sessions",
+                    is.as_deref().unwrap_or("nothing")
+                ))));
+            }
         }
         Ok(())
     }

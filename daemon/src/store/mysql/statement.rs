@@ -39,6 +39,42 @@ pub(super) struct Chunk {
     params: Vec<Value>,
 }
 
+/// What a statement with keys or questions is sent for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// All rows that have them.
+    Rows,
+    /// No rows: whether the server takes these values.
+    Values,
+    /// No rows and no values: whether the server takes the statement.
+    Statement,
+}
+
+impl Want {
+    /// The parameters of a statement whose rows are at most `rows`.
+    pub(super) fn params(self, mut values: Vec<Value>, rows: u64) -> Vec<Value> {
+        if self == Self::Statement {
+            values.fill(Value::NULL);
+        }
+        values.push(Value::UInt(if self == Self::Rows { rows } else { 0 }));
+        values
+    }
+}
+
+impl Chunk {
+    /// Two halves; none of one key.
+    pub(super) fn halves(&self) -> Option<[Self; 2]> {
+        let count = self.positions.len();
+        let (positions, others) = self.positions.split_at(count / 2);
+        let (params, rest) = self.params.split_at(self.params.len() / count.max(1) * (count / 2));
+        let half = |positions: &[usize], params: &[Value]| Self {
+            positions: positions.to_vec(),
+            params: params.to_vec(),
+        };
+        (count > 1).then(|| [half(positions, params), half(others, rest)])
+    }
+}
+
 impl<'a> Reader<'a> {
     /// # Errors
     /// If a column is not there, or cannot be read, or there is no primary key, or another one than
@@ -230,7 +266,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The statement that fetches a chunk.
-    pub(super) fn fetch(&self, chunk: &Chunk) -> (String, Vec<Value>) {
+    pub(super) fn fetch(&self, chunk: &Chunk, want: Want) -> (String, Vec<Value>) {
         let key: Vec<_> = self.table.key_columns().collect();
         let count = chunk.positions.len();
         let size = self.sizes().iter().copied().find(|size| *size >= count).unwrap_or(count);
@@ -249,7 +285,9 @@ impl<'a> Reader<'a> {
             let one = key.iter().map(equal).collect::<Vec<_>>().join(" AND ");
             vec![format!("({one})"); size].join(" OR ")
         };
-        (format!("{} WHERE {filter}", self.select), params)
+        // Said here, no setting of a server or proxy cuts the answer.
+        let params = want.params(params, u64::MAX);
+        (format!("{} WHERE {filter} LIMIT ?", self.select), params)
     }
 
     const fn sizes(&self) -> &'static [usize] {

@@ -189,13 +189,14 @@ impl TableColumn {
 
 const COLUMNS: &str = "SELECT table_name, column_name, data_type, column_type, is_nullable, \
     character_set_name, collation_name, @@lower_case_table_names FROM information_schema.columns \
-    WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position";
+    WHERE table_schema = ? AND table_name = ? ORDER BY ordinal_position LIMIT 18446744073709551615";
 const ESTIMATE: &str = "SELECT table_name, table_rows, @@lower_case_table_names \
     FROM information_schema.tables WHERE table_schema = ? AND table_name = ?";
-const NAMES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = ?";
+const NAMES: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = ? \
+    LIMIT 18446744073709551615";
 /// MariaDB keeps JSON as text with this check; MySQL knows no table in this view and refuses.
 const CHECKS: &str = "SELECT check_clause FROM information_schema.check_constraints \
-    WHERE constraint_schema = ? AND table_name = ?";
+    WHERE constraint_schema = ? AND table_name = ? LIMIT 18446744073709551615";
 
 /// The columns that a check holds to be JSON.
 fn json_columns(checks: &[Row]) -> Vec<String> {

@@ -336,7 +336,8 @@ fn date(days: i64) -> Option<Value> {
 fn time(micros: i64) -> Option<Value> {
     let length = i64::try_from(micros.unsigned_abs()).ok()?;
     let ([hours, minutes, seconds], rest) = clock(length % DAY)?;
-    let days = u32::try_from(length / DAY).ok().filter(|days| *days < 35)?;
+    // The servers' largest is 838:59:59, and in MariaDB the fraction behind it.
+    let days = u32::try_from(length / DAY).ok().filter(|_| length < 839 * 3_600 * MICROS)?;
     Some(Value::Time(micros < 0, days, hours, minutes, seconds, rest))
 }
 

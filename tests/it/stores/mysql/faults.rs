@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use driftd::model::{Extent, Range, Secret};
-use driftd::store::{self, Care, MysqlSettings, StoreErrorKind, Tls};
-use driftd_tests::mariadb::{PASSWORD, Server, count};
+use driftd::store::{self, Care, MysqlSettings, Query, StoreErrorKind, Tls};
+use driftd_tests::mariadb::{Flavour, PASSWORD, Server, count};
 use futures::StreamExt;
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 
-use super::{SHORT, integer_keys, open, read, rows, texts};
+use super::{SHORT, integer_keys, open, read, rows, text_keys, texts};
 
 #[tokio::test]
 async fn a_rotated_password_is_found_and_a_wrong_one_is_denied() {
@@ -91,7 +91,7 @@ async fn a_row_above_the_servers_limit_says_which_and_is_not_tried_again() {
         let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Ordinary).await;
         assert_eq!(fetched.unread.len(), 1, "{fetched:?}");
         let (whose, error) = &fetched.unread[0];
-        assert!(whose.contains(&0));
+        assert_eq!(whose, &[0], "the other row is there");
         assert_eq!(error.kind.code(), "store-too-large", "{error}");
         assert!(error.to_string().contains("max_allowed_packet"), "{error}");
         assert!(!error.kind.heals());
@@ -343,4 +343,94 @@ async fn executed(conn: &mut Conn) -> u64 {
     let count: Option<(String, u64)> =
         conn.query_first("SHOW GLOBAL STATUS LIKE 'Com_stmt_execute'").await.unwrap();
     count.unwrap().1
+}
+
+/// Every kind of read, failed ones too, on a server whose defaults cut answers and open transactions.
+#[tokio::test]
+async fn no_setting_of_the_server_cuts_an_answer_or_lets_an_idle_session_hold_anything() {
+    for server in Server::start_each().await {
+        let mut conn = server.conn().await;
+        for statement in [
+            "CREATE TABLE t (id INT PRIMARY KEY, v INT, INDEX (v))",
+            "SET GLOBAL sql_select_limit = 3",
+            "SET GLOBAL max_join_size = 10, GLOBAL sql_safe_updates = 1, GLOBAL autocommit = 0",
+            "SET GLOBAL sql_big_selects = 0",
+            "SET GLOBAL init_connect = 'SET autocommit = 0, sql_select_limit = 2; START TRANSACTION'",
+        ] {
+            // MySQL and MariaDB do not share all of them.
+            let set = conn.query_drop(statement).await;
+            assert!(set.is_ok() || statement.contains("sql_big_selects"), "{set:?}");
+        }
+        let rows_of_t: Vec<_> = (0..700).map(|id| format!("({id}, {})", id % 2)).collect();
+        server.exec(&format!("INSERT INTO t VALUES {}; COMMIT", rows_of_t.join(", "))).await;
+        let store = open(&server).await;
+        let read = read(store.as_ref(), "t", &["id", "v"]).await;
+        let keys: Vec<i64> = (0..700).collect();
+        let fetched = store.fetch(&read, &integer_keys(&keys), Care::Ordinary).await;
+        let found: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
+        assert_eq!((found, fetched.unread.len()), (700, 0));
+        let extents = store.split(&read, rows(1_000)).await.unwrap();
+        let pages: Vec<_> = store.scan(&read, &extents[0]).collect().await;
+        let found: usize = pages.iter().map(|page| page.as_ref().unwrap().rows.rows).sum();
+        assert_eq!(found, 700);
+        let query =
+            Query { columns: vec!["v".to_owned()], values: integer_keys(&[1]), prefix: false };
+        let asked = store.query(&read, &query, Care::Ordinary).await;
+        assert_eq!(asked.pages.iter().map(|page| page.rows.rows).sum::<usize>(), 350);
+        // One that is dropped in the middle, and one that fails.
+        drop(store.scan(&read, &extents[0]).next().await);
+        store.describe("nowhere").await.unwrap_err();
+        let mut conn = server.conn().await;
+        conn.query_drop("SET SESSION autocommit = 1, sql_big_selects = 1").await.unwrap();
+        let open: Option<u64> =
+            conn.query_first("SELECT COUNT(*) FROM information_schema.innodb_trx").await.unwrap();
+        assert_eq!(open, Some(0));
+        conn.query_drop("SET SESSION lock_wait_timeout = 3").await.unwrap();
+        conn.query_drop("ALTER TABLE t COMMENT = 'nobody holds it'").await.unwrap();
+        drop(store);
+    }
+}
+
+/// A key that a column cannot hold is one that no row has, and costs no other key.
+#[tokio::test]
+async fn a_key_that_no_column_can_hold_costs_itself_alone() {
+    for server in Server::start_each().await {
+        let mysql = matches!(server.flavour, Flavour::Mysql(_));
+        for charset in ["utf8mb3", "latin1", "ascii", "ucs2", "sjis"] {
+            server
+                .exec(&format!(
+                    "DROP TABLE IF EXISTS t; CREATE TABLE t (name VARCHAR(20) CHARACTER SET {charset} \
+                     PRIMARY KEY, v INT); INSERT INTO t VALUES ('a?', 1), ('b', 2), ('gone', 3)"
+                ))
+                .await;
+            let store = open(&server).await;
+            let read = read(store.as_ref(), "t", &["v"]).await;
+            let keys = text_keys(&["a?", "a😀", "b", "é€ж", "gone", "none"].map(str::as_bytes));
+            let fetched = store.fetch(&read, &keys, Care::Ordinary).await;
+            assert!(fetched.unread.is_empty(), "{charset}: {:?}", fetched.unread);
+            let mut found: Vec<_> = fetched
+                .pages
+                .iter()
+                .flat_map(|page| texts(&page.keys.columns[0]).into_iter().flatten())
+                .collect();
+            found.sort_unstable();
+            assert_eq!(found, ["a?", "b", "gone"], "{charset}");
+            let query = Query { columns: vec!["name".to_owned()], values: keys, prefix: false };
+            let asked = store.query(&read, &query, Care::Ordinary).await;
+            assert!(asked.unread.is_empty(), "{charset}: {:?}", asked.unread);
+            assert_eq!(asked.pages.iter().map(|page| page.rows.rows).sum::<usize>(), 3);
+        }
+        server
+            .exec("CREATE TABLE times (k TIME(6) PRIMARY KEY, v INT); INSERT INTO times VALUES ('12:00:00', 1)")
+            .await;
+        let store = open(&server).await;
+        let read = read(store.as_ref(), "times", &["v"]).await;
+        let second = 1_000_000;
+        let last = 838 * 3_600 + 59 * 60 + 59;
+        let keys = [12 * 3_600, last + 1, -last - 1, last].map(|seconds| seconds * second);
+        let keys = integer_keys(&[keys[0], keys[1], keys[2], keys[3] + second / 2]);
+        let fetched = store.fetch(&read, &keys, Care::Ordinary).await;
+        assert!(fetched.unread.is_empty(), "mysql {mysql}: {:?}", fetched.unread);
+        assert_eq!(fetched.pages.iter().map(|page| page.rows.rows).sum::<usize>(), 1);
+    }
 }
