@@ -44,14 +44,18 @@ fn plant(sim: &Sim, setting: &Setting) -> Vec<Planted> {
         world.put(follower, &unmappable);
         let place = shape.place(follower, unmappable.id);
         let keys = vec![key(unmappable.id), row_key(follower, place)];
-        all.push(Planted { keys, kind: DriftKind::Unmappable });
+        // A cell of an open relation is compared as what it is: a text that is no number differs.
+        let open = shape == Shape::Lookup && follower == Side::Target;
+        let kind = if open { DriftKind::Mismatch } else { DriftKind::Unmappable };
+        all.push(Planted { keys, kind });
 
         let mut out_of_scope = world.entity(base + 40);
         out_of_scope.name = format!("{EXCLUDED} {base}");
         world.put(Side::Source, &out_of_scope);
         world.remove(Side::Target, out_of_scope.id);
 
-        if shape == Shape::Lookup {
+        // A stray row of the leader is unread: the mapping does not name the place of what it is read from.
+        if open {
             let twice = world.entity(base + 50);
             world.put_elsewhere(Side::Target, &format!("COPY#{}", twice.id), &twice);
             all.push(planted(twice.id, DriftKind::Duplicate));
