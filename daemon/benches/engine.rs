@@ -111,8 +111,8 @@ fn started(findings: u64, due: Moment) -> (Engine, Vec<Job>) {
         ..Saved::default()
     };
     let abort = abort::Settings { mode: Mode::Armed, criteria: vec![criterion] };
-    let settings =
-        Settings { pairings: vec![spec], abort, hooks: Vec::new(), until: Until::Stopped };
+    let (until, slots) = (Until::Stopped, NonZeroU32::MAX);
+    let settings = Settings { pairings: vec![spec], abort, hooks: Vec::new(), until, slots };
     let mut engine = Engine::new(settings, saved, NOW);
     let mut jobs = engine.apply(NOW, Event::Started).jobs;
     let extents = (0..10_000).map(extent).collect();

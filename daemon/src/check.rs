@@ -28,6 +28,7 @@ mod portion;
 mod rules;
 mod sample;
 mod scan;
+mod share;
 mod sight;
 mod stray;
 mod tell;
@@ -48,6 +49,7 @@ pub use columns::{Unspoken, survey, unused};
 pub use look::look;
 pub use sample::{Sampled, Sampling, first_rows, sample};
 pub use scan::split;
+pub use share::Share;
 
 /// What checks of a pairing need. Made once.
 pub struct Context {
@@ -67,6 +69,8 @@ pub struct Context {
     pub partition_rows: NonZeroU32,
     /// Rows of one side that a check holds at once.
     pub window_rows: NonZeroU32,
+    /// What a check may hold.
+    pub share: Share,
     /// The time, for spans; `run` gives it.
     pub clock: Arc<dyn Fn() -> Moment + Send + Sync>,
 }

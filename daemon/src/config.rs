@@ -20,6 +20,7 @@ mod stores;
 mod plugins;
 mod pairings;
 mod mapping;
+mod checks;
 mod passes;
 mod settle;
 mod abort;
@@ -44,6 +45,7 @@ use crate::{abort as criteria, hook, journal, plan, plugin, report, settle as se
 use describe::Table;
 use walk::{Node, Section, Walker};
 
+pub use checks::Checks;
 pub use issue::{ConfigErrors, Display, Issue, Issues};
 pub use lines::Lines;
 pub use schema::{reference, schema};
@@ -181,6 +183,7 @@ static ROOT: Table = Table {
         plugins::KEY,
         plugins::SANDBOX_KEY,
         pairings::KEY,
+        checks::KEY,
         passes::KEY,
         settle::KEY,
         abort::KEY,
@@ -203,6 +206,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     let stores = stores::read(root);
     let plugins = plugins::read(root);
     let plugin_memory = plugins::memory(root);
+    let checks = checks::read(root);
     let pairings = pairings::read(root, &plan, &settle);
     let abort = root.take(abort::KEY.name).and_then(|node| node.section());
     let abort = abort.map(|section| abort::read(&section));
@@ -219,6 +223,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
         stores,
         plugins,
         plugin_memory: plugin_memory?,
+        checks: checks?,
         pairings,
         abort: abort
             .unwrap_or(criteria::Settings { mode: criteria::Mode::DryRun, criteria: Vec::new() }),
@@ -311,6 +316,8 @@ pub struct Settings {
     pub plugins: Vec<plugin::Settings>,
     /// Linear memory of all instances of all plugins, in bytes.
     pub plugin_memory: u64,
+    /// What the checks of all pairings share.
+    pub checks: Checks,
     /// What is compared with what.
     pub pairings: Vec<PairingSettings>,
     /// When the migration must stop.

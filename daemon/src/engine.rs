@@ -5,6 +5,7 @@
 //! simulation replays it by its seed. Invariant: every change of what it knows that a restart would
 //! need is in the commit of the same decision, and jobs are only what that commit allows.
 
+mod admission;
 mod anew;
 mod criteria;
 mod crowds;
@@ -21,6 +22,7 @@ mod unsettled;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::abort;
@@ -33,6 +35,7 @@ use crate::model::{
 use crate::settle::Charged;
 use crate::{plan, settle};
 
+use admission::{Admission, Room};
 use criteria::Criteria;
 use held::Held;
 use pairing::Pairing;
@@ -171,6 +174,8 @@ pub struct Settings {
     pub hooks: Vec<HookTiming>,
     /// How long the run goes on.
     pub until: Until,
+    /// How many checks, looks and splits of all pairings may be in flight at once.
+    pub slots: NonZeroU32,
 }
 
 /// Everything that can happen.
@@ -291,6 +296,7 @@ pub struct Engine {
     /// Those that cannot be begun.
     held: Vec<Held>,
     criteria: Criteria,
+    admission: Admission,
     until: Until,
     draining: bool,
     numbers: Numbers,
@@ -349,6 +355,7 @@ struct Step<'a> {
     numbers: &'a mut Numbers,
     draining: bool,
     until: Until,
+    room: Room,
 }
 
 impl Step<'_> {
@@ -366,6 +373,13 @@ impl Step<'_> {
         finding.status = FindingStatus::Superseded(self.now);
         self.decision.commit.findings.push(finding.clone());
         self.happened(Happening::Superseded(finding));
+    }
+
+    /// A job that reads begins, in a slot that is free.
+    fn read(&mut self, job: Job) {
+        debug_assert!(self.room.free > 0, "nothing that reads begins without a slot");
+        self.room.free = self.room.free.saturating_sub(1);
+        self.decision.jobs.push(job);
     }
 
     /// Something will be due then. What is due already is not waited for: it waits for something
@@ -402,8 +416,9 @@ impl Engine {
         let pairings =
             settings.pairings.into_iter().map(|spec| Pairing::new(spec, &saved, now)).collect();
         let criteria = Criteria::new(settings.abort, settings.hooks, &saved, now);
+        let admission = Admission::new(settings.slots);
         let (until, held) = (settings.until, Vec::new());
-        Self { pairings, held, criteria, until, draining: false, numbers, removed }
+        Self { pairings, held, criteria, admission, until, draining: false, numbers, removed }
     }
 
     /// Takes one event, decides.
@@ -417,6 +432,7 @@ impl Engine {
             numbers: &mut self.numbers,
             draining: self.draining,
             until: self.until,
+            room: self.admission.none(self.pairings.len()),
         };
         match event {
             Event::Started => {
@@ -489,11 +505,12 @@ impl Engine {
             numbers: &mut self.numbers,
             draining: self.draining,
             until: self.until,
+            room: self.admission.none(self.pairings.len()),
         };
         for (index, pairing) in self.pairings.iter_mut().enumerate() {
             pairing.take_mapping(&mut step, index);
-            pairing.go_on(&mut step, index);
         }
+        self.admission.admit(&mut step, &mut self.pairings);
         let mut changes = Vec::new();
         for pairing in &mut self.pairings {
             pairing.ignored_until(now);

@@ -305,7 +305,9 @@ fn engine_settings(
         Purpose::Daemon => Until::Stopped,
         Purpose::Verify => Until::OnePass,
     };
-    engine::Settings { pairings, abort, hooks: settings.hooks.iter().map(timing).collect(), until }
+    let hooks = settings.hooks.iter().map(timing).collect();
+    let slots = settings.checks.concurrency;
+    engine::Settings { pairings, abort, hooks, until, slots }
 }
 
 /// Serves health and metrics until the run is over.

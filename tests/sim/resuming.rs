@@ -23,7 +23,8 @@ fn spec(name: &str, suspects_max: usize) -> Spec {
 
 fn engine(pairings: Vec<Spec>, saved: Saved) -> (Engine, Decision) {
     let abort = Setting::new(1, Shape::Aligned).abort;
-    let settings = Settings { pairings, abort, hooks: Vec::new(), until: Until::Stopped };
+    let (until, slots) = (Until::Stopped, NonZeroU32::MAX);
+    let settings = Settings { pairings, abort, hooks: Vec::new(), until, slots };
     let mut engine = Engine::new(settings, saved, NOW);
     let started = engine.apply(NOW, Event::Started);
     (engine, started)

@@ -49,6 +49,8 @@ pub struct Setting {
     pub hooks: Vec<(String, u32)>,
     /// How long the run goes on.
     pub until: Until,
+    /// How many jobs that read are in flight at once.
+    pub slots: NonZeroU32,
     /// The longest time that a job takes beside its reads, in milliseconds.
     pub job_millis: u64,
     /// The chance, of 1,000, that the process dies around a decision.
@@ -99,6 +101,7 @@ impl Setting {
             abort: abort::Settings { mode: abort::Mode::Armed, criteria: Vec::new() },
             hooks: Vec::new(),
             until: Until::Stopped,
+            slots: nonzero(1 + u32::try_from(seed % 8).expect("less than 8")),
             job_millis: 400,
             crashes: 0,
             journal: None,
@@ -544,6 +547,7 @@ fn engine_settings(setting: &Setting) -> engine::Settings {
         abort: setting.abort.clone(),
         hooks: setting.hooks.iter().map(|(name, _)| timing(name)).collect(),
         until: setting.until,
+        slots: setting.slots,
     }
 }
 

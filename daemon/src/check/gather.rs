@@ -11,15 +11,11 @@ use std::ops::Range;
 use crate::check::met::Met;
 use crate::check::places::{Place, Wanted};
 use crate::check::portion::{Groups, Lies, Portion};
+use crate::check::share::Share;
 use crate::check::{SideContext, store_fault};
 use crate::model::{Batch, Cost, Fault, Side, StoreKey, Value};
 use crate::store::{Care, Fetched, Page, Query};
 
-/// Bytes of rows that are read for what is compared at once, about; what is still wanted is unread then.
-/// A mapping says how many rows are looked for, and which.
-const BYTES_MAX: u64 = 64 << 20;
-/// Bytes that are asked for at once, going by what came before.
-const CHUNK_BYTES: u64 = 8 << 20;
 /// Keys that are asked for first, if nothing is said, and at most: how large rows are is not known before
 /// they are read, and what came before need not be like what follows.
 const KEYS: [usize; 2] = [64, 1_024];
@@ -61,8 +57,13 @@ impl Gathered {
     }
 
     /// What is left unread of `whose`, if there is too much.
-    fn is_full(&mut self, (side, here): (Side, &SideContext), whose: &[usize]) -> bool {
-        if self.bytes <= BYTES_MAX {
+    fn is_full(
+        &mut self,
+        (side, here): (Side, &SideContext),
+        share: Share,
+        whose: &[usize],
+    ) -> bool {
+        if self.bytes <= share.gathered() {
             return false;
         }
         let fault = Fault {
@@ -72,9 +73,11 @@ impl Gathered {
                  at once, takes more than {} MiB",
                 here.store.name(),
                 here.relation_names(),
-                BYTES_MAX >> 20
+                share.gathered() >> 20
             ),
-            remedy: "have the mapping name fewer rows for each entity, by longer keys".to_owned(),
+            remedy: "have the mapping name fewer rows for each entity, by longer keys, or raise \
+                     `checks.memory`"
+                .to_owned(),
             code: Fault::TOO_MUCH,
         };
         self.unread.push((whose.to_vec(), fault.clone()));
@@ -90,11 +93,13 @@ struct Chunks {
     all: usize,
     size: usize,
     most: usize,
+    /// Bytes that are to come at once.
+    bytes: u64,
 }
 
 impl Chunks {
-    fn new(all: usize, [first, most]: [usize; 2]) -> Self {
-        Self { next: 0, all, size: first.min(most), most }
+    fn new(all: usize, [first, most]: [usize; 2], share: Share) -> Self {
+        Self { next: 0, all, size: first.min(most), most, bytes: share.portion() }
     }
 
     fn next(&mut self) -> Option<Range<usize>> {
@@ -105,7 +110,7 @@ impl Chunks {
 
     /// Says how many bytes a chunk brought.
     fn learn(&mut self, chunk: &Range<usize>, bytes: u64) {
-        let size = CHUNK_BYTES.saturating_mul(chunk.len() as u64) / bytes.max(1);
+        let size = self.bytes.saturating_mul(chunk.len() as u64) / bytes.max(1);
         // What is not there says little of what is.
         let most = self.most.min(chunk.len().saturating_mul(2));
         self.size = usize::try_from(size).unwrap_or(usize::MAX).clamp(1, most);
@@ -120,21 +125,21 @@ pub(super) fn part<'b>(batch: &'b Batch, rows: &Range<usize>) -> Cow<'b, Batch> 
     }
 }
 
-/// Reads what is wanted of a side. `keys` is how many keys are asked for first; what was `met` before
-/// is held already.
+/// Reads what is wanted of a side. `keys_first` is how many keys are asked for first; what was `met`
+/// before is held already.
 pub(super) async fn gather(
     (side, here): (Side, &SideContext),
     wanted: Wanted,
     keys_first: Option<usize>,
-    care: Care,
+    (care, share): (Care, Share),
     met: &mut Met,
 ) -> Gathered {
     let mut gathered = Gathered::default();
     for (relation, (keys, whose)) in wanted.rows {
         let context = &here.relations[relation];
-        let mut chunks = Chunks::new(keys.rows, [keys_first.unwrap_or(KEYS[0]), KEYS[1]]);
+        let mut chunks = Chunks::new(keys.rows, [keys_first.unwrap_or(KEYS[0]), KEYS[1]], share);
         while let Some(chunk) = chunks.next() {
-            if gathered.is_full((side, here), &whose[chunk.start..]) {
+            if gathered.is_full((side, here), share, &whose[chunk.start..]) {
                 break;
             }
             let before = gathered.bytes;
@@ -154,9 +159,9 @@ pub(super) async fn gather(
         let read = &here.relations[relation].read;
         let columns = read.schema.key_columns().take(width).map(|column| column.name.clone());
         let columns: Vec<String> = columns.collect();
-        let mut chunks = Chunks::new(values.rows, QUESTIONS);
+        let mut chunks = Chunks::new(values.rows, QUESTIONS, share);
         while let Some(chunk) = chunks.next() {
-            if gathered.is_full((side, here), &whose[chunk.start..]) {
+            if gathered.is_full((side, here), share, &whose[chunk.start..]) {
                 break;
             }
             let values = part(&values, &chunk).into_owned();
@@ -170,10 +175,10 @@ pub(super) async fn gather(
         }
     }
     let mut groups: Vec<(Vec<Value>, Vec<usize>)> = wanted.groups.into_values().collect();
-    let mut chunks = Chunks::new(groups.len(), GROUPS);
+    let mut chunks = Chunks::new(groups.len(), GROUPS, share);
     while let Some(chunk) = chunks.next() {
         let whose: Vec<usize> = groups.iter().flat_map(|(_, whose)| whose).copied().collect();
-        if gathered.is_full((side, here), &whose) {
+        if gathered.is_full((side, here), share, &whose) {
             break;
         }
         let later = groups.split_off(chunk.len());

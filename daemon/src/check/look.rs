@@ -149,7 +149,7 @@ async fn read(
     let fault = foreign_key(side, here);
     faults.of_mut(side).extend(foreign.iter().map(|&at| (due[at].clone(), fault.clone())));
     let met = places.met.of_mut(side);
-    let gathered = gather((side, here), wanted, None, Care::Consistent, met).await;
+    let gathered = gather((side, here), wanted, None, (Care::Consistent, context.share), met).await;
     window.add_cost(side, gathered.cost);
     places.too_much |= gathered.too_much.is_some();
     for (whose, fault) in gathered.unread {

@@ -141,8 +141,14 @@ async fn take_in(window: &mut Window<'_>, side: Side, portion: Portion) -> Optio
     let began = (context.clock)();
     let keys_first = Some(window.portion(other));
     let met = window.met.of_mut(other);
-    let gathered =
-        gather((other, context.side(other)), wanted, keys_first, Care::Ordinary, met).await;
+    let gathered = gather(
+        (other, context.side(other)),
+        wanted,
+        keys_first,
+        (Care::Ordinary, context.share),
+        met,
+    )
+    .await;
     window.add_cost(other, gathered.cost);
     window.note_counterparts(other, gathered.bytes, (groups, gathered.rows));
     if let Some(fault) = gathered.too_much {
@@ -183,7 +189,7 @@ async fn homes(window: &mut Window<'_>, (pages, absorbed): (&[usize], &[usize]))
     }
     window.meet(side, pages);
     let met = window.met.of_mut(side);
-    let gathered = gather((side, here), wanted, None, Care::Ordinary, met).await;
+    let gathered = gather((side, here), wanted, None, (Care::Ordinary, context.share), met).await;
     window.add_cost(side, gathered.cost);
     for (whose, fault) in gathered.unread {
         let lost = whose.iter().map(|owner| owners[*owner].clone()).collect();

@@ -13,9 +13,6 @@ use crate::plugin::Tally;
 
 /// Snapshots of one rule that are kept before they are merged.
 const STATES_MAX: usize = 16;
-/// Bytes of the snapshots of all rules that are kept in one check. Sums are small; who keeps rows there
-/// may as well keep all of them.
-const STATES_BYTES: usize = 32 << 20;
 
 /// What rules have counted so far, by their positions among the invariants.
 #[derive(Debug, Default)]
@@ -83,11 +80,12 @@ impl Window<'_> {
 
     /// Keeps a snapshot of a rule, and merges what it has when that is much.
     fn keep(&mut self, at: usize, state: Vec<u8>) -> Result<(), Fault> {
+        let most = self.context.share.snapshots();
         let Accumulated { rules, bytes } = &mut self.accumulated;
         let Counting { invariant, states, .. } = &mut rules[at];
         *bytes += state.len();
         states.push(state);
-        if states.len() < STATES_MAX && *bytes <= STATES_BYTES {
+        if states.len() < STATES_MAX && *bytes as u64 <= most {
             return Ok(());
         }
         let merged = self.session.tally(*invariant, &Tally::States(states));
@@ -95,19 +93,19 @@ impl Window<'_> {
         *bytes -= states.iter().map(Vec::len).sum::<usize>();
         *bytes += merged.len();
         *states = vec![merged];
-        if *bytes <= STATES_BYTES {
+        if *bytes as u64 <= most {
             return Ok(());
         }
         let id = &self.context.mapper.invariants()[*invariant].id;
         Err(Fault {
             side: None,
             what: format!(
-                "the rules over a partition keep {bytes} bytes of snapshots, at most {STATES_BYTES} \
+                "the rules over a partition keep {bytes} bytes of snapshots, at most {most} \
                  in one check; the last was of invariant `{id}`"
             ),
             remedy:
-                "have accumulators keep sums, of which there are few, and not what was summed, or \
-                     make partitions smaller (`partition_rows`)"
+                "have accumulators keep sums, of which there are few, and not what was summed, \
+                     make partitions smaller (`partition_rows`), or raise `checks.memory`"
                     .to_owned(),
             code: "plugin-output",
         })

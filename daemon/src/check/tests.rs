@@ -101,6 +101,7 @@ fn pair(source: &Given<'_>, target: &Given<'_>, fields: &[(&str, Role, Option<Lo
         mapper: Arc::new(mapper),
         partition_rows: nonzero(100),
         window_rows: nonzero(400),
+        share: Share::new(256 << 20),
         clock: Arc::new(|| Moment(1)),
     };
     Pair { context, source, target }

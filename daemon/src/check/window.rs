@@ -23,12 +23,6 @@ use crate::model::{
 };
 use crate::plugin::{Failed, Mapped, Output, Placed, PluginError, Rows, Session};
 
-/// Bytes of one side beyond which the window is full: rows may be of any size.
-const BYTES_MAX: u64 = 32 << 20;
-/// Bytes of one side's entities beyond which no more are taken in.
-const ENTITY_BYTES_MAX: u64 = 4 * BYTES_MAX;
-/// Bytes of counterparts that are read at once, about.
-const PORTION_BYTES: u64 = 8 << 20;
 /// Entities that a mapping is asked to locate at once.
 pub(super) const ENTITIES_MAX: usize = 1_024;
 /// Portions of a check that may turn out to be too much at once. Each was read for nothing.
@@ -178,7 +172,7 @@ impl<'a> Window<'a> {
     /// Whether it holds as much of `sides` as it may, after `rows` rows of one of them.
     pub(super) fn is_full(&self, sides: &[Side], rows: u64) -> bool {
         rows >= u64::from(self.context.window_rows.get())
-            || sides.iter().any(|side| self.bytes(*side) >= BYTES_MAX)
+            || sides.iter().any(|side| self.bytes(*side) >= self.context.share.window())
     }
 
     /// What is held of a side, in bytes, about.
@@ -189,16 +183,17 @@ impl<'a> Window<'a> {
     /// Why no more of `side` may be held, if that is so: what a mapping makes of rows may be larger than
     /// these, and is not known before.
     pub(super) fn too_much(&self, side: Side) -> Option<Fault> {
-        (self.bytes(side) > ENTITY_BYTES_MAX).then(|| Fault {
+        let most = self.context.share.entities();
+        (self.bytes(side) > most).then(|| Fault {
             side: Some(side),
             what: format!(
                 "what the mapping makes of rows of the {side} that are compared at once takes more \
                  than {} MiB",
-                ENTITY_BYTES_MAX >> 20
+                most >> 20
             ),
             remedy:
-                "have the mapping make fewer and smaller entities of these rows, or make pages \
-                     smaller (`page_rows`)"
+                "have the mapping make fewer and smaller entities of these rows, make pages smaller \
+                     (`page_rows`), or raise `checks.memory`"
                     .to_owned(),
             code: Fault::TOO_MUCH,
         })
@@ -207,7 +202,9 @@ impl<'a> Window<'a> {
     /// Of how many groups of the other side the counterparts on `side` are read at once, going by those
     /// read before; most often a row is a group.
     pub(super) fn portion(&self, side: Side) -> usize {
-        self.row_bytes.of(side).map_or(PORTION, |bytes| at_once(PORTION_BYTES, bytes))
+        self.row_bytes
+            .of(side)
+            .map_or(PORTION, |bytes| at_once(self.context.share.portion(), bytes))
     }
 
     /// The same for those of `portion`. Before anything was read, counterparts are taken to be as
@@ -217,7 +214,7 @@ impl<'a> Window<'a> {
             Some(_) => self.portion(side),
             None => {
                 let groups = portion.lies.groups().max(1) as u64;
-                PORTION.min(at_once(PORTION_BYTES, portion.bytes() / groups))
+                PORTION.min(at_once(self.context.share.portion(), portion.bytes() / groups))
             }
         }
     }

@@ -105,6 +105,7 @@ fn parts(settings: &Settings) -> Vec<Part> {
         Part::new("journal", &["journal"], &settings.journal),
         Part::new("http", &["http"], &settings.listen),
         Part::new("sandbox", &["sandbox"], &settings.plugin_memory),
+        Part::new("checks", &["checks"], &settings.checks),
         Part::new("shutdown", &["shutdown"], &settings.grace),
     ]);
     parts

@@ -29,7 +29,11 @@ const KEYS: [Key; 7] = [
         Shape::Count { min: 1, max: 1_000_000 },
         "the most rows of one page of a read",
     ),
-    Key::defaulted("concurrency", Shape::Count { min: 1, max: 1_000 }, "checks in flight at once"),
+    Key::defaulted(
+        "concurrency",
+        Shape::Count { min: 1, max: 1_000 },
+        "checks in flight at once, as far as `[checks]` has room",
+    ),
     Key::defaulted(
         "rest",
         Shape::ANY_DURATION,

@@ -193,6 +193,14 @@ fn in_force(settings: &Settings) -> Vec<(String, String)> {
         ("traces and metrics", otlp),
         ("drift events", format!("{events}, {keys}, {fields}")),
         ("health and metrics", listen),
+        (
+            "checks",
+            format!(
+                "{} of all pairings at once, {} for all of them",
+                settings.checks.concurrency,
+                show_size(settings.checks.memory)
+            ),
+        ),
         ("memory of plugins", format!("{} for all instances", show_size(settings.plugin_memory))),
         ("shutdown", format!("within {}", show_duration(settings.grace))),
     ]

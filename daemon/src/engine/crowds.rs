@@ -365,7 +365,7 @@ impl Pairing {
             })
             .collect();
         for at in due {
-            if !self.has_room_to_settle(step.now) {
+            if !self.has_room_to_settle(step) {
                 break;
             }
             self.crowds[at].in_flight = true;

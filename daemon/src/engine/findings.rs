@@ -179,7 +179,7 @@ impl Pairing {
             }
         });
         match due {
-            Some((due, id, partition)) if due <= step.now && self.has_room_to_settle(step.now) => {
+            Some((due, id, partition)) if due <= step.now && self.has_room_to_settle(step) => {
                 self.partition_due.remove(&(due, id));
                 self.start_settling(step, index, partition, Purpose::Recheck(id));
             }

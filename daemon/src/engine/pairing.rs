@@ -41,6 +41,15 @@ pub(super) enum Purpose {
     Recheck(u64),
 }
 
+/// What comes next where one alone may be in flight.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turns {
+    /// A check rather than a look: what began last was a look.
+    check: bool,
+    /// Of checks, the pass's.
+    pub(super) pass: bool,
+}
+
 /// A pairing's state.
 #[derive(Debug)]
 pub(super) struct Pairing {
@@ -92,8 +101,7 @@ pub(super) struct Pairing {
     pub(super) undecided: BTreeMap<u64, (u64, bool)>,
     pub(super) lag: Lag,
     pub(super) weighed: Moment,
-    /// Whether the next check is the pass's, where one alone may be in flight.
-    pub(super) passes_turn: bool,
+    pub(super) turns: Turns,
     /// Checks begun to settle something, modulo three: whose turn it is.
     settled: usize,
     /// Reads that failed as a whole, in a row.
@@ -165,7 +173,7 @@ impl Pairing {
             residue: None,
             unsettled: Listed::of(unsettled),
             undecided: BTreeMap::new(),
-            passes_turn: false,
+            turns: Turns::default(),
             settled: 0,
             failures: 0,
             paused_until: None,
@@ -245,6 +253,11 @@ impl Pairing {
         self.suspects.len() + self.findings.len()
     }
 
+    /// How many jobs that read are in flight.
+    pub(super) fn in_flight(&self) -> usize {
+        self.checks.len() + self.looks.len() + self.phase.splitting()
+    }
+
     /// Whether any check or look is in flight.
     pub(super) fn is_reading(&self) -> bool {
         !self.checks.is_empty() || !self.looks.is_empty()
@@ -270,7 +283,11 @@ impl Pairing {
             return;
         }
         self.paused_until = None;
-        self.start_looks(step, index);
+        // Where one slot alone is free, looks and checks begin in turn.
+        let yields = self.turns.check && step.room.free <= 1;
+        if !yields {
+            self.start_looks(step, index);
+        }
         // None of them may keep the others waiting for ever: each begins in turn.
         for turn in self.settled..self.settled + 3 {
             match turn % 3 {
@@ -280,6 +297,9 @@ impl Pairing {
             }
         }
         self.go_on_with_pass(step, index);
+        if yields {
+            self.start_looks(step, index);
+        }
         self.give_up_unmet(step);
         if !self.suspects.is_empty() || self.lag.since().is_some() {
             // Lag is weighed at least once a second while somebody waits for the verdict.
@@ -289,7 +309,7 @@ impl Pairing {
 
     /// Looks at what is due: suspects first, then findings that may have gone away.
     fn start_looks(&mut self, step: &mut Step<'_>, index: usize) {
-        while self.looks.len() < LOOKS_MAX {
+        while self.looks.len() < LOOKS_MAX && step.room.free > 0 {
             let mut asked: Vec<Asked> = Vec::new();
             while asked.len() < LOOK_KEYS_MAX {
                 match self.due.first() {
@@ -322,7 +342,8 @@ impl Pairing {
             let keys: Vec<Key> = asked.iter().map(|asked| asked.key.clone()).collect();
             self.flying.extend(keys.iter().cloned());
             self.looks.insert(look, (step.now, keys));
-            step.decision.jobs.push(Job::Look { look, pairing: index, asked });
+            self.turns.check = true;
+            step.read(Job::Look { look, pairing: index, asked });
         }
         let first_suspect = self.due.first().map(|(due, _)| *due);
         let first_finding = self.finding_due.first().map(|(due, _)| *due);
@@ -334,14 +355,15 @@ impl Pairing {
 
     /// Whether one more partition may be checked to settle what is known of it: half of the checks in
     /// flight are left to the pass, and of one alone every other.
-    pub(super) fn has_room_to_settle(&self, now: Moment) -> bool {
+    pub(super) fn has_room_to_settle(&self, step: &Step<'_>) -> bool {
         let limit = self.spec.plan.concurrency.get() as usize;
-        if self.checks.len() >= limit {
+        if self.checks.len() >= limit || step.room.free == 0 {
             return false;
         }
         let settling = self.checks.values().filter(|(_, purpose)| *purpose != Purpose::Pass);
+        let limit = limit.min(step.room.fair);
         match limit {
-            1 => !self.passes_turn || !self.phase.has_work(now),
+            1 => !self.turns.pass || !self.phase.has_work(step.now),
             _ => settling.count() < limit.div_ceil(2),
         }
     }
@@ -354,7 +376,7 @@ impl Pairing {
         partition: Partition,
         purpose: Purpose,
     ) {
-        self.passes_turn = true;
+        self.turns.pass = true;
         self.settled = (self.settled + 1) % 3;
         self.start_check(step, index, partition, purpose);
     }
@@ -373,7 +395,8 @@ impl Pairing {
         // Where keys are named, findings can be told apart that tell of them already.
         let named = matches!(purpose, Purpose::Pass | Purpose::Rules);
         let crowd = if full || !named { 0 } else { self.spec.settle.crowd };
-        step.decision.jobs.push(Job::Check { check, pairing: index, partition, crowd });
+        self.turns.check = false;
+        step.read(Job::Check { check, pairing: index, partition, crowd });
     }
 
     /// Reads of this pairing failed as a whole: nothing more is tried for a while.

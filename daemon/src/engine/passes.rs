@@ -92,11 +92,11 @@ impl Phase {
         }
     }
 
-    /// Whether an answer to a cut is awaited.
-    pub(super) fn is_splitting(&self) -> bool {
+    /// Of how many cuts the answers are awaited.
+    pub(super) const fn splitting(&self) -> usize {
         match self {
-            Self::Splitting { asked, .. } => !asked.is_empty(),
-            Self::Resting { .. } | Self::Passing(_) | Self::Over => false,
+            Self::Splitting { asked, .. } => asked.len(),
+            Self::Resting { .. } | Self::Passing(_) | Self::Over => 0,
         }
     }
 }
@@ -165,18 +165,19 @@ impl Pairing {
         }
         if let Phase::Splitting { asked, got, .. } = &mut self.phase {
             for direction in &self.spec.reading.directions {
-                if !asked.contains(direction) && !got.contains_key(direction) {
+                if step.room.free > 0 && !asked.contains(direction) && !got.contains_key(direction)
+                {
                     asked.push(*direction);
-                    step.decision.jobs.push(Job::Split { pairing: index, direction: *direction });
+                    step.read(Job::Split { pairing: index, direction: *direction });
                 }
             }
             return;
         }
         let limit = self.spec.plan.concurrency.get() as usize;
-        while self.checks.len() < limit {
+        while self.checks.len() < limit && step.room.free > 0 {
             let Phase::Passing(frame) = &mut self.phase else { return };
             let Some(partition) = frame.next(step.now) else { break };
-            self.passes_turn = false;
+            self.turns.pass = false;
             self.start_check(step, index, partition, Purpose::Pass);
         }
         if let Phase::Passing(frame) = &self.phase

@@ -24,7 +24,7 @@ impl Pairing {
     /// Exchanges the mapping, if one waits and nothing is in flight.
     pub(super) fn take_mapping(&mut self, step: &mut Step<'_>, index: usize) {
         // What is stopping begins nothing; the next start reads the configuration anew.
-        if step.draining || self.is_reading() || self.phase.is_splitting() {
+        if step.draining || self.is_reading() || self.phase.splitting() > 0 {
             return;
         }
         let Some(spec) = self.next.take() else { return };

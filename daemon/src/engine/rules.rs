@@ -219,7 +219,7 @@ impl Pairing {
             }
             if due > step.now {
                 step.wake(due);
-            } else if self.has_room_to_settle(step.now) {
+            } else if self.has_room_to_settle(step) {
                 self.doubts[at].in_flight = true;
                 self.start_settling(step, index, partition, Purpose::Rules);
             }

@@ -37,7 +37,13 @@ pub(super) fn settings() -> Settings {
         relations: <[_; 2]>::default(),
     };
     let abort = abort::Settings { mode: abort::Mode::Armed, criteria: Vec::new() };
-    Settings { pairings: vec![spec], abort, hooks: Vec::new(), until: Until::Stopped }
+    Settings {
+        pairings: vec![spec],
+        abort,
+        hooks: Vec::new(),
+        until: Until::Stopped,
+        slots: NonZeroU32::MAX,
+    }
 }
 
 fn entity(name: &str, fields: &[&str]) -> EntitySpec {
@@ -351,4 +357,122 @@ fn crowds_beyond_what_is_settled_at_once_are_unsettled_by_name() {
     assert_eq!((&one.subject, one.entities), (&Unjudged::Members(partition), 20));
     assert_eq!((one.why, engine.statuses()[0].unsettled), (Why::Crowded, 20));
     assert_eq!(engine.statuses()[0].same, 0, "it is never the same");
+}
+
+/// An engine of so many pairings, each with a pass of 1,000 partitions and as many checks at once as it
+/// likes, that may have so many jobs in flight together.
+fn many(pairings: usize, slots: u32) -> (Engine, Decision) {
+    let mut settings = settings();
+    let spec = settings.pairings.remove(0);
+    let named = |number: usize| {
+        let mut spec = Spec { name: format!("things-{number}"), ..spec.clone() };
+        spec.plan.concurrency = NonZeroU32::new(100).unwrap();
+        spec
+    };
+    settings.pairings = (0..pairings).map(named).collect();
+    settings.slots = NonZeroU32::new(slots).unwrap();
+    let mut engine = Engine::new(settings, Saved::default(), BEGAN);
+    let decision = engine.apply(BEGAN, Event::Started);
+    (engine, decision)
+}
+
+/// Whose a job is, and what it comes to.
+fn answered(job: Job) -> (usize, Event) {
+    match job {
+        Job::Split { pairing, direction } => {
+            let extents = Ok((0..1_000).map(range).collect());
+            (pairing, Event::Split { pairing, direction, extents, unmapped: BTreeMap::new() })
+        }
+        Job::Check { check, pairing, .. } => {
+            let outcome = Outcome { same: 1, ..Outcome::default() };
+            (pairing, Event::Checked { check, began: BEGAN, outcome })
+        }
+        other @ (Job::Look { .. } | Job::Hook(_)) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn pairings_take_turns_and_never_more_reads_than_there_are_slots() {
+    for (pairings, slots) in [(1, 3), (2, 3), (3, 8), (50, 4), (50, 16)] {
+        let (mut engine, decision) = many(pairings, slots);
+        let mut jobs: std::collections::VecDeque<Job> = decision.jobs.into();
+        let mut ended = vec![0; pairings];
+        while let Some(at) = jobs.iter().position(|job| matches!(job, Job::Split { .. })) {
+            assert!(jobs.len() <= slots as usize, "{pairings}, {slots}");
+            let (_, event) = answered(jobs.remove(at).unwrap());
+            jobs.extend(engine.apply(BEGAN, event).jobs);
+        }
+        for _ in 0..20 * pairings {
+            assert_eq!(jobs.len(), slots as usize, "what is free is used: {pairings}, {slots}");
+            let (of, event) = answered(jobs.pop_front().unwrap());
+            ended[of] += 1;
+            jobs.extend(engine.apply(BEGAN, event).jobs);
+        }
+        let (least, most) = (ended.iter().min().unwrap(), ended.iter().max().unwrap());
+        // What is in flight at the end is not counted.
+        let fair = (slots as usize).div_ceil(pairings);
+        assert!(most - least <= fair + 1, "{pairings}, {slots}: {ended:?}");
+    }
+}
+
+#[test]
+fn one_whose_checks_never_end_does_not_keep_the_others_waiting() {
+    let (mut engine, decision) = many(3, 6);
+    let mut jobs: std::collections::VecDeque<Job> = decision.jobs.into();
+    // It is the first that has something to do, and takes what it can get.
+    let (_, event) = answered(jobs.pop_front().unwrap());
+    jobs.extend(engine.apply(BEGAN, event).jobs);
+    let mut ended = [0; 3];
+    for _ in 0..100 {
+        let ends = jobs.iter().position(|job| {
+            matches!(job, Job::Split { .. })
+                || matches!(job, Job::Check { pairing, .. } if *pairing > 0)
+        });
+        let (of, event) = answered(jobs.remove(ends.expect("the others go on")).unwrap());
+        ended[of] += 1;
+        jobs.extend(engine.apply(BEGAN, event).jobs);
+    }
+    let stuck = jobs.iter().filter(|job| matches!(job, Job::Check { pairing: 0, .. })).count();
+    assert!(stuck < 6 && ended[1].min(ended[2]) > 40, "{ended:?}, {jobs:?}");
+}
+
+#[test]
+fn with_one_slot_neither_looks_nor_checks_wait_for_ever() {
+    let (mut engine, decision) = many(1, 1);
+    let mut jobs: std::collections::VecDeque<Job> = decision.jobs.into();
+    let (mut now, mut looks, mut checks) = (BEGAN, 0_u128, 0_u128);
+    let mut keys = 0_u32;
+    while looks + checks < 60 {
+        assert_eq!(jobs.len(), 1, "after {looks} looks and {checks} checks");
+        // Long enough that whatever is suspected is due again.
+        now = now.after(Duration::from_secs(90));
+        let event = match jobs.pop_front().unwrap() {
+            Job::Check { check, .. } => {
+                checks += 1;
+                keys += 1;
+                let key = Key(keys.to_string().into_bytes().into());
+                let suspects = vec![sighting_of(key)];
+                let outcome = Outcome { suspects, ..Outcome::default() };
+                Event::Checked { check, began: now, outcome }
+            }
+            Job::Look { look, asked, .. } => {
+                looks += 1;
+                // What is looked at never stands still.
+                let moving = |asked: &Asked| {
+                    let digest = Digest(looks + 2);
+                    let source = State::Present(Facets {
+                        entity: digest,
+                        fields: vec![digest],
+                        version: None,
+                    });
+                    Sighting { source, ..sighting_of(asked.key.clone()) }
+                };
+                let sightings = asked.iter().map(moving).collect();
+                Event::Looked { look, result: Look { sightings, ..Look::default() } }
+            }
+            job @ (Job::Split { .. } | Job::Hook(_)) => answered(job).1,
+        };
+        jobs.extend(engine.apply(now, event).jobs);
+    }
+    assert!(looks.min(checks) >= 20, "{looks} looks, {checks} checks");
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::api::Shared;
-use crate::check::{Context, RelationContext};
+use crate::check::{Context, RelationContext, Share};
 use crate::compare::{Canon, CanonError};
 use crate::config::{MappingSettings, PairingSettings, Settings, SideSettings};
 use crate::engine::{EntitySpec, Spec};
@@ -430,6 +430,7 @@ impl Binder<'_> {
             canons,
             partition_rows: rows,
             window_rows: NonZeroU32::new(window).unwrap_or(rows),
+            share: Share::new(self.settings.checks.share()),
             clock: Arc::from(self.clock.shared()),
         };
         Ok(Some((context, spec)))

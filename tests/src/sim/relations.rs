@@ -7,7 +7,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use driftd::check::{Context, RelationContext, SideContext};
+use driftd::check::{Context, RelationContext, Share, SideContext};
 use driftd::compare::Canon;
 use driftd::engine::{EntitySpec, Spec};
 use driftd::model::{
@@ -196,6 +196,7 @@ impl Pairing {
             canons,
             partition_rows: self.plan.partition_rows,
             window_rows: self.window_rows,
+            share: Share::new(64 << 20),
             clock,
             mapper,
         }

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::{asked, int, nonzero, row, text};
-use crate::check::{Context, RelationContext, SideContext, check, look};
+use crate::check::{Context, RelationContext, Share, SideContext, check, look};
 use crate::compare::Canon;
 use crate::model::{
     Asked, Batch, Column, ColumnBuilder, ColumnDef, Direction, EntityDef, Extent, FieldDef,
@@ -217,6 +217,7 @@ fn world(geometry: Geometry) -> World {
         mapper: std::sync::Arc::new(mapper),
         partition_rows: nonzero(100_000),
         window_rows: nonzero(window_rows),
+        share: Share::new(256 << 20),
         clock: std::sync::Arc::new(|| Moment(1)),
     };
     World { context, source, target }

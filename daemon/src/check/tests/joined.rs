@@ -8,7 +8,7 @@ use std::fmt;
 
 use futures::FutureExt;
 
-use crate::check::{Context, RelationContext, SideContext, check, look};
+use crate::check::{Context, RelationContext, Share, SideContext, check, look};
 use crate::compare::Canon;
 use crate::model::{
     Asked, Batch, Column, ColumnBuilder, ColumnDef, Direction, DriftKind, EntityDef, Extent,
@@ -483,6 +483,7 @@ fn world(page_rows: u32) -> World {
         mapper: std::sync::Arc::new(mapper),
         partition_rows: nonzero(1_000),
         window_rows: nonzero(4_000),
+        share: Share::new(256 << 20),
         clock: std::sync::Arc::new(|| Moment(1)),
     };
     World { context, source, target }

@@ -3,6 +3,7 @@
 //! Owns tests through [`Engine`]. Refuses stores and time. Invariant: every restart goes on from what
 //! the steps before it committed, and from nothing else.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::*;
@@ -27,6 +28,7 @@ fn settings(mode: Mode, criteria: &[&str], hooks: &[&str]) -> Settings {
         abort: abort::Settings { mode, criteria: criteria.iter().map(criterion).collect() },
         hooks: hooks.iter().map(timing).collect(),
         until: Until::Stopped,
+        slots: NonZeroU32::MAX,
     }
 }
 
