@@ -205,8 +205,8 @@ fn read(root: &Section<'_>) -> Option<Settings> {
     let (plan, settle) = (plan.unwrap_or_default(), settle.unwrap_or_default());
     let stores = stores::read(root);
     let plugins = plugins::read(root);
-    let plugin_memory = plugins::memory(root);
     let checks = checks::read(root);
+    let sandbox = plugins::sandbox(root);
     let pairings = pairings::read(root, &plan, &settle);
     let abort = root.take(abort::KEY.name).and_then(|node| node.section());
     let abort = abort.map(|section| abort::read(&section));
@@ -219,18 +219,21 @@ fn read(root: &Section<'_>) -> Option<Settings> {
         keep_apart(events, &report.events, &journal.path);
     }
     warn_of_unused(root);
+    let (plugin_memory, plugin_cache) = sandbox?;
+    let journal = journal?;
     Some(Settings {
         stores,
         plugins,
-        plugin_memory: plugin_memory?,
         checks: checks?,
+        plugin_memory,
+        plugin_cache: plugin_cache.unwrap_or_else(|| plugins::beside(&journal.path)),
         pairings,
         abort: abort
             .unwrap_or(criteria::Settings { mode: criteria::Mode::DryRun, criteria: Vec::new() }),
         hooks,
         report: report?,
         log: log?,
-        journal: journal?,
+        journal,
         listen,
         grace: grace?,
         lines: Lines::default(),
@@ -318,6 +321,8 @@ pub struct Settings {
     pub plugin_memory: u64,
     /// What the checks of all pairings share.
     pub checks: Checks,
+    /// The directory of compiled plugins.
+    pub plugin_cache: PathBuf,
     /// What is compared with what.
     pub pairings: Vec<PairingSettings>,
     /// When the migration must stop.

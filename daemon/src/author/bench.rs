@@ -92,9 +92,9 @@ impl Measured {
 /// # Errors
 /// If the plugin cannot be loaded, fails on its fixtures, or goes beyond even wider limits.
 pub fn bench(asked: Asked<'_>, now: &dyn Fn() -> Moment) -> Result<BenchReport, AuthorError> {
-    let Asked { project, limits, config, .. } = asked;
+    let Asked { project, limits, config, cache, .. } = asked;
     let directories = directories(asked)?;
-    let loaded = load(project, project.built()?, wider(limits))?;
+    let loaded = load(project, project.built()?, wider(limits), cache)?;
     let mut plugin = project.name.clone();
     let mut measured = Vec::new();
     for directory in &directories {

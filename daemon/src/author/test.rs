@@ -12,7 +12,7 @@ use super::rows::Call;
 use super::trial::Runner;
 use super::{AuthorError, Project};
 use crate::model::Side;
-use crate::plugin::wasm::{AttachError, Attached, Host, Loaded};
+use crate::plugin::wasm::{AttachError, Attached, Host, Loaded, MEMORY};
 use crate::plugin::{Binding, Code, Limits, Place, Settings};
 
 /// What is to be tested.
@@ -26,6 +26,8 @@ pub struct Asked<'a> {
     pub update: bool,
     /// What the plugin may use.
     pub limits: Limits,
+    /// Where it is kept compiled; none: nowhere.
+    pub cache: Option<&'a Path>,
     /// The plugin's own configuration where `schema.json` gives none.
     pub config: Option<&'a serde_json::Value>,
 }
@@ -38,7 +40,7 @@ pub fn test(asked: Asked<'_>) -> Result<TestReport, AuthorError> {
     let Asked { project, update, .. } = asked;
     let wasm = project.built()?;
     let directories = directories(asked)?;
-    let loaded = load(project, wasm, asked.limits)?;
+    let loaded = load(project, wasm, asked.limits, asked.cache)?;
     let mut files = Vec::new();
     let mut plugin = project.name.clone();
     for directory in &directories {
@@ -67,14 +69,20 @@ pub(super) fn directories(asked: Asked<'_>) -> Result<Vec<Directory>, AuthorErro
 }
 
 /// Loads a plugin.
-pub(super) fn load(project: &Project, wasm: &Path, limits: Limits) -> Result<Loaded, AuthorError> {
+pub(super) fn load(
+    project: &Project,
+    wasm: &Path,
+    limits: Limits,
+    cache: Option<&Path>,
+) -> Result<Loaded, AuthorError> {
     let settings = Settings {
         name: project.name.clone(),
         code: Code::File(wasm.to_owned()),
         config: serde_json::json!({}),
         limits,
     };
-    Host::new().load(&settings).map_err(|error| {
+    let host = cache.map_or_else(Host::new, |cache| Host::with_cache(MEMORY, cache.to_owned()));
+    host.load(&settings).map_err(|error| {
         AuthorError::failed(
             &error.kind,
             format!("plugin `{}`, {}", project.name, wasm.display()),

@@ -86,6 +86,14 @@ pub(super) fn plugin(command: Command, output: &Output) -> Result<u8, CliError> 
     }
 }
 
+/// Where an author's plugins are kept compiled: a directory of the user's caches.
+fn cache() -> Option<PathBuf> {
+    let absolute =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|it| it.is_absolute());
+    let home = || absolute("HOME").map(|home| home.join(".cache"));
+    Some(absolute("XDG_CACHE_HOME").or_else(home)?.join("driftd/plugins"))
+}
+
 impl PluginPath {
     fn open(&self) -> Result<Project, AuthorError> {
         Project::open(&self.path)

@@ -104,8 +104,8 @@ fn parts(settings: &Settings) -> Vec<Part> {
         Part::new("telemetry", &["telemetry", "events"], &exported),
         Part::new("journal", &["journal"], &settings.journal),
         Part::new("http", &["http"], &settings.listen),
-        Part::new("sandbox", &["sandbox"], &settings.plugin_memory),
         Part::new("checks", &["checks"], &settings.checks),
+        Part::new("sandbox", &["sandbox"], &(settings.plugin_memory, &settings.plugin_cache)),
         Part::new("shutdown", &["shutdown"], &settings.grace),
     ]);
     parts

@@ -5,6 +5,8 @@
 //! plugin does. Invariant: that configuration reaches the plugin as the JSON that its TOML says, or not at
 //! all.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::DeValue;
@@ -31,11 +33,18 @@ pub(super) const SANDBOX_KEY: Key = Key::defaulted(
 
 static SANDBOX: Table = Table {
     what: "[sandbox]",
-    keys: &[Key::defaulted(
-        "memory",
-        Shape::Size { min: 1 << 20 },
-        "linear memory of all instances at once: one with more than 8 MiB counts with its plugin's whole limit, and waits for its turn",
-    )],
+    keys: &[
+        Key::defaulted(
+            "memory",
+            Shape::Size { min: 1 << 20 },
+            "linear memory of all instances at once: one with more than 8 MiB counts with its plugin's whole limit, and waits for its turn",
+        ),
+        Key::optional(
+            "cache",
+            Shape::Path,
+            "the directory of compiled plugins, at most 512 MiB, so that each is compiled once; it belongs to driftd's user, and nobody else may write to it; left out: beside the journal, with `.plugins` at the end of its name",
+        ),
+    ],
     elsewhere: &[],
 };
 
@@ -91,10 +100,18 @@ static LIMITS: Table = Table {
 /// Beyond, the fuel of a large call would overflow.
 const FUEL_MAX: u64 = 1_000_000_000_000;
 
-/// Reads what all plugins share.
-pub(super) fn memory(root: &Section<'_>) -> Option<u64> {
+/// Reads what all plugins share: their memory, and where they are kept compiled, if that is said.
+pub(super) fn sandbox(root: &Section<'_>) -> Option<(u64, Option<PathBuf>)> {
     let section = root.take(SANDBOX_KEY.name).and_then(|node| node.section())?;
-    section.take("memory").and_then(|node| node.size())
+    let cache = section.take("cache").and_then(|node| node.path());
+    Some((section.take("memory").and_then(|node| node.size())?, cache))
+}
+
+/// Where compiled plugins are kept if nothing is said: beside the journal.
+pub(super) fn beside(journal: &Path) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(".plugins");
+    name.into()
 }
 
 /// Reads every plugin.

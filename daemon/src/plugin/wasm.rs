@@ -5,6 +5,7 @@
 //! plugin has no file, network, clock, randomness or environment, and every call into it is bounded
 //! in fuel, time, memory and output.
 
+mod cache;
 mod configured;
 mod contract;
 mod footprint;
@@ -28,6 +29,7 @@ use wasmtime::Module;
 use wasmtime::component::Component;
 use wit_component::ComponentEncoder;
 
+use self::cache::Cache;
 use self::contract::{Names, VERSIONS};
 use self::footprint::Footprint;
 use self::machine::{Machine, Patience, shortened};
@@ -236,11 +238,18 @@ impl Host {
     /// counted to its deadline. One whose limit is above `bytes` runs with no other large one.
     #[must_use]
     pub fn with_memory(bytes: u64) -> Self {
-        Self { machine: Machine::new(bytes) }
+        Self { machine: Machine::new(bytes, None) }
+    }
+
+    /// The same, which keeps compiled plugins in `directory`, so that each is compiled once. That nothing
+    /// can be kept there is said once.
+    #[must_use]
+    pub fn with_cache(bytes: u64, directory: PathBuf) -> Self {
+        Self { machine: Machine::new(bytes, Some(Cache::new(directory))) }
     }
 
     /// Reads, checks and compiles a plugin. Compiling takes from a tenth of a second to many
-    /// seconds, on the calling thread.
+    /// seconds, on the calling thread, where it was not kept.
     ///
     /// # Errors
     /// If the file is no plugin that this version can run.
@@ -284,8 +293,12 @@ impl Host {
         };
         // Compiling walks over every instance, so these are counted first.
         let footprint = Footprint::of(component).map_err(LoadErrorKind::Code)?;
-        let component = Component::from_binary(&self.machine.engine, component)
-            .map_err(|error| LoadErrorKind::Code(why(&error)))?;
+        let engine = &self.machine.engine;
+        let component = match &self.machine.cache {
+            Some(cache) => cache.component(engine, component),
+            None => Component::from_binary(engine, component),
+        };
+        let component = component.map_err(|error| LoadErrorKind::Code(why(&error)))?;
         let digest = digest_of(bytes);
         let sources = Arc::new(Sources::of(bytes));
         Ok(Opened { component, footprint, sources, bytes: bytes.len(), is_module, digest })

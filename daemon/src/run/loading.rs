@@ -97,7 +97,9 @@ pub(super) fn load_again(
             loaded.insert(plugin.name.clone(), code);
             continue;
         }
-        let host = host.get_or_insert_with(|| Host::with_memory(settings.plugin_memory));
+        let host = host.get_or_insert_with(|| {
+            Host::with_cache(settings.plugin_memory, settings.plugin_cache.clone())
+        });
         let code = match host.load(plugin) {
             Ok(code) => code,
             Err(error) => {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::{Granted, PluginPath, bytes, grouped, shown};
+use super::{Granted, PluginPath, bytes, cache, grouped, shown};
 use crate::author::{Asked, BenchReport, Measured};
 use crate::cli::output::{Output, table};
 use crate::cli::{CliError, DRIFT, SAME};
@@ -43,7 +43,9 @@ pub(super) fn bench(options: &Options, output: &Output) -> Result<u8, CliError> 
     let clock = Clock::new();
     let (limits, config) = options.granted.read(output)?;
     let (fixtures, config) = (options.fixtures.as_deref(), config.as_ref());
-    let asked = Asked { project: &project, fixtures, update: false, limits, config };
+    let cache = cache();
+    let cache = cache.as_deref();
+    let asked = Asked { project: &project, fixtures, update: false, limits, config, cache };
     let report = crate::author::bench(asked, &|| clock.now())?;
     let over = report.measured.iter().any(|measured| !measured.over(&report.limits).is_empty());
     output.result(&match options.json {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Granted, PluginPath, shown};
+use super::{Granted, PluginPath, cache, shown};
 use crate::author::{Asked, FileReport, Problem, ProblemKind, TestReport};
 use crate::cli::output::Output;
 use crate::cli::{CliError, DRIFT, SAME};
@@ -45,7 +45,10 @@ pub(super) fn test(options: &Options, output: &Output) -> Result<u8, CliError> {
     let project = options.plugin.open()?;
     let (limits, config) = options.granted.read(output)?;
     let (fixtures, config) = (options.fixtures.as_deref(), config.as_ref());
-    let asked = Asked { project: &project, fixtures, update: options.update, limits, config };
+    let cache = cache();
+    let cache = cache.as_deref();
+    let asked =
+        Asked { project: &project, fixtures, update: options.update, limits, config, cache };
     let report = crate::author::test(asked)?;
     for note in &report.notes {
         output.note(&format!("note: {note}"));

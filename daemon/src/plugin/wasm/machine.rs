@@ -15,6 +15,7 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
+use super::cache::Cache;
 use super::footprint::Footprint;
 use super::pool::{Place, Pool, SMALL};
 use super::sources::Sources;
@@ -99,6 +100,8 @@ pub(super) struct Machine {
     pub(super) engine: Engine,
     /// The memory of all its guests.
     pub(super) pool: Arc<Pool>,
+    /// Where what was compiled is kept.
+    pub(super) cache: Option<Cache>,
     clock: Clock,
     /// Dropped first: that stops the ticker.
     stop: Option<SyncSender<()>>,
@@ -107,7 +110,7 @@ pub(super) struct Machine {
 
 impl Machine {
     /// An engine of which all guests together have `memory` bytes.
-    pub(super) fn new(memory: u64) -> Arc<Self> {
+    pub(super) fn new(memory: u64, cache: Option<Cache>) -> Arc<Self> {
         let engine = Engine::new(&config()).expect("the configuration is a constant, and tested");
         let (stop, stopped) = mpsc::sync_channel::<()>(0);
         let (ticking, clock) = (engine.clone(), Clock::default());
@@ -122,7 +125,8 @@ impl Machine {
             })
             .expect("a process that cannot start one thread cannot run guests within a deadline");
         let pool = Pool::new(memory);
-        Arc::new(Self { engine, pool, clock, stop: Some(stop), ticker: Some(ticker) })
+        let (stop, ticker) = (Some(stop), Some(ticker));
+        Arc::new(Self { engine, pool, cache, clock, stop, ticker })
     }
 
     /// An empty store for a guest, within `limits`.
@@ -153,7 +157,8 @@ impl Drop for Machine {
     }
 }
 
-fn config() -> Config {
+/// What decides how guests are compiled and run.
+pub(super) fn config() -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)
