@@ -302,6 +302,13 @@ impl StoreErrorKind {
         }
     }
 
+    /// Whether one key, question or row of what was asked at once may be the reason, so that the others
+    /// are asked for without it.
+    #[must_use]
+    pub const fn may_be_of_one(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::TooLarge(_))
+    }
+
     /// A short stable name for counting.
     #[must_use]
     pub const fn code(&self) -> &'static str {

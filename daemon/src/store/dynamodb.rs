@@ -404,11 +404,10 @@ impl<'a> Scan<'a> {
                     .send()
             })
             .await?;
-        let ScanOutput { items, last_evaluated_key, consumed_capacity, .. } = answer;
+        let ScanOutput { items, count, last_evaluated_key, consumed_capacity, .. } = answer;
         let page_rows = usize::try_from(self.read.page_rows.get()).unwrap_or(usize::MAX);
         let answered = |what: String| wire.error(Some(relation), StoreErrorKind::Answer(what));
-        // Whatever answers without them has not looked.
-        let items = items.ok_or_else(|| answered("a scan's answer without items".to_owned()))?;
+        let items = counted(items, count).map_err(answered)?;
         let pages = cells::pages(&self.selection, &items, page_rows).map_err(answered)?;
         let mut cost = Cost {
             capacity: consumed_capacity.as_ref().map_or(0.0, capacity),
@@ -477,15 +476,19 @@ impl<'a> Lookup<'a> {
         Self { store, read, selection, care, patience, fetched }
     }
 
-    async fn run(mut self, mut wishes: Wishes) -> Fetched {
-        while !wishes.is_empty() {
-            match self.turn(&mut wishes).await {
-                Ok(()) => {}
-                Err(error) => {
-                    let positions = wishes.into_values().flat_map(|wish| wish.positions).collect();
-                    self.fetched.unread.push((positions, error));
+    async fn run(mut self, wishes: Wishes) -> Fetched {
+        let mut parts = vec![wishes];
+        while let Some(mut wishes) = parts.pop() {
+            while !wishes.is_empty() {
+                let Err(error) = self.turn(&mut wishes).await else { continue };
+                if error.kind.may_be_of_one() && wishes.len() > 1 {
+                    let half = wishes.len().div_ceil(2);
+                    parts.extend(batches(wishes, half).into_iter().rev());
                     break;
                 }
+                let positions = wishes.into_values().flat_map(|wish| wish.positions).collect();
+                self.fetched.unread.push((positions, error));
+                break;
             }
         }
         self.fetched.cost.requests = self.patience.requests;
@@ -517,6 +520,7 @@ impl<'a> Lookup<'a> {
         let BatchGetItemOutput { responses, unprocessed_keys, consumed_capacity, .. } = answer;
         // Whatever answers without any has not looked. One table was asked, so all are its items.
         let responses = responses.ok_or_else(|| answered("a fetch's answer without responses"))?;
+        let silent = responses.is_empty();
         let items: Vec<_> = responses.into_values().flatten().collect();
         let page_rows = usize::try_from(self.read.page_rows.get()).unwrap_or(usize::MAX);
         let pages =
@@ -538,6 +542,9 @@ impl<'a> Lookup<'a> {
         if !left.iter().all(|identity| wishes.contains_key(identity)) {
             return Err(answered("left a key unprocessed that was not asked for"));
         }
+        if silent && left.len() < wishes.len() {
+            return Err(answered("a fetch's answer that says nothing of the table"));
+        }
         if left.len() < wishes.len() {
             self.patience.progress();
         }
@@ -554,6 +561,21 @@ impl<'a> Lookup<'a> {
         }
         let what = format!("{} keys were left unprocessed to the end", left.len());
         Err(wire.error(Some(relation), StoreErrorKind::Throttled(what)))
+    }
+}
+
+/// The items of an answer that says how many it has.
+///
+/// # Errors
+/// If it has none of them, or not so many: what is cut is no answer.
+fn counted(items: Option<Vec<Item>>, count: i32) -> Result<Vec<Item>, String> {
+    // Whatever answers without them has not looked.
+    let items = items.ok_or("an answer without items")?;
+    match usize::try_from(count) {
+        Ok(count) if count > items.len() => {
+            Err(format!("an answer of {count} items that has {}", items.len()))
+        }
+        Ok(_) | Err(_) => Ok(items),
     }
 }
 

@@ -56,26 +56,52 @@ pub(crate) fn retyped(column: &str, was: Logical, is: Logical) -> StoreErrorKind
 /// The keys that were asked for.
 pub(crate) struct Asked {
     logical: Vec<Logical>,
-    /// None: integers, which the server compares as we do.
-    keys: Option<BTreeSet<Vec<u8>>>,
+    keys: Keys,
+}
+
+/// The identities of keys.
+#[derive(Debug)]
+enum Keys {
+    /// Of keys that are one integer, which most are; in order.
+    Integers(Vec<i128>),
+    Others(BTreeSet<Vec<u8>>),
 }
 
 impl Asked {
     /// The keys at `positions` of `keys`.
     pub(crate) fn new(keys: &Batch, positions: &[usize], schema: &RelationSchema) -> Self {
         let logical: Vec<_> = schema.key_columns().map(|column| column.logical).collect();
-        let exact = logical.iter().all(|logical| *logical == Logical::Integer);
-        let all = || positions.iter().map(|row| identity(keys, &logical, *row)).collect();
-        let keys = (!exact).then(all);
+        let integers = match (logical.as_slice(), keys.columns.as_slice()) {
+            ([Logical::Integer], [column]) => {
+                positions.iter().map(|row| column.whole(*row)).collect::<Option<Vec<_>>>()
+            }
+            _ => None,
+        };
+        let others = || positions.iter().map(|row| identity(keys, &logical, *row)).collect();
+        let keys = match integers {
+            Some(mut integers) => {
+                integers.sort_unstable();
+                Keys::Integers(integers)
+            }
+            None => Keys::Others(others()),
+        };
         Self { logical, keys }
     }
 
-    /// The page without rows whose key was not asked for; none if none is left.
+    /// The page without rows whose key was not asked for; none if none is left. Servers take more values
+    /// for equal than we do, integers too: MariaDB finds the `YEAR` 2005 by 5.
     pub(crate) fn keep(&self, page: Page) -> Option<Page> {
-        let Some(asked) = &self.keys else { return Some(page) };
-        let wanted = |row: &usize| asked.contains(&identity(&page.keys, &self.logical, *row));
+        let wanted = |row: &usize| match &self.keys {
+            Keys::Integers(asked) => page.keys.columns[0]
+                .whole(*row)
+                .is_some_and(|key| asked.binary_search(&key).is_ok()),
+            Keys::Others(asked) => asked.contains(&identity(&page.keys, &self.logical, *row)),
+        };
         let kept: Vec<_> = (0..page.keys.rows).filter(wanted).collect();
-        (page.keys.rows == 0 || !kept.is_empty()).then(|| page.take(&kept))
+        if kept.len() == page.keys.rows {
+            return Some(page);
+        }
+        (!kept.is_empty()).then(|| page.take(&kept))
     }
 }
 

@@ -59,12 +59,6 @@ const FIRST_QUESTIONS: u64 = 8;
 /// Statements that one fetch or query may have refused before what is left of it is not halved.
 const REFUSED_MAX: u32 = 256;
 
-/// Whether one key or question of a statement may be what the server refuses, so that the others are
-/// asked without it.
-const fn may_be_of_one(kind: &Kind) -> bool {
-    matches!(kind, Kind::Answer(_) | Kind::TooLarge(_))
-}
-
 /// Whether a server refuses a value whatever rows there are, because the column cannot hold it (a
 /// character that its character set lacks, a time out of range): then no row has it. It refuses the
 /// statement `with` the value, asked for no rows, and takes the same statement `without`. `kind` is what
@@ -292,7 +286,7 @@ impl Mysql {
                     }
                     Err(error) => error,
                 };
-                if may_be_of_one(&error.kind) && refused < REFUSED_MAX {
+                if error.kind.may_be_of_one() && refused < REFUSED_MAX {
                     refused += 1;
                     if let Some([some, others]) = part.halves() {
                         parts.extend([others, some]);
@@ -350,7 +344,7 @@ impl Mysql {
                 }
                 Err(error) => error,
             };
-            if may_be_of_one(&error.kind) && refused < REFUSED_MAX {
+            if error.kind.may_be_of_one() && refused < REFUSED_MAX {
                 refused += 1;
                 if part.len() > 1 {
                     questions.halve(part);

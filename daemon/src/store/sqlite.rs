@@ -46,6 +46,14 @@ const INTERRUPTED: &str = "interrupted";
 const FETCH_MAX: usize = 256;
 /// Questions of one statement.
 const QUERY_MAX: usize = 64;
+/// Statements that one fetch or query may have refused before what is left of it is not halved.
+const REFUSED_MAX: u32 = 64;
+
+/// Whether one key or row may be why a statement failed: here any row may hold what its column is not
+/// declared to hold.
+const fn may_be_of_one(kind: &Kind) -> bool {
+    kind.may_be_of_one() || matches!(kind, Kind::Unfit(_))
+}
 
 /// A SQLite file.
 pub struct Sqlite {
@@ -224,7 +232,9 @@ impl Sqlite {
     async fn fetch_all(&self, read: &Read, keys: &Batch) -> Fetched {
         let mut fetched = Fetched::default();
         let positions: Vec<usize> = (0..keys.rows).collect();
-        for chunk in positions.chunks(FETCH_MAX) {
+        let mut parts: Vec<&[usize]> = positions.chunks(FETCH_MAX).rev().collect();
+        let mut refused = 0;
+        while let Some(chunk) = parts.pop() {
             let (asked, part) = (read.clone(), keys.take(chunk));
             let work = move |connection: &Connection| {
                 let table = Table::still(connection, &asked)?;
@@ -238,7 +248,15 @@ impl Sqlite {
                     let asked = Asked::new(keys, chunk, &read.schema);
                     fetched.pages.extend(pages.into_iter().filter_map(|page| asked.keep(page)));
                 }
-                Err(error) => fetched.unread.push((chunk.to_vec(), error)),
+                Err(error) => {
+                    if chunk.len() > 1 && may_be_of_one(&error.kind) && refused < REFUSED_MAX {
+                        refused += 1;
+                        let (some, others) = chunk.split_at(chunk.len() / 2);
+                        parts.extend([others, some]);
+                        continue;
+                    }
+                    fetched.unread.push((chunk.to_vec(), error));
+                }
             }
         }
         fetched
@@ -252,6 +270,7 @@ impl Sqlite {
                 return questions::unasked(query, self.error(relation, kind));
             }
         };
+        let mut refused = 0;
         while let Some(part) = questions.next(QUERY_MAX) {
             let asked = questions.read.clone();
             let values = questions.values(&part);
@@ -265,6 +284,12 @@ impl Sqlite {
             };
             match self.run(relation, work).await {
                 Ok(pages) => questions.answered(part, pages, |kind| self.error(relation, kind)),
+                Err(error)
+                    if part.len() > 1 && may_be_of_one(&error.kind) && refused < REFUSED_MAX =>
+                {
+                    refused += 1;
+                    questions.halve(part);
+                }
                 Err(error) => questions.failed(part, error),
             }
         }
@@ -298,6 +323,7 @@ impl Store for Sqlite {
         self.run(relation, move |connection| {
             let schema = Table::read(connection, &name)?.schema();
             assert_found_again(&schema)?;
+            table::assert_looked_up(&schema)?;
             Ok((schema, Cost::default()))
         })
         .boxed()

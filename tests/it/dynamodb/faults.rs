@@ -35,11 +35,13 @@ async fn both(store: &Arc<dyn Store>, read: &Read) -> (Result<Vec<Page>, StoreEr
 
 /// The errors of a scan and a fetch that both failed as a whole.
 async fn errors(store: &Arc<dyn Store>, read: &Read) -> [StoreError; 2] {
-    let (scanned, mut fetched) = both(store, read).await;
-    let (positions, unread) = fetched.unread.pop().unwrap();
+    let (scanned, fetched) = both(store, read).await;
+    let (positions, mut unread): (Vec<_>, Vec<_>) = fetched.unread.into_iter().unzip();
+    let mut positions = positions.concat();
+    positions.sort_unstable();
     assert_eq!(positions, [0, 1, 2]);
     assert_eq!(cells(read, &fetched.pages), []);
-    [scanned.unwrap_err(), unread]
+    [scanned.unwrap_err(), unread.pop().unwrap()]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +123,8 @@ async fn what_cannot_heal_is_not_tried_again() {
         assert!(words.contains("not authorized to perform: dynamodb:Scan"), "{words}");
     }
     assert_eq!(proxy.calls("Scan").len(), 2);
-    assert_eq!(proxy.calls("BatchGetItem").len(), 2);
+    // What may be the fault of one key of three is asked in parts; whom nothing is allowed is not.
+    assert_eq!(proxy.calls("BatchGetItem").len(), 5 + 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,13 +275,41 @@ async fn an_answer_that_says_nothing_is_not_an_empty_one() {
         proxy.rule(move |_| Action::Say(200, answer));
         errors(&store, &read).await;
     }
+    let cut = r#"{"Items": [{"pk": {"S": "u0"}}], "Count": 2}"#;
+    proxy.rule(move |_| Action::Say(200, cut));
+    let extent = Extent::Segment { index: 0, of: 1 };
+    let pages: Vec<_> = store.scan(&read, &extent).collect().await;
+    let [Err(error)] = &pages[..] else { panic!("{pages:?}") };
+    assert!(error.to_string().contains("an answer of 2 items that has 1"), "{error}");
+    proxy.rule(|_| Action::Say(200, r#"{"Responses": {}, "UnprocessedKeys": {}}"#));
+    let fetched = store.fetch(&read, &keys(["u0", "none"]), Care::Ordinary).await;
+    assert_eq!(fetched.unread.len(), 2, "{fetched:?}");
     // A key that was not asked for may stand for one that was.
     let strange =
         r#"{"Responses": {}, "UnprocessedKeys": {"users": {"Keys": [{"pk": {"S": "u9"}}]}}}"#;
     proxy.rule(move |_| Action::Say(200, strange));
     let fetched = store.fetch(&read, &keys(["u0", "u1"]), Care::Ordinary).await;
-    assert_eq!(fetched.unread[0].0, [0, 1]);
+    let unread: Vec<_> = fetched.unread.iter().flat_map(|(whose, _)| whose).collect();
+    assert_eq!(unread, [&0, &1]);
     assert!(fetched.unread[0].1.to_string().contains("not asked for"), "{:?}", fetched.unread);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_refused_costs_itself_alone() {
+    let (_server, proxy) = proxied(250).await;
+    let store = store(&proxy.endpoint, &impatient());
+    let read = read(&store, "users", &["age"], &[]).await;
+    let holds = |call: &Call| call.body.to_string().contains("\"u7\"");
+    proxy.rule(move |call| match holds(call) {
+        true => {
+            Action::Fail(400, "ValidationException", "One or more parameter values were invalid")
+        }
+        false => Action::Forward,
+    });
+    let asked: Vec<_> = (0..250).map(|n| format!("u{n}")).collect();
+    let fetched = store.fetch(&read, &keys(&asked), Care::Ordinary).await;
+    let unread: Vec<_> = fetched.unread.iter().flat_map(|(whose, _)| whose).collect();
+    assert_eq!((unread, cells(&read, &fetched.pages).len()), (vec![&7], 249));
 }
 
 #[tokio::test(flavor = "multi_thread")]

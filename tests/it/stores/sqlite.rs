@@ -331,3 +331,54 @@ async fn how_a_text_begins_is_not_asked_of_a_file_in_another_order() {
     let fetched = wide.query(&read, &query, Care::Ordinary).await;
     assert_eq!(fetched.pages[0].rows.columns[0].integer(0), Some(2));
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_costs_itself_alone() {
+    let file = in_file();
+    file.writer
+        .execute_batch(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER, w INTEGER);
+             CREATE INDEX by_w ON t (w);
+             INSERT INTO t WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n LIMIT 600)
+             SELECT id, id, id FROM n;
+             UPDATE t SET v = 'no number' WHERE id IN (7, 500)",
+        )
+        .unwrap();
+    let read = Read {
+        schema: file.store.describe("t").await.unwrap(),
+        columns: vec!["v".to_owned()],
+        ignored: Vec::new(),
+        page_rows: NonZeroU32::new(100).unwrap(),
+        cut: None,
+    };
+    let mut column = ColumnBuilder::int64(600);
+    (1..=600).for_each(|id| column.push_i64(id));
+    let keys = Batch { rows: 600, columns: vec![column.finish()] };
+    let query = Query { columns: vec!["w".to_owned()], values: keys.clone(), prefix: false };
+    let fetched = file.store.fetch(&read, &keys, Care::Ordinary).await;
+    let asked = file.store.query(&read, &query, Care::Ordinary).await;
+    for fetched in [fetched, asked] {
+        let mut unread: Vec<_> = fetched.unread.iter().flat_map(|(whose, _)| whose).collect();
+        unread.sort_unstable();
+        let rows: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
+        assert_eq!((unread, rows), (vec![&6, &499], 598));
+    }
+}
+
+#[tokio::test]
+async fn a_key_by_which_no_row_is_found_again_is_refused() {
+    let file = in_file();
+    file.writer
+        .execute_batch(
+            "CREATE TABLE t (id INTEGER, day DATE, PRIMARY KEY (id, day));
+             CREATE TABLE f (id REAL PRIMARY KEY)",
+        )
+        .unwrap();
+    for (relation, words) in
+        [("t", "`day` is of type date"), ("f", "`id` of its primary key is a float")]
+    {
+        let error = file.store.describe(relation).await.unwrap_err();
+        assert_eq!(error.kind.code(), "store-unfit");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}

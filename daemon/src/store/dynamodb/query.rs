@@ -15,7 +15,7 @@ use futures::stream;
 
 use super::selection::Selection;
 use super::wire::Errand;
-use super::{Dynamodb, Item, capacity, cells, keys, total};
+use super::{Dynamodb, Item, capacity, cells, counted, keys, total};
 use crate::model::{Cost, RelationSchema};
 use crate::store::questions::{Part, Questions, exceeds};
 use crate::store::{
@@ -169,9 +169,9 @@ impl<'a> Inquiry<'a> {
             .await;
         cost.requests += patience.requests;
         let (answer, permit) = asked?;
-        let QueryOutput { items, last_evaluated_key, consumed_capacity, .. } = answer;
-        // Whatever answers without them has not looked.
-        let items = items.ok_or_else(|| self.error(answered("a query's answer without items")))?;
+        let QueryOutput { items, count, last_evaluated_key, consumed_capacity, .. } = answer;
+        let items =
+            counted(items, count).map_err(|what| self.error(StoreErrorKind::Answer(what)))?;
         let page_rows = usize::try_from(self.read.page_rows.get()).unwrap_or(usize::MAX);
         let pages = cells::pages(&self.selection, &items, page_rows)
             .map_err(|what| self.error(StoreErrorKind::Answer(what)))?;

@@ -195,13 +195,7 @@ impl<'c> Table<'c> {
 
     /// The rows with these keys.
     pub(super) fn fetch(&self, read: &Read, keys: &Batch) -> Result<Vec<Page>, Kind> {
-        if let Some(column) = self.schema.key_columns().find(|column| !cells::finds(column.logical))
-        {
-            return Err(Kind::Unfit(format!(
-                "its key column `{}` is of type {}, by which rows cannot be looked up",
-                column.name, column.logical
-            )));
-        }
+        assert_looked_up(&self.schema)?;
         let mut values = Vec::new();
         let mut count = 0;
         for row in 0..keys.rows {
@@ -299,6 +293,21 @@ impl<'c> Table<'c> {
 }
 
 /// The names of tables that are nearest to `relation`.
+/// Whether rows can be looked up by the relation's key: not by values that SQLite stores in several ways.
+///
+/// # Errors
+/// If they cannot; names the column.
+pub(super) fn assert_looked_up(schema: &RelationSchema) -> Result<(), Kind> {
+    match schema.key_columns().find(|column| !cells::finds(column.logical)) {
+        None => Ok(()),
+        Some(column) => Err(Kind::Unfit(format!(
+            "its key column `{}` is of type {}, by which rows cannot be looked up: SQLite stores such \
+             values in several ways; declare it INTEGER, TEXT or BLOB, as it is stored",
+            column.name, column.logical
+        ))),
+    }
+}
+
 fn near(connection: &Connection, relation: &str) -> Result<Vec<String>, Kind> {
     let of = |error: rusqlite::Error| trouble(&error);
     let sql = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')";

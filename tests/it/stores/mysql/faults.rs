@@ -434,3 +434,59 @@ async fn a_key_that_no_column_can_hold_costs_itself_alone() {
         assert_eq!(fetched.pages.iter().map(|page| page.rows.rows).sum::<usize>(), 1);
     }
 }
+
+/// Whatever a server keeps is found by its own key, also what it would not take today; and what it takes
+/// for another value finds nothing.
+#[tokio::test]
+async fn every_row_is_found_by_its_own_key_and_by_no_other() {
+    let odd: [(&str, &[&str]); 15] = [
+        ("DATE", &["0000-00-00", "2024-02-30", "2024-00-10", "0001-01-01", "9999-12-31"]),
+        ("DATETIME(6)", &["0000-00-00 00:00:00", "2024-02-30 01:02:03.5", "9999-12-31 23:59:59"]),
+        ("TIMESTAMP(6)", &["0000-00-00 00:00:00", "1970-01-01 00:00:01", "2038-01-19 03:14:07"]),
+        ("TIME(6)", &["-838:59:59", "00:00:00", "838:59:59", "-00:00:00.000001"]),
+        ("YEAR", &["0000", "1901", "1970", "2005", "2155"]),
+        ("DECIMAL(20, 5)", &["0", "-1.5", "100000000000000.00001"]),
+        ("BIGINT UNSIGNED", &["0", "9223372036854775808", "18446744073709551615"]),
+        ("BIGINT", &["-9223372036854775808", "0", "9223372036854775807"]),
+        ("ENUM('a', 'b', '1')", &["a", "1", "b"]),
+        ("CHAR(5)", &["", "a", "ab"]),
+        ("VARCHAR(9) CHARACTER SET latin1", &["", "é", "f", "0"]),
+        ("VARBINARY(9)", &["", "a ", "a", "A"]),
+        ("BINARY(3)", &["", "a", "A"]),
+        ("SET('a', 'b', 'c')", &["", "a", "a,c", "b,c"]),
+        ("BIT(12)", &["", "0", "\u{1}0"]),
+    ];
+    for server in Server::start_each().await {
+        for (kind, values) in odd {
+            let rows: Vec<_> =
+                values.iter().enumerate().map(|(at, value)| format!("('{value}', {at})")).collect();
+            let mut conn = server.conn().await;
+            for statement in [
+                "SET SESSION sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'".to_owned(),
+                "DROP TABLE IF EXISTS t".to_owned(),
+                format!("CREATE TABLE t (k {kind}, n INT NOT NULL, PRIMARY KEY (k), UNIQUE (n))"),
+                format!("INSERT INTO t VALUES {}", rows.join(", ")),
+            ] {
+                conn.query_drop(&statement).await.expect(&statement);
+            }
+            let store = open(&server).await;
+            let read = read(store.as_ref(), "t", &["n"]).await;
+            let all: Vec<i64> = (0..).take(values.len()).collect();
+            let query =
+                Query { columns: vec!["n".to_owned()], values: integer_keys(&all), prefix: false };
+            let asked = store.query(&read, &query, Care::Ordinary).await;
+            let keys: Vec<_> = asked.pages.iter().map(|page| &page.keys).collect();
+            let keys = driftd::model::Batch::concat(&keys);
+            assert_eq!((keys.rows, asked.unread.len()), (values.len(), 0), "{kind}: {asked:?}");
+            let fetched = store.fetch(&read, &keys, Care::Ordinary).await;
+            let found: usize = fetched.pages.iter().map(|page| page.keys.rows).sum();
+            assert_eq!((found, fetched.unread.len()), (values.len(), 0), "{kind}: {fetched:?}");
+            if kind == "YEAR" {
+                let others = integer_keys(&[5, 70, 99, 1, 2156, -1, 1900]);
+                let fetched = store.fetch(&read, &others, Care::Ordinary).await;
+                let found: usize = fetched.pages.iter().map(|page| page.keys.rows).sum();
+                assert_eq!((found, fetched.unread.len()), (0, 0), "{fetched:?}");
+            }
+        }
+    }
+}
