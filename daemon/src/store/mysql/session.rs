@@ -37,24 +37,33 @@ const SETUP: [&str; 6] = [
     "SET SESSION autocommit = 1",
     // No answer is cut short, and none refused for its size.
     "SET SESSION max_join_size = 18446744073709551615, sql_big_selects = 1, \
-     sql_select_limit = 18446744073709551615, sql_safe_updates = 0, sql_auto_is_null = 0",
+     sql_select_limit = 18446744073709551615, sql_safe_updates = 0, sql_auto_is_null = 0, \
+     sql_quote_show_create = 1",
     // Dates that other modes refuse are compared as they are stored.
     "SET SESSION time_zone = '+00:00', sql_mode = 'ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION'",
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY",
 ];
 /// What a session must have been set to, by variable.
-const PINNED: [(&str, &str); 10] = [
+const PINNED: [(&str, &str); 11] = [
     ("autocommit", "1"),
     ("sql_select_limit", "18446744073709551615"),
     ("sql_big_selects", "1"),
     ("sql_safe_updates", "0"),
     ("sql_auto_is_null", "0"),
+    ("sql_quote_show_create", "1"),
     ("time_zone", "+00:00"),
     ("sql_mode", "ALLOW_INVALID_DATES,NO_ENGINE_SUBSTITUTION"),
     ("character_set_client", "utf8mb4"),
     ("character_set_connection", "utf8mb4"),
     ("character_set_results", "utf8mb4"),
 ];
+/// What of this only MariaDB has: no rows as they were once.
+const PINNED_MARIADB: [(&str, &str); 1] = [("system_versioning_asof", "DEFAULT")];
+/// What only MySQL has: no copy in another engine, and no hidden key.
+const PINNED_MYSQL: [(&str, &str); 2] =
+    [("use_secondary_engine", "0"), ("show_gipk_in_create_table_and_information_schema", "1")];
+/// The server's code for a variable that it does not have.
+const NO_VARIABLE: u16 = 1193;
 /// Where systems keep the certificates that they trust.
 const ROOTS: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
@@ -352,18 +361,26 @@ impl Sessions {
         let version: Option<String> = conn.query_first("SELECT VERSION()").await.map_err(of)?;
         let mariadb = version.is_some_and(|version| version.contains("MariaDB"));
         let patience = self.timeouts.patience;
-        let (names, limit) = if mariadb {
+        let (names, own, limit) = if mariadb {
             let limit = format!("max_statement_time = {}", patience.as_secs_f64());
-            (["tx_isolation", "tx_read_only"], limit)
+            (["tx_isolation", "tx_read_only"], &PINNED_MARIADB[..], limit)
         } else {
             let limit = format!("max_execution_time = {}", patience.as_millis());
-            (["transaction_isolation", "transaction_read_only"], limit)
+            (["transaction_isolation", "transaction_read_only"], &PINNED_MYSQL[..], limit)
         };
         let locks = patience.as_secs().max(1);
         let limits = format!("SET SESSION lock_wait_timeout = {locks}, {limit}");
         conn.query_drop(limits).await.map_err(of)?;
-        let expected: Vec<_> =
+        let mut expected: Vec<_> =
             PINNED.into_iter().chain(names.into_iter().zip(["READ-COMMITTED", "1"])).collect();
+        for &(variable, value) in own {
+            match conn.query_drop(format!("SET SESSION {variable} = {value}")).await {
+                Ok(()) => expected.push((variable, value)),
+                // An older server, whose answers it cannot change.
+                Err(mysql_async::Error::Server(error)) if error.code == NO_VARIABLE => {}
+                Err(error) => return Err(of(error)),
+            }
+        }
         let asked: Vec<_> = expected
             .iter()
             .map(|(variable, _)| format!("CAST(@@SESSION.{variable} AS CHAR)"))
