@@ -54,8 +54,7 @@ fn plant(sim: &Sim, setting: &Setting) -> Vec<Planted> {
         world.put(Side::Source, &out_of_scope);
         world.remove(Side::Target, out_of_scope.id);
 
-        // A stray row of the leader is unread: the mapping does not name the place of what it is read from.
-        if open {
+        if shape == Shape::Lookup {
             let twice = world.entity(base + 50);
             world.put_elsewhere(Side::Target, &format!("COPY#{}", twice.id), &twice);
             all.push(planted(twice.id, DriftKind::Duplicate));

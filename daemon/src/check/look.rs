@@ -74,6 +74,8 @@ async fn look_at(context: &Context, asked: &[Asked], as_of: Moment) -> (Look, bo
     // The follower may hold an entity whose leader's place was not known before.
     read(&mut window, leads.leader(), &mut places, &mut faults).await;
     displace(&mut window, &mut places, &mut faults);
+    window.lose_unnamed();
+    faults.of_mut(leads.leader()).extend(std::mem::take(window.lost.of_mut(leads.leader())));
     let mut looked = sighted(&mut window, asked, &places, &faults);
     steady(context, as_of, &mut looked).await;
     look.spans = std::mem::take(&mut window.outcome.spans);

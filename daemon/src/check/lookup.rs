@@ -11,6 +11,7 @@ use crate::check::gather::{Gathered, gather};
 use crate::check::places::Wanted;
 use crate::check::portion::{Lies, Portion};
 use crate::check::scan::Scan;
+use crate::check::stray::PageRows;
 use crate::check::window::Window;
 use crate::check::{SideContext, plugin_fault, store_fault};
 use crate::model::{Cost, Extent, Fault, Range, Side};
@@ -54,8 +55,10 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
             rows += count;
             held += count;
             window.read_span(side, began, rows);
-            if alone {
+            // What was read for a stray may be scanned later, and is held once.
+            if alone || !window.homes.of(side).is_empty() {
                 window.compare();
+                held = 0;
                 continue;
             }
             if !window.is_full(&[side, side.other()], held) {
@@ -159,35 +162,32 @@ async fn take_in(window: &mut Window<'_>, side: Side, portion: Portion) -> Optio
     window.read_span(other, began, rows);
     match found {
         Ok(absorbed) => {
-            if side == context.leads.follower() {
-                homes(window, (&pages, &absorbed)).await;
-            }
+            homes(window, side, (&pages, &absorbed)).await;
             None
         }
         Err(fault) => fault,
     }
 }
 
-/// Reads what lies at the own places of the follower's entities of `pages` that lie elsewhere: whether
-/// these are all that there is of them, or copies, is decided by that. `absorbed` are the leader's.
-async fn homes(window: &mut Window<'_>, (pages, absorbed): (&[usize], &[usize])) {
+/// Reads what lies at the own places of the entities of `pages` that lie elsewhere: whether these are all
+/// that there is of them, or copies, is decided by that. `absorbed` are the pages of the other side.
+async fn homes(window: &mut Window<'_>, side: Side, (pages, absorbed): (&[usize], &[usize])) {
     let context = window.context;
-    let side = context.leads.follower();
     let here = context.side(side);
-    let (strays, keys) = window.strays(pages);
+    let (strays, keys) = window.strays(side, pages);
     if strays.is_empty() {
         return;
     }
     let (mut wanted, mut owners) = (Wanted::default(), Vec::new());
-    let leading = window.leading(absorbed, &keys);
+    let follows = side == context.leads.follower();
+    let leading = if follows { window.leading(absorbed, &keys) } else { PageRows::new() };
     let of = [(side, &strays), (side.other(), &leading)];
-    let located = of
-        .into_iter()
-        .try_for_each(|(of, rows)| window.want_homes(of, rows, (&mut wanted, &mut owners)));
+    let located =
+        of.into_iter().try_for_each(|of| window.want_homes(side, of, (&mut wanted, &mut owners)));
     if let Err(fault) = located {
         return window.lose_keys(side, keys, &fault);
     }
-    window.meet(side, pages);
+    window.meet(side);
     let met = window.met.of_mut(side);
     let gathered = gather((side, here), wanted, None, (Care::Ordinary, context.share), met).await;
     window.add_cost(side, gathered.cost);
@@ -203,9 +203,9 @@ async fn homes(window: &mut Window<'_>, (pages, absorbed): (&[usize], &[usize]))
             Err(error) => window.lose_keys(side, keys.clone(), &plugin_fault(Some(side), &error)),
         }
     }
-    window.homes.extend(found.iter().copied());
-    window.keep_keys(&found, &keys);
-    if let Err(fault) = window.displace(&found, absorbed) {
+    window.homes.of_mut(side).extend(found.iter().copied());
+    window.keep_keys(side, &found, &keys);
+    if follows && let Err(fault) = window.displace(&found, absorbed) {
         window.lose_keys(side, keys, &fault);
     }
 }

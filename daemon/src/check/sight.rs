@@ -64,7 +64,7 @@ impl Window<'_> {
             let set = self.sets.of(side);
             let entries = if side == Side::Source { &entries.0 } else { &entries.1 };
             let entries = entries.iter().map(|at| &set.entries()[*at]);
-            let scanned = entries.filter(|entry| !self.homes.contains(&entry.page));
+            let scanned = entries.filter(move |entry| !self.homes.of(side).contains(&entry.page));
             scanned.filter_map(move |entry| {
                 cut(self.context.side(side), &self.at(side, entry.page, entry.row))
             })

@@ -2,9 +2,8 @@
 //!
 //! Owns telling rows that lie where their entity's place is from strays, from entities without a place,
 //! and from those whose place cannot be told. Refuses to say what that makes of a key: `tell.rs` does.
-//! Invariant: an entity of the leader is compared only if the mapping names the row that it was read
-//! from; of the follower, one that lies elsewhere is a stray, and what its own place holds is known
-//! before it is compared.
+//! Invariant: what the own place of a stray holds is known before it is compared. A stray of the leader
+//! whose own place does not hold it is not compared: the mapping would not look for what was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -78,13 +77,6 @@ impl Window<'_> {
         let nowhere: Vec<usize> = nowhere.into_iter().collect();
         nowhere.iter().for_each(|row| misplaced[*row] = false);
         lost.iter().for_each(|(row, _)| misplaced[*row] = false);
-        if side == self.context.leads.leader() {
-            let gone: BTreeSet<usize> = lost.iter().map(|(row, _)| *row).collect();
-            let rows = (0..entities.rows).filter(|row| misplaced[*row] && !gone.contains(row));
-            let rows = rows.filter(|row| standing[*row] == Standing::Present);
-            lost.extend(rows.map(|row| (row, unnamed(side, here))));
-            misplaced.clear();
-        }
         if !misplaced.contains(&true) {
             misplaced.clear();
         }
@@ -127,11 +119,10 @@ impl Window<'_> {
         self.lost_keys.extend(new);
     }
 
-    /// Takes note of the rows that pages of a side were made of.
-    pub(super) fn meet(&mut self, side: Side, pages: &[usize]) {
+    /// Takes note of the rows that the pages of a side were made of.
+    pub(super) fn meet(&mut self, side: Side) {
         let here = self.context.side(side);
-        for page in pages {
-            let lies = &self.lies.of(side)[*page];
+        for lies in self.lies.of(side) {
             self.met.of_mut(side).add(here, lies.all());
         }
     }
@@ -216,9 +207,34 @@ impl Window<'_> {
         Ok(())
     }
 
-    /// The strays among these pages of the follower, by page, and their keys.
-    pub(super) fn strays(&self, pages: &[usize]) -> (PageRows, BTreeSet<Box<[u8]>>) {
-        let set = self.sets.of(self.context.leads.follower());
+    /// Takes strays of the leader out of the comparison, unless their own place is known to hold them, too.
+    pub(super) fn lose_unnamed(&mut self) {
+        let leader = self.context.leads.leader();
+        let pages: Vec<usize> = (0..self.sets.of(leader).page_count()).collect();
+        let (strays, keys) = self.strays(leader, &pages);
+        if strays.is_empty() {
+            return;
+        }
+        let set = self.sets.of(leader);
+        let homes: BTreeSet<Box<[u8]>> = (0..set.entries().len())
+            .filter(|at| set.entries()[*at].standpoint == Standpoint::Present)
+            .map(|at| Box::from(set.key(at)))
+            .filter(|key| keys.contains(key))
+            .collect();
+        for (page, rows) in strays {
+            let set = self.sets.of(leader);
+            let is_home = |row: &usize| {
+                set.entry_of(page, *row).is_some_and(|entry| homes.contains(set.key(entry)))
+            };
+            let lost: Vec<usize> = rows.into_iter().filter(|row| !is_home(row)).collect();
+            let fault = unnamed(leader, self.context.side(leader));
+            self.lose(leader, page, lost.into_iter().map(|row| (row, fault.clone())).collect());
+        }
+    }
+
+    /// The strays among these pages of a side, by page, and their keys.
+    pub(super) fn strays(&self, side: Side, pages: &[usize]) -> (PageRows, BTreeSet<Box<[u8]>>) {
+        let set = self.sets.of(side);
         let (mut rows, mut keys) = (PageRows::new(), BTreeSet::new());
         for &page in pages {
             for entry in set.page_entries(page) {
@@ -246,24 +262,23 @@ impl Window<'_> {
         rows
     }
 
-    /// Adds to what is wanted of the follower where these entities of `side` are looked for there; who
-    /// wants it is a position in `owners`, which has keys.
+    /// Adds to what is wanted of `home` where these entities of `side` are looked for there; who wants it
+    /// is a position in `owners`, which has keys.
     pub(super) fn want_homes(
         &mut self,
-        side: Side,
-        rows: &PageRows,
+        home: Side,
+        (side, rows): (Side, &PageRows),
         (wanted, owners): (&mut Wanted, &mut Vec<Box<[u8]>>),
     ) -> Result<(), Fault> {
-        let follower = self.context.leads.follower();
-        let here = self.context.side(follower);
+        let here = self.context.side(home);
         for (&page, rows) in rows {
             let entity = self.sets.of(side).page_type(page);
             for some in rows.chunks(ENTITIES_MAX) {
                 let entities = self.sets.of(side).page(page).take(some);
                 let parts = self
                     .session
-                    .locate(follower, entity, &entities)
-                    .map_err(|error| plugin_fault(Some(follower), &error))?;
+                    .locate(home, entity, &entities)
+                    .map_err(|error| plugin_fault(Some(home), &error))?;
                 let set = self.sets.of(side);
                 let base = owners.len();
                 owners.extend(some.iter().map(|row| {
@@ -272,24 +287,22 @@ impl Window<'_> {
                 }));
                 wanted.add_located(here, parts, |at| base + at);
                 if wanted.len() > PLACES_MAX {
-                    return Err(too_many_places(follower, here));
+                    return Err(too_many_places(home, here));
                 }
             }
         }
         Ok(())
     }
 
-    /// Takes entities that are not of these keys out of pages of the follower: they were read for
-    /// nobody.
-    pub(super) fn keep_keys(&mut self, pages: &[usize], keys: &BTreeSet<Box<[u8]>>) {
-        let follower = self.context.leads.follower();
-        let set = self.sets.of(follower);
+    /// Takes entities that are not of these keys out of pages of a side: they were read for nobody.
+    pub(super) fn keep_keys(&mut self, side: Side, pages: &[usize], keys: &BTreeSet<Box<[u8]>>) {
+        let set = self.sets.of(side);
         let mut others = Vec::new();
         for &page in pages {
             let entries = set.page_entries(page).filter(|entry| !keys.contains(set.key(*entry)));
             others.extend(entries.map(|entry| (page, set.entries()[entry].row)));
         }
-        self.dropped.of_mut(follower).extend(others);
+        self.dropped.of_mut(side).extend(others);
     }
 }
 

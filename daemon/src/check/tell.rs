@@ -198,9 +198,15 @@ impl Window<'_> {
         if there.is_empty() {
             // A row at its own place that was read for a stray is met by the scan itself, too.
             let set = self.sets.of(side);
-            let is_told = here.iter().any(|at| self.homes.contains(&set.entries()[*at].page));
+            let is_told =
+                here.iter().any(|at| self.homes.of(side).contains(&set.entries()[*at].page));
             let is_follower = side == self.context.leads.follower();
             return if is_told && is_follower { Teller::OtherAndNamed } else { Teller::This };
+        }
+        // A copy that the leader has elsewhere is seen by its own scan alone.
+        let leader = self.context.leads.leader();
+        if any(leader, Standpoint::Misplaced) {
+            return if side == leader { Teller::This } else { Teller::Other };
         }
         let follower = self.context.leads.follower();
         let (strays, home) =

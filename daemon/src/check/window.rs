@@ -66,8 +66,8 @@ pub(super) struct Window<'a> {
     pub(super) lost: Sides<BTreeMap<StoreKey, Fault>>,
     /// Keys of these.
     pub(super) lost_keys: BTreeSet<Box<[u8]>>,
-    /// Pages of the follower that were read only because strays belong there.
-    pub(super) homes: BTreeSet<usize>,
+    /// Pages that were read only because strays belong there.
+    pub(super) homes: Sides<BTreeSet<usize>>,
     /// Groups that were scanned and of which the mapping makes nothing.
     pub(super) nothing: u64,
     /// Why the mapping names no place for an entity, by page and row.
@@ -151,7 +151,7 @@ impl<'a> Window<'a> {
             identified: Sides::default(),
             lost: Sides::default(),
             lost_keys: BTreeSet::new(),
-            homes: BTreeSet::new(),
+            homes: Sides::default(),
             nothing: 0,
             unplaced: Sides::default(),
             count: Count::default(),
@@ -593,7 +593,7 @@ impl<'a> Window<'a> {
         self.identified = Sides::default();
         self.dropped = Sides::default();
         self.met = Sides::default();
-        self.homes = BTreeSet::new();
+        self.homes = Sides::default();
         self.unplaced = Sides::default();
         self.lost_keys = BTreeSet::new();
     }
@@ -613,6 +613,7 @@ impl<'a> Window<'a> {
 
     /// Compares what the window holds, and empties it.
     pub(super) fn compare(&mut self) {
+        self.lose_unnamed();
         self.drop_lost_keys();
         for side in [Side::Source, Side::Target] {
             let dropped = std::mem::take(self.dropped.of_mut(side));

@@ -135,3 +135,51 @@ fn many_strays_are_a_crowd_of_what_they_are() {
         assert_eq!((leading.unread, following.unread), (vec![], vec![]), "{leader} leads");
     }
 }
+
+#[test]
+fn a_stray_of_the_leader_is_a_duplicate_if_its_own_place_holds_it_and_else_unread() {
+    for leader in [Side::Source, Side::Target] {
+        let follower = leader.other();
+        let pair = numbered(leader);
+        for k in [1, 3, 5] {
+            pair.put(leader, k, k);
+            pair.put(follower, k, k);
+        }
+        // Of 3 there is another one behind it, of 5 one before it, and 4 is only where nobody looks.
+        pair.put(follower, 4, 4);
+        for (n, k) in [(103, 3), (0, 5), (104, 4)] {
+            pair.put(leader, n, k);
+        }
+        let (by_leader, by_follower) = match leader {
+            Side::Source => (Direction::FromSource, Direction::FromTarget),
+            Side::Target => (Direction::FromTarget, Direction::FromSource),
+        };
+        let leading = checked(&pair, by_leader);
+        let following = checked(&pair, by_follower);
+        let kinds: BTreeMap<i128, bool> = leading
+            .suspects
+            .iter()
+            .map(|seen| (thing(seen), matches!(seen.state(leader), State::Duplicate(_))))
+            .collect();
+        assert_eq!(kinds, BTreeMap::from([(3, true), (5, true)]), "{leader} leads: {leading:#?}");
+        let unread: Vec<&str> = leading.unread.iter().map(|unread| unread.fault.code).collect();
+        assert_eq!(unread, ["plugin-place"], "{leader} leads");
+        assert!(following.suspects.iter().all(|seen| thing(seen) == 4), "{following:#?}");
+
+        let asked: Vec<Asked> = leading.suspects.iter().map(asked).collect();
+        let look = looked(&pair, &asked);
+        assert_eq!(look.unread, []);
+        for seen in &look.sightings {
+            assert!(matches!(seen.state(leader), State::Duplicate(_)), "{leader} leads: {seen:?}");
+        }
+        // Without the copy it is the same; without the row at its place nothing can be said of it.
+        let handle = if leader == Side::Source { &pair.source } else { &pair.target };
+        handle.delete("things", &[int(103)]);
+        handle.delete("things", &[int(5)]);
+        let look = looked(&pair, &asked);
+        let sound: Vec<(i128, bool)> =
+            look.sightings.iter().map(|seen| (thing(seen), seen.agrees())).collect();
+        assert_eq!(sound, [(3, true)], "{leader} leads");
+        assert_eq!(look.unread.len(), 1, "{leader} leads: {look:?}");
+    }
+}
