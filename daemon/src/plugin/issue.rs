@@ -89,7 +89,10 @@ impl PlanIssue {
 
 impl fmt::Display for PlanIssue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)?;
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        f.write_str(&self.message)?;
         self.help.iter().try_for_each(|help| write!(f, "; {help}"))
     }
 }

@@ -247,6 +247,10 @@ impl Asked<'_> {
                 return Ok(Err(wrong));
             }
         };
+        let wrong = self.readable_by_plugin(pairing, &context, &probes).await;
+        if !wrong.is_empty() {
+            return Ok(Err(wrong));
+        }
         if let Err(error) = grouped(binder, pairing, &context).await {
             return Ok(Err(vec![Arc::new(error)]));
         }
@@ -336,18 +340,48 @@ impl Asked<'_> {
                 Side::Source => &field.source,
                 Side::Target => &field.target,
             };
-            let columns = std::slice::from_ref(column);
-            // What is not there is told by the mapping, and what does not answer by the first check.
-            let Err(error) = described.probe.readable(&schema.relation, columns).await else {
-                continue;
-            };
-            if matches!(error.kind, StoreErrorKind::Unfit(_)) {
-                let path = format!("pairings.{}.mapping.fields.{}", pairing.name, field.name);
-                let (at, pairing) = (self.settings.lines.place(&path), pairing.name.clone());
-                let error = Box::new(error);
-                wrong.push(Arc::new(StartError::Column { at, pairing, side, error }));
+            let path = format!("pairings.{}.mapping.fields.{}", pairing.name, field.name);
+            let probe = described.probe.as_ref();
+            wrong.extend(
+                self.unfit((pairing, side), probe, (&schema.relation, column), &path).await,
+            );
+        }
+    }
+
+    /// The columns that a plugin's plan uses and that cannot be read.
+    async fn readable_by_plugin(
+        &self,
+        pairing: &PairingSettings,
+        context: &Context,
+        probes: &[Arc<dyn Store>; 2],
+    ) -> Wrong {
+        let mut wrong = Wrong::new();
+        let MappingSettings::Plugin(_) = &pairing.mapping else { return wrong };
+        let path = format!("pairings.{}.plugin", pairing.name);
+        for (side, probe) in [Side::Source, Side::Target].into_iter().zip(probes) {
+            for read in context.side(side).relations.iter().map(|relation| &relation.read) {
+                for column in &read.columns {
+                    let what = (read.schema.relation.as_str(), column);
+                    wrong.extend(self.unfit((pairing, side), probe.as_ref(), what, &path).await);
+                }
             }
         }
+        wrong
+    }
+
+    /// Why a column cannot be read. What is not there is told by the mapping, and what does not answer by
+    /// the first check.
+    async fn unfit(
+        &self,
+        (pairing, side): (&PairingSettings, Side),
+        probe: &dyn Store,
+        (relation, column): (&str, &String),
+        path: &str,
+    ) -> Option<Arc<StartError>> {
+        let error = probe.readable(relation, std::slice::from_ref(column)).await.err()?;
+        let StoreErrorKind::Unfit(_) = error.kind else { return None };
+        let (at, pairing) = (self.settings.lines.place(path), pairing.name.clone());
+        Some(Arc::new(StartError::Column { at, pairing, side, error: Box::new(error) }))
     }
 }
 

@@ -319,8 +319,8 @@ fn check_language(language: &str) {
     wrong.columns[5].logical = Logical::Float;
     assert_eq!(
         bound(&loaded, &wrong).unwrap_err().to_string(),
-        "plugin `users`, plan: : column `id` of the source is of type text; this plugin can read \
-         integer\n  : column `balance` of the source is of type float; this plugin can read \
+        "plugin `users`, plan: column `id` of the source is of type text; this plugin can read \
+         integer\n  column `balance` of the source is of type float; this plugin can read \
          decimal, text"
     );
 }
@@ -414,8 +414,8 @@ fn a_source_of_other_types_is_refused_with_every_column() {
     };
     assert_eq!(
         bind(&schema),
-        "plugin `users`, plan: : column `id` of the source is of type text; this plugin can read \
-         integer\n  : column `balance` of the source is of type float; this plugin can read \
+        "plugin `users`, plan: column `id` of the source is of type text; this plugin can read \
+         integer\n  column `balance` of the source is of type float; this plugin can read \
          decimal, text"
     );
     schema.columns[0].logical = Logical::Integer;
