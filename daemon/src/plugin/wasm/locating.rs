@@ -139,13 +139,8 @@ impl Relations<'_> {
                 located.push(Located { relation, access, keys, from_entity });
                 continue;
             };
-            let layouts = |batch: &Batch| {
-                batch.columns.iter().map(|it| it.values.layout()).collect::<Vec<_>>()
-            };
-            if layouts(&other.keys) != layouts(&keys) {
-                return Err("keys of one relation in several layouts".to_owned());
-            }
-            other.keys.append(&keys);
+            // Of integers every batch chooses its own layout.
+            other.keys = Batch::concat(&[&other.keys, &keys]);
             other.from_entity.extend(from_entity);
         }
         Ok(located)
@@ -354,12 +349,6 @@ mod tests {
             let keys = Batch { rows: 1, columns: vec![column.finish()] };
             RawLocated { keys, ..one() }
         };
-        let signed = || {
-            let mut column = ColumnBuilder::int64(1);
-            column.push_i64(1);
-            let keys = Batch { rows: 1, columns: vec![column.finish()] };
-            RawLocated { keys, ..one() }
-        };
         let text = |raw| located(&schema, raw, 1).unwrap_err();
         let other = RawLocated { relation: 1, ..one() };
         assert_eq!(text(vec![other]), "keys of relation 1, which is not in the plan");
@@ -379,8 +368,21 @@ mod tests {
         assert_eq!(long, "a key of 4097 bytes; at most 4096");
         let wrong = "column `pk`: layout uint64 where the field is of type text";
         assert_eq!(text(vec![integers()]), wrong);
-        let whole = self::schema(&[("id", Logical::Integer)]);
-        let found = located(&whole, vec![integers(), signed()], 1);
-        assert_eq!(found.unwrap_err(), "keys of one relation in several layouts");
+    }
+
+    #[test]
+    fn whole_numbers_of_any_layout_are_keys_of_one_relation() {
+        let schema = schema(&[("id", Logical::Integer)]);
+        let told = |column: ColumnBuilder| RawLocated {
+            keys: Batch { rows: 1, columns: vec![column.finish()] },
+            ..raw(&[None], &[0])
+        };
+        let (mut signed, mut unsigned) = (ColumnBuilder::int64(1), ColumnBuilder::uint64(1));
+        signed.push_i64(-1);
+        unsigned.push_u64(u64::MAX);
+        let found = located(&schema, vec![told(signed), told(unsigned)], 1).unwrap();
+        let [found] = found.as_slice() else { panic!("one relation and one access: {found:?}") };
+        let keys: Vec<_> = (0..2).map(|row| found.keys.columns[0].whole(row)).collect();
+        assert_eq!(keys, [Some(-1), Some(i128::from(u64::MAX))]);
     }
 }
