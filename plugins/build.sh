@@ -12,7 +12,7 @@ target=target/$("$RUSTC" -vV | sha256sum | cut -c1-12)
 # The committed files speak of nobody's directories.
 export RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$PWD=/plugins"
 cargo build --workspace --locked --release --target wasm32-unknown-unknown --target-dir "$target"
-for plugin in users orders archive hostile; do
+for plugin in users orders archive keys hostile; do
     built=$target/wasm32-unknown-unknown/release/$plugin.wasm
     if [ -n "$into" ]; then
         mkdir -p "$into"

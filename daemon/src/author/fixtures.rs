@@ -215,7 +215,15 @@ fn table(json: &Json) -> Result<RelationSchema, String> {
         let at = defs.iter().position(|column| key.as_str() == Some(&column.name));
         at.ok_or_else(|| format!("key column {key} of `{name}` is unknown"))
     };
-    let key = key.iter().map(position).collect::<Result<_, _>>()?;
-    // Any other attribute may be there, as a dynamically typed cell.
-    Ok(RelationSchema { relation: name.to_owned(), columns: defs, key, open: true, partial: false })
+    let key = key.iter().map(position).collect::<Result<Vec<_>, _>>()?;
+    // Of a schemaless store only the key is known; any other attribute may be there, as a dynamically
+    // typed cell.
+    let only_key = defs.iter().enumerate().all(|(at, _)| key.contains(&at));
+    let open = match json.get("open") {
+        None => only_key,
+        Some(open) => {
+            open.as_bool().ok_or_else(|| format!("`open` of `{name}` is neither true nor false"))?
+        }
+    };
+    Ok(RelationSchema { relation: name.to_owned(), columns: defs, key, open, partial: false })
 }

@@ -3,8 +3,12 @@
 //! Owns reading and writing of deterministic CBOR, without building a tree. Refuses what the contract
 //! does not list. Invariant: a cell that was written is read back as the same value.
 
+mod check;
 mod write;
 
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use check::TOO_MANY;
+pub(crate) use check::check;
 pub use write::CellWriter;
 
 use crate::decimal::Decimal;
@@ -16,6 +20,8 @@ const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 const TAG: u8 = 6;
 const NULL: u8 = 0xf6;
+/// Lists and maps within each other, beyond which bytes are no cell.
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// A dynamically typed cell, borrowed from the batch.
 ///
@@ -35,6 +41,8 @@ const NULL: u8 = 0xf6;
 pub enum Cell<'a> {
     /// Null, which is not the same as absent.
     Null,
+    /// The JSON document `null`, as a column of JSON may hold it, which is not the same as either.
+    JsonNull,
     /// True or false.
     Boolean(bool),
     /// A whole number of 64 bits.
@@ -77,6 +85,11 @@ impl<'a> Cell<'a> {
         read(bytes).filter(|(_, rest)| rest.is_empty()).map(|(cell, _)| cell)
     }
 
+    /// A whole number that is never negative.
+    pub(crate) fn of_unsigned(value: u64) -> Self {
+        i64::try_from(value).map_or_else(|_| Self::Decimal(Decimal::from(value)), Self::Integer)
+    }
+
     /// Whether it is null.
     ///
     /// ```
@@ -114,6 +127,18 @@ impl<'a> Cell<'a> {
             Self::Integer(integer) => Some(*integer),
             _ => None,
         }
+    }
+
+    /// The whole number that it is, if it is not negative.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Cell, Decimal};
+    /// assert_eq!(Cell::Decimal(Decimal::from(u64::MAX)).unsigned(), Some(u64::MAX));
+    /// assert_eq!(Cell::Integer(-1).unsigned(), None);
+    /// ```
+    #[must_use]
+    pub fn unsigned(&self) -> Option<u64> {
+        u64::try_from(self.decimal()?.to_integer()?).ok()
     }
 
     /// The exact number that it is, whole or not.
@@ -308,6 +333,21 @@ pub(crate) fn integer(bytes: &[u8]) -> Found<i64> {
     }
 }
 
+/// A cell that is a whole number of 64 bits, which is never negative.
+#[inline(always)]
+pub(crate) fn unsigned(bytes: &[u8]) -> Found<u64> {
+    match head(bytes) {
+        Some((0, argument, [])) => Ok(Some(argument)),
+        _ if bytes == [NULL] => Ok(None),
+        _ => Err(Wrong),
+    }
+}
+
+/// Whether bytes that come from anywhere are a cell.
+pub(crate) fn is_cell(bytes: &[u8]) -> bool {
+    check(bytes).is_ok()
+}
+
 fn read(bytes: &[u8]) -> Option<(Cell<'_>, &[u8])> {
     let (major, argument, rest) = head(bytes)?;
     let taken = || rest.split_at_checked(usize::try_from(argument).ok()?);
@@ -388,6 +428,7 @@ fn tagged(tag: u64, bytes: &[u8]) -> Option<(Cell<'_>, &[u8])> {
             let exponent = whole(&pair[..pair.len() - mantissa.len()])?;
             Cell::Decimal(Decimal::new(whole(mantissa)?, i32::try_from(exponent).ok()?))
         }
+        55040 if inner == [NULL] => Cell::JsonNull,
         100 => Cell::Date(Date::from_days(integer(inner).ok()??)),
         258 => Cell::Set(array(inner)?),
         1001 => Cell::Timestamp(timestamp(inner)?),

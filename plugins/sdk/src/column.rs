@@ -3,12 +3,21 @@
 //! Owns the layout of columns: bitmaps, offsets, arenas. Refuses to know what a cell means.
 //! Invariant: a built column has a value or a null for every push.
 
+use std::str::FromStr;
+
+use crate::cell::{Found, Wrong};
 use crate::wire::{Batch, Buffer, Column, VarBytes};
 
 /// One bit a row, least significant first; empty means that all are ones.
 #[inline(always)]
 pub(crate) fn bit(bits: &[u8], row: usize) -> bool {
     bits.is_empty() || bits[row / 8] >> (row % 8) & 1 == 1
+}
+
+/// A whole number in decimal digits.
+#[cold]
+pub(crate) fn parsed<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 impl Column {
@@ -26,6 +35,22 @@ impl Column {
             Buffer::Float64(values) if bit(&self.validity, row) => Some(values[row]),
             _ => None,
         }
+    }
+
+    /// The whole number of a row, whichever layout holds it. Where a host has put batches of several
+    /// layouts together it is a text.
+    #[inline(always)]
+    pub(crate) fn whole<T: TryFrom<i64> + TryFrom<u64> + FromStr>(&self, row: usize) -> Found<T> {
+        if !bit(&self.validity, row) {
+            return Ok(None);
+        }
+        let whole = match &self.values {
+            Buffer::Int64(values) => T::try_from(values[row]).ok(),
+            Buffer::Uint64(values) => T::try_from(values[row]).ok(),
+            Buffer::Bytes(_) => self.bytes(row).and_then(|text| parsed(text)),
+            Buffer::Float64(_) => return Ok(None),
+        };
+        whole.map(Some).ok_or(Wrong)
     }
 
     /// The bytes of a row, unless it is null (or, in a column of CBOR cells, absent).
@@ -147,6 +172,8 @@ pub trait Build: 'static {
 pub enum AnyColumn {
     /// Integers.
     Ints(Ints),
+    /// Integers without a sign.
+    Uints(Uints),
     /// Floats.
     Floats(Floats),
     /// Bytes.
@@ -154,14 +181,25 @@ pub enum AnyColumn {
 }
 
 impl AnyColumn {
-    /// An empty column in the layout of a logical type.
+    /// An empty column in the layout of a logical type, or of the kind `unsigned`.
     pub(crate) fn new(logical: &str) -> Self {
         match base(logical) {
             "boolean" | "integer" | "timestamp" | "datetime" | "date" | "time" => {
                 Self::Ints(Ints::new(0))
             }
-            "float" => Self::Floats(Floats::new(0)),
+            "unsigned" => Self::Uints(Uints::new(0)),
+            "float" | "float32" => Self::Floats(Floats::new(0)),
             _ => Self::Bytes(Bytes::new(0)),
+        }
+    }
+
+    /// How many cells there are.
+    pub(crate) fn rows(&self) -> usize {
+        match self {
+            Self::Ints(ints) => ints.rows(),
+            Self::Uints(uints) => uints.rows(),
+            Self::Floats(floats) => floats.rows(),
+            Self::Bytes(bytes) => bytes.rows(),
         }
     }
 
@@ -169,6 +207,7 @@ impl AnyColumn {
     pub(crate) fn pad(&mut self, rows: usize) {
         match self {
             Self::Ints(ints) => (ints.rows()..rows).for_each(|_| ints.push(None)),
+            Self::Uints(uints) => (uints.rows()..rows).for_each(|_| uints.push(None)),
             Self::Floats(floats) => (floats.rows()..rows).for_each(|_| floats.push(None)),
             Self::Bytes(bytes) => (bytes.rows()..rows).for_each(|_| bytes.push(None)),
         }
@@ -177,6 +216,7 @@ impl AnyColumn {
     pub(crate) fn finish(self) -> Column {
         match self {
             Self::Ints(ints) => ints.finish(),
+            Self::Uints(uints) => uints.finish(),
             Self::Floats(floats) => floats.finish(),
             Self::Bytes(bytes) => bytes.finish(),
         }
@@ -197,6 +237,8 @@ pub struct Fixed<T> {
 
 /// A column of integers.
 pub type Ints = Fixed<i64>;
+/// A column of integers without a sign.
+pub type Uints = Fixed<u64>;
 /// A column of floats.
 pub type Floats = Fixed<f64>;
 
@@ -215,6 +257,16 @@ impl Plain for i64 {
 
     fn of(any: &mut AnyColumn) -> Option<&mut Ints> {
         if let AnyColumn::Ints(column) = any { Some(column) } else { None }
+    }
+}
+
+impl Plain for u64 {
+    fn buffer(values: Vec<Self>) -> Buffer {
+        Buffer::Uint64(values)
+    }
+
+    fn of(any: &mut AnyColumn) -> Option<&mut Uints> {
+        if let AnyColumn::Uints(column) = any { Some(column) } else { None }
     }
 }
 

@@ -156,24 +156,37 @@ impl Decimal {
         (self.mantissa, self.exponent)
     }
 
+    /// Whether it has as many digits as any store's number, 38, and no more.
+    pub(crate) fn is_short(self) -> bool {
+        self.normal().mantissa.unsigned_abs().checked_ilog10().is_none_or(|log| log < 38)
+    }
+
     /// Reads `-12.50` or `1E-7`.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
         let (negative, digits, exponent) = split(text)?;
         let mut mantissa: i128 = 0;
         let mut point = None;
+        // Zeros at the end that the digits before leave no room for.
+        let mut zeros = 0;
         for (at, byte) in digits.iter().enumerate() {
             if *byte == b'.' {
                 point = Some(at);
                 continue;
             }
-            mantissa = mantissa.checked_mul(10)?.checked_add(i128::from(byte & 0xf))?;
+            let digit = i128::from(byte & 0xf);
+            let next = mantissa.checked_mul(10).and_then(|it| it.checked_add(digit));
+            match next {
+                Some(next) if zeros == 0 => mantissa = next,
+                _ if digit == 0 => zeros += 1,
+                _ => return None,
+            }
         }
         let scale = point.map_or(0, |point| digits.len() - point - 1);
         let exponent = match exponent {
             None => 0,
             Some(exponent) => std::str::from_utf8(exponent).ok()?.parse::<i32>().ok()?,
         };
-        let exponent = exponent.checked_sub(i32::try_from(scale).ok()?)?;
+        let exponent = exponent.checked_sub(i32::try_from(scale).ok()?)?.checked_add(zeros)?;
         Some(Self { mantissa: if negative { -mantissa } else { mantissa }, exponent })
     }
 

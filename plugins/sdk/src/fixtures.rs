@@ -25,6 +25,8 @@
 //! commit it.
 
 mod cells;
+mod host;
+mod lift;
 mod places;
 mod run;
 
@@ -175,7 +177,8 @@ fn differ(place: &str, given: &Json, known: &Json, out: &mut Vec<(String, Json, 
 #[doc(hidden)]
 pub fn plan_alone(plan: impl FnOnce(&Plan)) {
     let schema = |name: &str| TableSchema { name: name.to_owned(), ..TableSchema::default() };
-    let alone = Plan::new("users".to_owned(), vec![schema("users")], vec![schema("shop")]);
+    let source = ["users", "orders", "order_lines"].map(schema).to_vec();
+    let alone = Plan::new("users".to_owned(), source, vec![schema("shop")]);
     plan(&alone);
     assert_eq!(alone.inner.borrow().issues, []);
 }

@@ -5,8 +5,9 @@
 //! is what it writes.
 
 use crate::cell::{self, Cell, Found, Wrong};
-use crate::column::{Build, Bytes, Floats, Ints};
+use crate::column::{Build, Bytes, Floats, Ints, Uints};
 use crate::decimal::Decimal;
+use crate::json;
 use crate::time::{self, Date, DateTime, Time, Timestamp};
 use crate::wire::{Buffer, Column};
 
@@ -16,6 +17,8 @@ use crate::wire::{Buffer, Column};
 pub enum Form {
     /// In the layout of the kind.
     Own,
+    /// In the layout of another type, which the kind reads: whole numbers as decimals, bytes as cells.
+    Other,
     /// As text.
     Text,
     /// As dynamically typed cells.
@@ -35,7 +38,7 @@ pub enum Pass {
 }
 
 /// A kind of column or field: what a cell of it is in Rust. The kinds are [`Boolean`], [`Integer`],
-/// [`Decimal`], [`Float`], [`Text`], [`Binary`], [`Timestamp`], [`DateTime`], [`Date`], [`Time`],
+/// [`Unsigned`], [`Decimal`], [`Float`], [`Text`], [`Binary`], [`Timestamp`], [`DateTime`], [`Date`], [`Time`],
 /// [`Json`] and [`Value`].
 ///
 /// ```
@@ -50,6 +53,9 @@ pub trait Kind: Copy + 'static {
     const LOGICAL: &'static str;
     /// The logical types of columns that can be read as this kind.
     const ACCEPTS: &'static [&'static str];
+    /// The name of the method that reads it.
+    #[doc(hidden)]
+    const NAME: &'static str = Self::LOGICAL;
     #[doc(hidden)]
     type Raw<'a>: Copy;
     #[doc(hidden)]
@@ -64,7 +70,7 @@ pub trait Kind: Copy + 'static {
     fn pass(form: Form) -> Pass {
         match form {
             Form::Own => Pass::Move,
-            Form::Text | Form::Value => Pass::Build,
+            Form::Other | Form::Text | Form::Value => Pass::Build,
         }
     }
 }
@@ -89,8 +95,8 @@ kind! {
     Boolean
 }
 kind! {
-    /// A whole number: `i64`. A column of larger unsigned numbers passes as it is, and can be read as
-    /// [`Decimal`].
+    /// A whole number: `i64`. A column of larger unsigned numbers passes as it is, and is read as
+    /// [`Unsigned`], or as [`Decimal`].
     ///
     /// ```
     /// use driftd_plugin::{Integer, Kind};
@@ -99,6 +105,17 @@ kind! {
     /// assert_eq!(Integer::LOGICAL, "integer");
     /// ```
     Integer
+}
+kind! {
+    /// A whole number that is never negative: `u64`, such as an id of `BIGINT UNSIGNED`.
+    ///
+    /// ```
+    /// use driftd_plugin::{Kind, Unsigned};
+    ///
+    /// let value: <Unsigned as Kind>::Value<'_> = 9_223_372_036_854_775_809;
+    /// assert_eq!(Unsigned::LOGICAL, "integer");
+    /// ```
+    Unsigned
 }
 kind! {
     /// A binary floating-point number: `f64`.
@@ -190,7 +207,11 @@ impl Kind for Boolean {
                     _ => None,
                 })
             }),
-            Form::Own | Form::Text => Ok(column.int(row).map(|value| value != 0)),
+            _ => match column.whole::<i64>(row) {
+                Ok(value) => Ok(value.map(|value| value != 0)),
+                // Too large to be zero.
+                Err(Wrong) => Ok(Some(true)),
+            },
         }
     }
 
@@ -221,10 +242,8 @@ impl Kind for Integer {
     fn raw(column: &Column, form: Form, row: usize) -> Found<i64> {
         match (form, &column.values) {
             (Form::Value, _) => dynamic(column, row, cell::integer),
-            (_, Buffer::Uint64(values)) if crate::column::bit(&column.validity, row) => {
-                i64::try_from(values[row]).map(Some).map_err(|_| Wrong)
-            }
-            _ => Ok(column.int(row)),
+            (_, Buffer::Int64(_)) => Ok(column.int(row)),
+            _ => column.whole(row),
         }
     }
 
@@ -239,12 +258,39 @@ impl Kind for Integer {
     }
 }
 
+impl Kind for Unsigned {
+    type Value<'a> = u64;
+    type Raw<'a> = u64;
+    type Builder = Uints;
+    const LOGICAL: &'static str = "integer";
+    const ACCEPTS: &'static [&'static str] = &["integer"];
+    const NAME: &'static str = "unsigned";
+
+    #[inline(always)]
+    fn raw(column: &Column, form: Form, row: usize) -> Found<u64> {
+        match form {
+            Form::Value => dynamic(column, row, cell::unsigned),
+            _ => column.whole(row),
+        }
+    }
+
+    #[inline]
+    fn value<'a>(raw: Self::Raw<'a>) -> Found<Self::Value<'a>> {
+        Ok(Some(raw))
+    }
+
+    #[inline(always)]
+    fn push(out: &mut Uints, raw: Option<u64>) {
+        out.push(raw);
+    }
+}
+
 impl Kind for Float {
     type Value<'a> = f64;
     type Raw<'a> = f64;
     type Builder = Floats;
     const LOGICAL: &'static str = "float";
-    const ACCEPTS: &'static [&'static str] = &["float"];
+    const ACCEPTS: &'static [&'static str] = &["float", "float32"];
 
     #[inline(always)]
     fn raw(column: &Column, form: Form, row: usize) -> Found<f64> {
@@ -255,7 +301,7 @@ impl Kind for Float {
                     _ => None,
                 })
             }),
-            Form::Own | Form::Text => Ok(column.float(row)),
+            _ => Ok(column.float(row)),
         }
     }
 
@@ -275,15 +321,13 @@ impl Kind for Decimal {
     type Raw<'a> = Self;
     type Builder = Bytes;
     const LOGICAL: &'static str = "decimal";
-    const ACCEPTS: &'static [&'static str] = &["decimal", "text"];
+    const ACCEPTS: &'static [&'static str] = &["decimal", "text", "integer"];
 
     #[inline(always)]
     fn raw(column: &Column, form: Form, row: usize) -> Found<Self> {
         match (form, &column.values) {
             (Form::Value, _) => dynamic(column, row, |bytes| picked(bytes, |cell| cell.decimal())),
-            (_, Buffer::Uint64(values)) => {
-                Ok(crate::column::bit(&column.validity, row).then(|| Self::from(values[row])))
-            }
+            (_, Buffer::Uint64(_)) => Ok(column.whole::<u64>(row)?.map(Self::from)),
             (_, Buffer::Int64(_)) => Ok(column.int(row).map(Self::from)),
             _ => match column.bytes(row) {
                 Some(text) => Self::read(text).map(Some).ok_or(Wrong),
@@ -315,7 +359,7 @@ impl Kind for Decimal {
         match form {
             Form::Own => Pass::Move,
             Form::Text => Pass::Check(Self::is_written),
-            Form::Value => Pass::Build,
+            Form::Other | Form::Value => Pass::Build,
         }
     }
 }
@@ -333,7 +377,7 @@ macro_rules! counted {
             fn raw(column: &Column, form: Form, row: usize) -> Found<i64> {
                 let text = |text| $read(text).map(Some).ok_or(Wrong);
                 match form {
-                    Form::Own => Ok(column.int(row)),
+                    Form::Own | Form::Other => Ok(column.int(row)),
                     Form::Text => dynamic(column, row, text),
                     Form::Value => dynamic(column, row, |bytes| match cell::text(bytes) {
                         Ok(found) => found.map_or(Ok(None), text),
@@ -382,7 +426,7 @@ macro_rules! bytes {
             fn raw(column: &Column, form: Form, row: usize) -> Found<&[u8]> {
                 match form {
                     Form::Value => dynamic(column, row, $dynamic),
-                    Form::Own | Form::Text => Ok(column.bytes(row)),
+                    _ => Ok(column.bytes(row)),
                 }
             }
 
@@ -415,7 +459,45 @@ bytes!(
     }),
     |bytes| Ok(Some(bytes))
 );
-bytes!(Json, &'a str, "json", &["json", "text"], cell::text, utf8);
+
+impl Kind for Json {
+    type Value<'a> = &'a str;
+    type Raw<'a> = &'a [u8];
+    type Builder = Bytes;
+    const LOGICAL: &'static str = "json";
+    const ACCEPTS: &'static [&'static str] = &["json", "text"];
+
+    #[inline(always)]
+    fn raw(column: &Column, form: Form, row: usize) -> Found<&[u8]> {
+        let text = match form {
+            Form::Value => dynamic(column, row, cell::text)?,
+            _ => column.bytes(row),
+        };
+        // What a store keeps as JSON is some; a text may be anything.
+        match text {
+            Some(text) if form != Form::Own && !json::is_json(text) => Err(Wrong),
+            text => Ok(text),
+        }
+    }
+
+    #[inline]
+    fn value<'a>(raw: Self::Raw<'a>) -> Found<Self::Value<'a>> {
+        utf8(raw)
+    }
+
+    #[inline(always)]
+    fn push(out: &mut Bytes, raw: Option<&[u8]>) {
+        out.push(raw);
+    }
+
+    fn pass(form: Form) -> Pass {
+        match form {
+            Form::Own => Pass::Move,
+            Form::Text => Pass::Check(json::is_json),
+            Form::Other | Form::Value => Pass::Build,
+        }
+    }
+}
 
 impl Kind for Value {
     type Value<'a> = Cell<'a>;
@@ -447,7 +529,11 @@ impl Kind for Value {
         out.push(raw);
     }
 
-    fn pass(_: Form) -> Pass {
-        Pass::Move
+    fn pass(form: Form) -> Pass {
+        match form {
+            // Bytes may be anything.
+            Form::Other => Pass::Check(cell::is_cell),
+            Form::Own | Form::Text | Form::Value => Pass::Move,
+        }
     }
 }

@@ -59,6 +59,7 @@ mod export;
 #[cfg(not(target_family = "wasm"))]
 pub mod fixtures;
 mod host;
+mod json;
 mod kind;
 mod locating;
 mod map;
@@ -75,7 +76,7 @@ pub mod wire;
 pub use cell::{Cell, CellWriter, List, Map};
 pub use decimal::{Decimal, NoDecimal};
 pub use host::{Level, count, log};
-pub use kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Value};
+pub use kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Unsigned, Value};
 pub use locating::{At, KeyOf, KeyWriter, Locators, StoreKey};
 pub use map::Out;
 pub use plan::{Entity, EntitySide, Field, Plan, Relation, Standing};

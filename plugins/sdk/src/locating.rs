@@ -3,20 +3,25 @@
 //! Owns [`Locators`]: entities to store keys, and store keys to entity keys. Refuses to guess: what no
 //! locator is given for is located nowhere. Invariant: every key names the entity that it is of.
 
+mod writer;
+
 use std::cell::RefCell;
 use std::fmt;
 
+pub use writer::KeyWriter;
+
 use crate::Issue;
-use crate::column::{AnyColumn, Build, base, take};
-use crate::kind::{Boolean, Kind, Text};
+use crate::column::{AnyColumn, base, take};
+use crate::decimal::Decimal;
+use crate::kind::{Binary, Boolean, Integer, Kind, Text, Unsigned};
 use crate::map::{Condition, Fill, Filled, Live, Rejects, Stand};
+use crate::plan::to_read;
 use crate::plan::{Inner, Standing};
-use crate::read::{IntoCell, Read};
+use crate::read::Read;
 use crate::row::{Call, Col, Result, Row, Rows};
-use crate::rules::Fields;
-use crate::wire::{
-    self, Batch, Column, Context, EntityDef, Error, Located, Output, Side, TableSchema,
-};
+use crate::rules::{Entities, Fields, told};
+use crate::time::{Date, DateTime, Time, Timestamp};
+use crate::wire::{self, Batch, Column, Context, Error, Located, Output, Side, TableSchema};
 
 /// The locators of a plugin in the making: given to [`Locating::locate`](crate::Locating::locate).
 ///
@@ -34,7 +39,7 @@ use crate::wire::{
 /// }
 /// ```
 pub struct Locators {
-    entities: Vec<EntityDef>,
+    entities: Entities,
     tables: Vec<(Side, u32, TableSchema)>,
     /// The key columns of each table, by name.
     keys: Vec<Vec<String>>,
@@ -45,7 +50,7 @@ pub struct Locators {
 
 impl fmt::Debug for Locators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Locators").field("entities", &self.entities).finish_non_exhaustive()
+        f.debug_struct("Locators").field("entities", &self.entities.0).finish_non_exhaustive()
     }
 }
 
@@ -100,9 +105,10 @@ impl<F: for<'a> Fn(Row<'a>, &mut KeyWriter) -> Result<()>> Keys for F {
     fn keys(&self, call: &Call<'_>, out: &mut KeyWriter) {
         let rows = &call.rows[0];
         for row in 0..rows.count {
-            out.entity = row as u32;
-            if self(Row { call, rows, row }, out).is_err() {
-                out.abandon();
+            out.begin(row as u32);
+            match self(Row { call, rows, row }, out) {
+                Ok(()) => out.finish_entity(),
+                Err(why) => out.abandon(&why),
             }
         }
     }
@@ -118,7 +124,7 @@ impl Locators {
             schema.key.iter().filter_map(column).map(|column| column.name.clone()).collect()
         };
         Self {
-            entities: plan.entities.iter().map(|entity| entity.def.clone()).collect(),
+            entities: plan.entities(),
             keys: tables.iter().map(|(_, _, schema)| names(schema)).collect(),
             tables,
             issues: RefCell::default(),
@@ -150,8 +156,10 @@ impl Locators {
         };
         found.map_or_else(
             || {
+                let names = of_side().map(|(_, (_, _, table))| table.name.as_str());
                 let issue = match relation {
-                    Some(name) => Issue::new(format!("the {side} has no relation `{name}`")),
+                    Some(name) => Issue::new(format!("the {side} has no relation `{name}`"))
+                        .help(told("it has", names)),
                     None => Issue::new(format!("the {side} has several relations"))
                         .help("name the one that is meant: `(side, \"name\")`"),
                 };
@@ -270,9 +278,10 @@ impl Locators {
             }
             let mut out = KeyWriter::new(schema, locator.width);
             locator.keys.keys(&call, &mut out);
-            let (keys, from_entity) = out.finish();
-            let access = locator.access.to_owned();
-            located.push(Located { relation: *position, access, keys, from_entity });
+            for (keys, from_entity) in out.finish()? {
+                let access = locator.access.to_owned();
+                located.push(Located { relation: *position, access, keys, from_entity });
+            }
         }
         Ok(located)
     }
@@ -296,7 +305,7 @@ impl Locators {
 
 impl Identity {
     /// The entity keys; a store key that is no such entity's is left out.
-    fn output(&self, entities: &[EntityDef], call: &Call<'_>) -> Output {
+    fn output(&self, entities: &Entities, call: &Call<'_>) -> Output {
         let rows = &call.rows[0];
         let mut rejects = Rejects::default();
         let standing = self.standing.as_ref().map(|it| it.stand(call, rows, &mut rejects));
@@ -315,7 +324,7 @@ impl Identity {
                 Filled::Passes(index) => rows.columns[index].clone(),
             }
         };
-        let fields = &entities[self.entity].fields;
+        let fields = &entities.0[self.entity].0.fields;
         let columns: Vec<_> = fields.iter().zip(&self.fields).map(column).collect();
         let is_live = |row: &u32| live.0.as_ref().is_none_or(|live| live[*row as usize]);
         let kept: Vec<u32> = (0..rows.count as u32)
@@ -328,6 +337,25 @@ impl Identity {
             from_group: kept,
         }
     }
+}
+
+macro_rules! key_columns {
+    ($($method:ident $kind:ident;)*) => {
+        $(
+            #[doc = concat!("A column of the key, of the kind [`", stringify!($kind), "`](crate::", stringify!($kind), ").")]
+            ///
+            /// ```
+            /// # use driftd_plugin::{Locators, Side};
+            /// # fn locate(locators: &Locators) {
+            #[doc = concat!("let column = locators.key(Side::Source).", stringify!($method), "(\"id\");")]
+            /// # }
+            /// ```
+            #[must_use]
+            pub fn $method(self, name: &str) -> Col<$kind> {
+                self.column(name)
+            }
+        )*
+    };
 }
 
 /// The key of a relation, as a store has it.
@@ -359,6 +387,18 @@ impl<'l> StoreKey<'l> {
         self.column(name)
     }
 
+    key_columns! {
+        boolean Boolean;
+        integer Integer;
+        unsigned Unsigned;
+        decimal Decimal;
+        binary Binary;
+        timestamp Timestamp;
+        datetime DateTime;
+        date Date;
+        time Time;
+    }
+
     /// A column of the key, read as the kind that is asked for.
     ///
     /// ```
@@ -369,20 +409,34 @@ impl<'l> StoreKey<'l> {
     /// ```
     #[must_use]
     pub fn column<K: Kind>(self, name: &str) -> Col<K> {
+        let (index, logical) = self.found(name, K::NAME, K::ACCEPTS);
+        Col::new(self.table as u16, index, logical)
+    }
+
+    /// The position and the logical type of a column.
+    #[inline(never)]
+    fn found(self, name: &str, kind: &str, accepts: &[&str]) -> (u16, &'l str) {
         let Some((side, _, schema)) = self.locators.tables.get(self.table) else {
-            return Col::new(0, 0, K::LOGICAL);
+            return (0, "value");
         };
+        let issue = |what: String, help: String| {
+            self.locators.issues.borrow_mut().push(Issue::new(what).help(help));
+        };
+        let table = &schema.name;
         let names = &self.locators.keys[self.table];
-        let index = names.iter().position(|column| column == name);
-        if index.is_none() {
-            let (table, names) = (&schema.name, names.join(", "));
-            let issue = Issue::new(format!("the key of `{table}` has no column `{name}`"));
-            let issue = issue.help(format!("at the {side} it has {names}"));
-            self.locators.issues.borrow_mut().push(issue);
-        }
+        let Some(index) = names.iter().position(|column| column == name) else {
+            let what = format!("the key of `{table}` has no column `{name}`");
+            issue(what, format!("at the {side} it has {}", names.join(", ")));
+            return (0, "value");
+        };
         let known = schema.columns.iter().find(|column| column.name == name);
         let logical = known.map_or("value", |column| base(&column.logical));
-        Col::new(self.table as u16, index.unwrap_or(0) as u16, logical)
+        if !(accepts.contains(&logical) || logical == "value") {
+            let what =
+                format!("key column `{name}` of `{table}` is {logical}, and is read as {kind}");
+            issue(what, to_read(name, kind, logical));
+        }
+        (index as u16, logical)
     }
 
     /// Says that the key tells the key of an entity.
@@ -395,8 +449,8 @@ impl<'l> StoreKey<'l> {
     /// # }
     /// ```
     pub fn identifies(self, of: Fields<'_>) -> KeyOf<'l> {
-        let entity = self.locators.entities.get(of.index);
-        let fields = entity.map_or(0, |entity| entity.fields.len());
+        let entity = self.locators.entities.0.get(of.index);
+        let fields = entity.map_or(0, |(entity, _)| entity.fields.len());
         let fields = std::iter::repeat_with(|| None).take(fields).collect();
         let mut identities = self.locators.identities.borrow_mut();
         identities.push(Identity { entity: of.index, table: self.table, fields, standing: None });
@@ -429,19 +483,40 @@ impl KeyOf<'_> {
     /// key.identifies(user).field("id", key.text("sk").after("USER#").parse_integer());
     /// # }
     /// ```
-    pub fn field(self, name: &str, read: impl Read) -> Self {
-        let mut identities = self.locators.identities.borrow_mut();
-        let identity = &mut identities[self.index];
-        let fields = self.locators.entities.get(identity.entity).map(|entity| &entity.fields);
-        let at = fields.and_then(|fields| fields.iter().position(|field| field.name == name));
-        match at {
-            Some(at) => identity.fields[at] = Some(Box::new(read)),
-            None => {
-                let issue = Issue::new(format!("the entity has no field `{name}`"));
-                self.locators.issues.borrow_mut().push(issue);
-            }
+    pub fn field<R: Read>(self, name: &str, read: R) -> Self {
+        if let Some(at) = self.found(name, R::Kind::LOGICAL) {
+            let mut identities = self.locators.identities.borrow_mut();
+            identities[self.index].fields[at] = Some(Box::new(read));
         }
         self
+    }
+
+    /// The position of a field that a reader of a logical type is given for.
+    #[inline(never)]
+    fn found(self, name: &str, logical: &str) -> Option<usize> {
+        let entity = self.locators.identities.borrow()[self.index].entity;
+        let (entity, kinds) = self.locators.entities.0.get(entity)?;
+        let at = entity.fields.iter().position(|field| field.name == name);
+        let issue = match at {
+            None => {
+                let names = entity.fields.iter().map(|field| field.name.as_str());
+                Issue::new(format!("entity type `{}` has no field `{name}`", entity.name))
+                    .help(told("it has", names))
+            }
+            Some(at) if kinds[at] != logical && (kinds[at], logical) != ("unsigned", "integer") => {
+                let known = kinds[at];
+                Issue::new(format!(
+                    "field `{name}` is {known}, and the key gives {} {logical} for it",
+                    writer::article(logical)
+                ))
+                .help(format!(
+                    "read the key's column as {known}, or make one of it: `.map(..)`, `.parse_..()`"
+                ))
+            }
+            at => return at,
+        };
+        self.locators.issues.borrow_mut().push(issue);
+        None
     }
 
     /// Keys for which this is not true are of something else.
@@ -459,128 +534,5 @@ impl KeyOf<'_> {
         identities[self.index].standing = Some(Box::new(condition));
         drop(identities);
         self
-    }
-}
-
-/// Writes store keys, a column at a time.
-///
-/// ```
-/// use driftd_plugin::KeyWriter;
-///
-/// fn user(key: &mut KeyWriter, tenant: &str, id: i64) {
-///     key.push(tenant);
-///     key.write(format_args!("USER#{id}"));
-///     key.end();
-/// }
-/// ```
-#[derive(Debug)]
-pub struct KeyWriter {
-    columns: Vec<AnyColumn>,
-    from: Vec<u32>,
-    /// The columns of the key that is being written.
-    written: usize,
-    entity: u32,
-    /// Entities whose keys could not be written, ascending.
-    abandoned: Vec<u32>,
-}
-
-impl KeyWriter {
-    fn new(schema: &TableSchema, width: usize) -> Self {
-        let logical = |index: &u32| {
-            let column = schema.columns.get(*index as usize);
-            column.map_or("value", |column| column.logical.as_str())
-        };
-        let columns = schema.key.iter().take(width).map(|index| AnyColumn::new(logical(index)));
-        Self {
-            columns: columns.collect(),
-            from: Vec::new(),
-            written: 0,
-            entity: 0,
-            abandoned: Vec::new(),
-        }
-    }
-
-    /// The entity is located nowhere, whatever was written of its keys.
-    fn abandon(&mut self) {
-        if self.written > 0 {
-            let keys = self.from.len() + 1;
-            self.columns.iter_mut().for_each(|column| column.pad(keys));
-            self.from.push(self.entity);
-            self.written = 0;
-        }
-        self.abandoned.push(self.entity);
-    }
-
-    fn finish(self) -> (Batch, Vec<u32>) {
-        let Self { columns, from, abandoned, .. } = self;
-        let columns: Vec<_> = columns.into_iter().map(AnyColumn::finish).collect();
-        if abandoned.is_empty() {
-            return (Batch { rows: from.len() as u32, columns }, from);
-        }
-        let kept: Vec<u32> = (0..from.len() as u32)
-            .filter(|key| abandoned.binary_search(&from[*key as usize]).is_err())
-            .collect();
-        let from = kept.iter().map(|key| from[*key as usize]).collect();
-        (take(columns, &kept), from)
-    }
-
-    /// The next column of the key.
-    ///
-    /// ```
-    /// # fn key(key: &mut driftd_plugin::KeyWriter) {
-    /// key.push(7);
-    /// key.end();
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Where the store's key has no such column.
-    pub fn push<T: IntoCell>(&mut self, value: T) {
-        let column = self.columns.get_mut(self.written);
-        let column = column.and_then(<T::Kind as Kind>::Builder::of);
-        value.push_into(column.expect("the key has a further column, of this kind"));
-        self.written += 1;
-    }
-
-    /// The next column of the key, a text.
-    ///
-    /// ```
-    /// # fn key(key: &mut driftd_plugin::KeyWriter) {
-    /// key.write(format_args!("USER#{}", 7));
-    /// key.end();
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Where the store's key has no such column.
-    pub fn write(&mut self, text: fmt::Arguments<'_>) {
-        use std::io::Write as _;
-
-        let column = self.columns.get_mut(self.written);
-        let column = column.and_then(crate::column::Bytes::of);
-        let column = column.expect("the key has a further column, of text");
-        let written: std::io::Result<()> = column.write(|out| out.write_fmt(text).map(|()| true));
-        written.expect("memory takes every byte");
-        self.written += 1;
-    }
-
-    /// The key is whole.
-    ///
-    /// ```
-    /// # fn key(key: &mut driftd_plugin::KeyWriter) {
-    /// key.push(7);
-    /// key.end();
-    /// # }
-    /// ```
-    ///
-    /// # Panics
-    ///
-    /// Where a column of the key is missing.
-    pub fn end(&mut self) {
-        assert_eq!(self.written, self.columns.len(), "a key has all its columns");
-        self.from.push(self.entity);
-        self.written = 0;
     }
 }

@@ -176,9 +176,8 @@ pub struct Out {
 
 impl Out {
     fn new(entity: &EntityPlan) -> Self {
-        let column = |field: &wire::FieldDef| AnyColumn::new(&field.logical);
         Self {
-            columns: entity.def.fields.iter().map(column).collect(),
+            columns: entity.kinds.iter().map(|kind| AnyColumn::new(kind)).collect(),
             from: Vec::new(),
             standing: Vec::new(),
             row: 0,

@@ -4,15 +4,21 @@
 //! comes from. Refuses to run: `map` does. Invariant: columns are asked of the stores in the order in
 //! which they were first named.
 
+mod field;
+
 use std::cell::RefCell;
 use std::fmt;
 
+pub use field::Field;
+pub(crate) use field::to_read;
+
 use crate::cell::CellWriter;
 use crate::column::base;
-use crate::kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Value};
+use crate::kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Unsigned, Value};
 use crate::map::{Each, EachRow, Fill, Out, Stand};
 use crate::read::{Compute, IntoCell, Read, TextWriter, WriteText, WriteValue};
 use crate::row::{Col, Result, Row};
+use crate::rules::Entities;
 use crate::time::{Date, DateTime, Time, Timestamp};
 use crate::wire::{
     EntityDef, FieldDef, MappingPlan, RelationPlan, Role, Side, SidePlan, TableSchema,
@@ -102,6 +108,8 @@ pub(crate) struct Table {
 
 pub(crate) struct EntityPlan {
     pub(crate) def: EntityDef,
+    /// The kind of each field.
+    pub(crate) kinds: Vec<&'static str>,
     pub(crate) sides: [SideOf; 2],
 }
 
@@ -226,7 +234,8 @@ impl Plan {
             each: None,
         };
         let def = EntityDef { name: name.to_owned(), fields: Vec::new() };
-        inner.entities.push(EntityPlan { def, sides: [side(source), side(target)] });
+        let sides = [side(source), side(target)];
+        inner.entities.push(EntityPlan { def, kinds: Vec::new(), sides });
         Entity { plan: self, index: inner.entities.len() - 1 }
     }
 
@@ -246,6 +255,12 @@ impl Plan {
 }
 
 impl Inner {
+    /// The entity types, for rules and locators.
+    pub(crate) fn entities(&self) -> Entities {
+        let entities = self.entities.iter();
+        Entities(entities.map(|entity| (entity.def.clone(), entity.kinds.clone())).collect())
+    }
+
     pub(crate) fn plan(&self) -> MappingPlan {
         let side = |side| SidePlan {
             relations: self
@@ -312,7 +327,9 @@ impl<'p> Relation<'p> {
         boolean Boolean;
         /// A column of whole numbers.
         integer Integer;
-        /// A column of exact numbers, or of text that holds such.
+        /// A column of whole numbers that are never negative: `BIGINT UNSIGNED`.
+        unsigned Unsigned;
+        /// A column of exact numbers, whole or not, or of text that holds such.
         decimal Decimal;
         /// A column of binary floating-point numbers.
         float Float;
@@ -346,7 +363,7 @@ impl<'p> Relation<'p> {
     /// ```
     #[must_use]
     pub fn column<K: Kind>(self, name: &str) -> Col<K> {
-        let (index, logical) = self.found(name, K::LOGICAL, K::ACCEPTS);
+        let (index, logical) = self.found(name, K::NAME, K::ACCEPTS);
         Col::new(self.index, index, &logical)
     }
 
@@ -355,20 +372,18 @@ impl<'p> Relation<'p> {
     fn found(self, name: &str, kind: &str, accepts: &[&str]) -> (u16, String) {
         let mut inner = self.plan.inner.borrow_mut();
         let Some(table) = inner.tables.get_mut(self.index as usize) else {
-            return (0, kind.to_owned());
+            return (0, "value".to_owned());
         };
         let known = table.schema.columns.iter().find(|column| column.name == name);
         // A column that is missing altogether is told by the host, with the nearest names.
         let logical = known.map_or("value", |column| base(&column.logical)).to_owned();
         let index = table.position_of(name);
-        let is_read = accepts.contains(&logical.as_str()) || logical == "value";
-        // A whole number is an exact one.
-        let is_exact = logical == "integer" && kind == Decimal::LOGICAL;
-        if !(is_read || is_exact) {
+        if !(accepts.contains(&logical.as_str()) || logical == "value") {
             let (side, accepts) = (table.side, accepts.join(", "));
-            inner.issues.push(Issue::new(format!(
+            let issue = Issue::new(format!(
                 "column `{name}` of the {side} is of type {logical}; this plugin can read {accepts}"
-            )));
+            ));
+            inner.issues.push(issue.help(to_read(name, kind, &logical)));
         }
         (index, logical)
     }
@@ -577,15 +592,23 @@ impl<'p> Entity<'p> {
         T: Read<Kind = S::Kind>,
     {
         let logical = S::Kind::LOGICAL;
-        let index = self.push(role, (name, logical), [Box::new(source), Box::new(target)]);
+        let kinds = (logical, S::Kind::NAME);
+        let index = self.push(role, name, kinds, [Box::new(source), Box::new(target)]);
         Field { entity: self, field: Col::new(u16::MAX, index, logical) }
     }
 
     #[inline(never)]
-    fn push(self, role: Role, named: (&str, &str), readers: [Box<dyn Fill>; 2]) -> u16 {
+    fn push(
+        self,
+        role: Role,
+        name: &str,
+        (logical, kind): (&str, &'static str),
+        readers: [Box<dyn Fill>; 2],
+    ) -> u16 {
         let mut inner = self.plan.inner.borrow_mut();
         let entity = &mut inner.entities[self.index];
-        let (name, logical) = (named.0.to_owned(), named.1.to_owned());
+        let (name, logical) = (name.to_owned(), logical.to_owned());
+        entity.kinds.push(kind);
         entity.def.fields.push(FieldDef { name, logical, role, rules: Vec::new() });
         for (side, reader) in entity.sides.iter_mut().zip(readers) {
             side.fields.push(reader);
@@ -717,74 +740,5 @@ impl EntitySide<'_> {
     /// ```
     pub fn each(self, f: impl for<'a> Fn(Row<'a>, &mut Out) -> Result<()> + 'static) {
         self.change(|side| side.each = Some(Box::new(Each(f))));
-    }
-}
-
-/// A field in the making.
-///
-/// ```
-/// # fn plan(plan: &driftd_plugin::Plan) {
-/// # let (row, item) = (plan.source(), plan.target());
-/// # let user = plan.entity("user", row, item);
-/// user.compared("born", row.date("born"), item.date("born")).rule("absent=null");
-/// # }
-/// # driftd_plugin::fixtures::plan_alone(plan);
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Field<'p, K> {
-    entity: Entity<'p>,
-    field: Col<K>,
-}
-
-impl<K: Kind> Field<'_, K> {
-    fn change(&self, change: impl FnOnce(&mut FieldDef)) {
-        let mut inner = self.entity.plan.inner.borrow_mut();
-        change(&mut inner.entities[self.entity.index].def.fields[self.field.index as usize]);
-    }
-
-    /// Declares an equivalence: `absent=null`, `null=empty`, `trim-end`, `nfc`, `tolerance=0.01`.
-    ///
-    /// ```
-    /// # fn plan(plan: &driftd_plugin::Plan) {
-    /// # let (row, item) = (plan.source(), plan.target());
-    /// # let user = plan.entity("user", row, item);
-    /// user.compared("name", row.text("name"), item.text("name")).rule("trim-end").rule("nfc");
-    /// # }
-    /// # driftd_plugin::fixtures::plan_alone(plan);
-    /// ```
-    pub fn rule(self, rule: &str) -> Self {
-        self.change(|field| field.rules.push(rule.to_owned()));
-        self
-    }
-
-    /// Declares another logical type of the same layout: `decimal(12,2)`, `enum`, `set`.
-    ///
-    /// ```
-    /// # fn plan(plan: &driftd_plugin::Plan) {
-    /// # let (row, item) = (plan.source(), plan.target());
-    /// # let user = plan.entity("user", row, item);
-    /// user.compared("roles", row.text("roles"), item.text("roles")).logical("set");
-    /// # }
-    /// # driftd_plugin::fixtures::plan_alone(plan);
-    /// ```
-    pub fn logical(self, logical: &str) -> Self {
-        self.change(|field| logical.clone_into(&mut field.logical));
-        self
-    }
-
-    /// The field's place, for [`Out::set`].
-    ///
-    /// ```
-    /// # fn plan(plan: &driftd_plugin::Plan) {
-    /// # use driftd_plugin::{Integer, null};
-    /// # let (row, item) = (plan.source(), plan.target());
-    /// # let user = plan.entity("user", row, item);
-    /// let id = user.key("id", row.integer("id"), null::<Integer>()).handle();
-    /// # }
-    /// # driftd_plugin::fixtures::plan_alone(plan);
-    /// ```
-    #[must_use]
-    pub fn handle(self) -> Col<K> {
-        self.field
     }
 }

@@ -325,7 +325,7 @@ struct Planned {
     columns: Vec<Vec<String>>,
     fields: Vec<Vec<String>>,
     rules: Option<Rules>,
-    locators: Option<Locators>,
+    locators: Locators,
 }
 
 impl<T: Exported> Default for Plugin<T> {
@@ -371,7 +371,14 @@ impl<T: Exported> Plugin<T> {
         };
         let fields = plan.entities.iter().map(|entity| names(&entity.def.fields)).collect();
         let proposal = plan.plan();
-        self.planned = Some(Planned { plan, columns, fields, rules: None, locators: None });
+        // What is wrong with the locators is known now, and only here told with what to do.
+        let locators = Locators::new(&plan);
+        self.plugin.locators(&locators);
+        let issues = locators.issues.take();
+        if !issues.is_empty() {
+            return Err(issues);
+        }
+        self.planned = Some(Planned { plan, columns, fields, rules: None, locators });
         Ok(proposal)
     }
 
@@ -412,8 +419,7 @@ impl<T: Exported> Plugin<T> {
         let Self { plugin, planned } = self;
         let planned = planned.as_mut().ok_or_else(|| vec![Issue::new(unplanned().message)])?;
         if planned.rules.is_none() {
-            let entities = planned.plan.entities.iter().map(|entity| entity.def.clone());
-            let rules = Rules::new(entities.collect());
+            let rules = Rules::new(planned.plan.entities());
             plugin.declare_rules(&rules);
             let issues = rules.issues.take();
             if !issues.is_empty() {
@@ -443,19 +449,8 @@ impl<T: Exported> Plugin<T> {
         Accumulator { invariant, tally, fields: fields.unwrap_or_default() }
     }
 
-    fn located(&mut self) -> Result<&Locators, Error> {
-        let Self { plugin, planned } = self;
-        let planned = planned.as_mut().ok_or_else(unplanned)?;
-        if planned.locators.is_none() {
-            let locators = Locators::new(&planned.plan);
-            plugin.locators(&locators);
-            let issues = locators.issues.take();
-            if !issues.is_empty() {
-                return Err(refused(issues));
-            }
-            planned.locators = Some(locators);
-        }
-        planned.locators.as_ref().ok_or_else(unplanned)
+    fn located(&self) -> Result<&Locators, Error> {
+        Ok(&self.planned.as_ref().ok_or_else(unplanned)?.locators)
     }
 
     pub fn locate(
@@ -479,7 +474,11 @@ impl<T: Exported> Plugin<T> {
 }
 
 fn refused(issues: Vec<Issue>) -> Error {
-    let message: Vec<_> = issues.into_iter().map(|issue| issue.message).collect();
+    let told = |issue: Issue| match issue.help {
+        Some(help) => format!("{}; {help}", issue.message),
+        None => issue.message,
+    };
+    let message: Vec<_> = issues.into_iter().map(told).collect();
     Error { code: "refused".to_owned(), message: message.join("; ") }
 }
 

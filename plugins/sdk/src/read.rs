@@ -9,12 +9,15 @@ mod readers;
 use std::borrow::Cow;
 
 use crate::cell::Cell;
-use crate::column::{Bytes, Floats, Ints};
+use crate::cell::CellWriter;
+use crate::column::{Bytes, Floats, Ints, Uints, parsed};
 use crate::decimal::Decimal;
-use crate::kind::{Binary, Boolean, Float, Integer, Kind, Pass, Text, Value};
+use crate::kind::{Binary, Boolean, Float, Integer, Kind, Pass, Text, Unsigned, Value};
 use crate::row::{Col, Reject, Result, Row};
 use crate::time::{Date, DateTime, Time, Timestamp};
-use readers::{After, Convert, Map, OrReject, Parse, Rewrite, StartsWith, TextOf, TryMap, whole};
+use readers::{
+    After, Convert, Map, OrReject, Parse, ParseJson, Rewrite, StartsWith, TextOf, TryMap, whole,
+};
 
 pub(crate) use readers::{Compute, WriteText, WriteValue};
 pub use readers::{Null, TextWriter, null};
@@ -189,7 +192,23 @@ pub trait Read: Sized + 'static {
     where
         Self: Get<Kind = Text>,
     {
-        Parse { read: self, parse: whole, is_no: "is no integer" }
+        Parse { read: self, parse: whole, kind: "integer" }
+    }
+
+    /// The whole number that a text is, which is never negative: an id of `BIGINT UNSIGNED`.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let id = plan.target().text("sk").after("ORDER#").parse_unsigned();
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn parse_unsigned(self) -> impl Read<Kind = Unsigned>
+    where
+        Self: Get<Kind = Text>,
+    {
+        Parse { read: self, parse: parsed::<u64>, kind: "unsigned" }
     }
 
     /// The exact number that a text is.
@@ -205,7 +224,29 @@ pub trait Read: Sized + 'static {
     where
         Self: Get<Kind = Text>,
     {
-        Parse { read: self, parse: Decimal::read, is_no: "is no decimal" }
+        Parse { read: self, parse: Decimal::read, kind: "decimal" }
+    }
+
+    /// The dynamically typed cell that a JSON text is: objects become maps, numbers stay exact. A column
+    /// of a text or of JSON compares so with an item's map. The text `null` is the JSON document `null`,
+    /// which is no null; `.rule("json-null=null")` overlooks that.
+    ///
+    /// ```
+    /// # fn plan(plan: &driftd_plugin::Plan) {
+    /// # use driftd_plugin::Read;
+    /// let (row, item) = (plan.source(), plan.target());
+    /// let user = plan.entity("user", row, item);
+    /// user.key("id", row.integer("id"), item.integer("id"));
+    /// user.compared("settings", row.json("settings").parse_json(), item.value("settings"));
+    /// # }
+    /// # driftd_plugin::fixtures::plan_alone(plan);
+    /// ```
+    fn parse_json(self) -> impl Read<Kind = Value>
+    where
+        Self: Get,
+        Self::Kind: for<'a> Kind<Value<'a> = &'a str>,
+    {
+        ParseJson { read: self }
     }
 
     /// The exact number that a whole one stands for, ten to the power of `exponent` times it: cents are
@@ -336,7 +377,7 @@ impl<K: Kind> Read for Col<K> {
     }
 
     fn is_no(&self, row: Row<'_>) -> Reject {
-        Self::is_no(*self, row.call)
+        Self::is_no(*self, row)
     }
 }
 
@@ -362,6 +403,9 @@ pub trait IntoCell {
     type Kind: Kind;
     #[doc(hidden)]
     fn push_into(self, out: &mut <Self::Kind as Kind>::Builder);
+    /// Hands it over as a cell of any type; null where there is none.
+    #[doc(hidden)]
+    fn as_cell(&self, then: &mut dyn FnMut(Cell<'_>));
 }
 
 impl<T: IntoCell> IntoCell for Option<T> {
@@ -374,10 +418,31 @@ impl<T: IntoCell> IntoCell for Option<T> {
             None => T::Kind::push(out, None),
         }
     }
+
+    fn as_cell(&self, then: &mut dyn FnMut(Cell<'_>)) {
+        match self {
+            Some(value) => value.as_cell(then),
+            None => then(Cell::Null),
+        }
+    }
+}
+
+impl IntoCell for Cell<'_> {
+    type Kind = Value;
+
+    fn push_into(self, out: &mut Bytes) {
+        let mut bytes = Vec::new();
+        CellWriter::new(&mut bytes).cell(self);
+        out.push(Some(&bytes));
+    }
+
+    fn as_cell(&self, then: &mut dyn FnMut(Cell<'_>)) {
+        then(*self);
+    }
 }
 
 macro_rules! into_cell {
-    ($($type:ty, $kind:ty, $builder:ty, |$value:ident| $raw:expr;)*) => {
+    ($($type:ty, $kind:ty, $builder:ty, |$value:ident| $raw:expr, $cell:expr;)*) => {
         $(impl IntoCell for $type {
             type Kind = $kind;
 
@@ -386,21 +451,29 @@ macro_rules! into_cell {
                 let $value = self;
                 <$kind as Kind>::push(out, Some($raw));
             }
+
+            fn as_cell(&self, then: &mut dyn FnMut(Cell<'_>)) {
+                let $value = self;
+                then($cell);
+            }
         })*
     };
 }
 into_cell! {
-    bool, Boolean, Ints, |value| value;
-    i64, Integer, Ints, |value| value;
-    f64, Float, Floats, |value| value;
-    Decimal, Decimal, Bytes, |value| value;
-    Date, Date, Ints, |value| value.days();
-    Time, Time, Ints, |value| value.micros();
-    DateTime, DateTime, Ints, |value| value.micros();
-    Timestamp, Timestamp, Ints, |value| value.micros();
-    String, Text, Bytes, |value| value.as_bytes();
-    &str, Text, Bytes, |value| value.as_bytes();
-    Cow<'_, str>, Text, Bytes, |value| value.as_bytes();
-    Vec<u8>, Binary, Bytes, |value| &value;
-    &[u8], Binary, Bytes, |value| value;
+    bool, Boolean, Ints, |value| value, Cell::Boolean(*value);
+    // What an integer is of which nothing else says its type.
+    i32, Integer, Ints, |value| i64::from(value), Cell::Integer(i64::from(*value));
+    i64, Integer, Ints, |value| value, Cell::Integer(*value);
+    u64, Unsigned, Uints, |value| value, Cell::of_unsigned(*value);
+    f64, Float, Floats, |value| value, Cell::Float(*value);
+    Decimal, Decimal, Bytes, |value| value, Cell::Decimal(*value);
+    Date, Date, Ints, |value| value.days(), Cell::Date(*value);
+    Time, Time, Ints, |value| value.micros(), Cell::Time(*value);
+    DateTime, DateTime, Ints, |value| value.micros(), Cell::DateTime(*value);
+    Timestamp, Timestamp, Ints, |value| value.micros(), Cell::Timestamp(*value);
+    String, Text, Bytes, |value| value.as_bytes(), Cell::Text(value);
+    &str, Text, Bytes, |value| value.as_bytes(), Cell::Text(value);
+    Cow<'_, str>, Text, Bytes, |value| value.as_bytes(), Cell::Text(value);
+    Vec<u8>, Binary, Bytes, |value| &value, Cell::Bytes(value);
+    &[u8], Binary, Bytes, |value| value, Cell::Bytes(value);
 }

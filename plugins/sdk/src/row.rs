@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use crate::cell::{Cell, Wrong};
 use crate::column::sorted;
+use crate::decimal::Decimal;
 use crate::kind::{Form, Kind, Value};
 use crate::time::Timestamp;
 use crate::wire::{Batch, Column, Context, Note, Side};
@@ -194,7 +195,7 @@ impl<'a> Row<'a> {
     pub fn get<K: Kind>(self, column: Col<K>) -> Result<Option<K::Value<'a>>> {
         match column.raw(self)? {
             None => Ok(None),
-            Some(raw) => K::value(raw).map_err(|Wrong| column.is_no(self.call)),
+            Some(raw) => K::value(raw).map_err(|Wrong| column.is_no(self)),
         }
     }
 
@@ -225,7 +226,7 @@ impl<'a> Row<'a> {
     pub fn cell(self, column: Col<Value>) -> Result<Option<Cell<'a>>> {
         match column.raw(self)? {
             None => Ok(None),
-            Some(bytes) => Cell::read(bytes).map(Some).ok_or_else(|| column.is_no(self.call)),
+            Some(bytes) => Cell::read(bytes).map(Some).ok_or_else(|| column.is_no(self)),
         }
     }
 
@@ -355,6 +356,9 @@ impl<K: Kind> Col<K> {
     pub(crate) fn new(relation: u16, index: u16, logical: &str) -> Self {
         let form = match logical {
             "value" => Form::Value,
+            "integer" if K::LOGICAL == "decimal" => Form::Other,
+            "binary" if K::LOGICAL == "value" => Form::Other,
+            "text" if K::LOGICAL == "json" => Form::Text,
             "text" | "enum" | "set" | "json" if !matches!(K::LOGICAL, "text" | "json") => {
                 Form::Text
             }
@@ -376,7 +380,7 @@ impl<K: Kind> Col<K> {
         let column = &row.rows.columns[self.index as usize];
         match K::raw(column, self.form, row.row) {
             Ok(raw) => Ok(raw),
-            Err(Wrong) => Err(self.is_no(row.call)),
+            Err(Wrong) => Err(self.is_no(row)),
         }
     }
 
@@ -385,8 +389,8 @@ impl<K: Kind> Col<K> {
         label(self.relation, self.index, call)
     }
 
-    pub(crate) fn is_no(self, call: &Call<'_>) -> Reject {
-        is_no(self.relation, self.index, K::LOGICAL, call)
+    pub(crate) fn is_no(self, row: Row<'_>) -> Reject {
+        is_no((self.relation, self.index, self.form), K::NAME, row)
     }
 }
 
@@ -414,12 +418,36 @@ fn label(relation: u16, index: u16, call: &Call<'_>) -> String {
 
 #[cold]
 #[inline(never)]
-fn is_no(relation: u16, index: u16, logical: &str, call: &Call<'_>) -> Reject {
-    let what = match logical {
+fn is_no((relation, index, form): (u16, u16, Form), kind: &str, row: Row<'_>) -> Reject {
+    let label = label(relation, index, row.call);
+    let what = match kind {
+        "integer" | "unsigned" => {
+            // One that is a whole number, and another one than was asked for?
+            let of_relation = relation == row.rows.relation;
+            let column = row.rows.columns.get(index as usize).filter(|_| of_relation);
+            let number = column.and_then(|column| Decimal::raw(column, form, row.row).ok()?);
+            return Reject::from(no_such_integer(&label, kind, number));
+        }
         "timestamp" => "time",
         "datetime" => "local time",
         "float" => "floating-point number",
-        logical => logical,
+        kind => kind,
     };
-    Reject::from(format!("{} is no {what}", label(relation, index, call)))
+    Reject::from(format!("{label} is no {what}"))
+}
+
+/// Why a number is none of the kind `integer` or `unsigned`, and what reads it.
+#[cold]
+pub(crate) fn no_such_integer(label: &str, kind: &str, number: Option<Decimal>) -> String {
+    let whole = number.and_then(Decimal::to_integer);
+    match whole {
+        Some(whole) if kind == "integer" && u64::try_from(whole).is_ok() => {
+            format!("{label} is beyond 63 bits; read it as unsigned, or as decimal")
+        }
+        Some(whole) if kind == "unsigned" && i64::try_from(whole).is_ok() => {
+            format!("{label} is negative; read it as integer, or as decimal")
+        }
+        Some(_) => format!("{label} is beyond 64 bits; read it as decimal"),
+        None => format!("{label} is no integer"),
+    }
 }

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use crate::Issue;
 use crate::column::{base, bit, sorted};
 use crate::decimal::Decimal;
-use crate::kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Value};
+use crate::kind::{Binary, Boolean, Float, Integer, Json, Kind, Text, Unsigned, Value};
+use crate::plan::to_read;
 use crate::row::{Call, Col, Result, Row, Rows};
 use crate::tally::{Tally, Tallying};
 use crate::time::{Date, DateTime, Time, Timestamp};
@@ -31,16 +32,20 @@ use crate::wire::{Context, EntityDef, InvariantDef, Pairs, Scope, Severity, Side
 /// ```
 #[derive(Default)]
 pub struct Rules {
-    pub(crate) entities: Vec<EntityDef>,
+    pub(crate) entities: Entities,
     pub(crate) inner: RefCell<Inner>,
     pub(crate) issues: RefCell<Vec<Issue>>,
 }
 
 impl fmt::Debug for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rules").field("entities", &self.entities).finish_non_exhaustive()
+        f.debug_struct("Rules").field("entities", &self.entities.0).finish_non_exhaustive()
     }
 }
+
+/// The entity types of a plan, each with the kinds of its fields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Entities(pub(crate) Vec<(EntityDef, Vec<&'static str>)>);
 
 #[derive(Default)]
 pub(crate) struct Inner {
@@ -84,7 +89,7 @@ macro_rules! severities {
 }
 
 impl Rules {
-    pub(crate) fn new(entities: Vec<EntityDef>) -> Self {
+    pub(crate) fn new(entities: Entities) -> Self {
         Self { entities, ..Self::default() }
     }
 
@@ -217,7 +222,7 @@ pub struct Pair<'a> {
 /// ```
 #[derive(Clone, Copy)]
 pub struct Fields<'r> {
-    pub(crate) entities: &'r [EntityDef],
+    pub(crate) entities: &'r Entities,
     issues: &'r RefCell<Vec<Issue>>,
     pub(crate) index: usize,
 }
@@ -247,14 +252,12 @@ macro_rules! fields {
 }
 
 impl<'r> Fields<'r> {
-    pub(crate) fn new(
-        entities: &'r [EntityDef],
-        issues: &'r RefCell<Vec<Issue>>,
-        name: &str,
-    ) -> Self {
-        let index = entities.iter().position(|entity| entity.name == name);
+    pub(crate) fn new(entities: &'r Entities, issues: &'r RefCell<Vec<Issue>>, name: &str) -> Self {
+        let index = entities.0.iter().position(|(entity, _)| entity.name == name);
         if index.is_none() {
-            issues.borrow_mut().push(Issue::new(format!("there is no entity type `{name}`")));
+            let names = entities.0.iter().map(|(entity, _)| entity.name.as_str());
+            let issue = Issue::new(format!("there is no entity type `{name}`"));
+            issues.borrow_mut().push(issue.help(told("it has", names)));
         }
         Self { entities, issues, index: index.unwrap_or(0) }
     }
@@ -262,6 +265,7 @@ impl<'r> Fields<'r> {
     fields! {
         boolean Boolean;
         integer Integer;
+        unsigned Unsigned;
         decimal Decimal;
         float Float;
         text Text;
@@ -285,25 +289,43 @@ impl<'r> Fields<'r> {
     /// ```
     #[must_use]
     pub fn field<K: Kind>(self, name: &str) -> Col<K> {
-        let (index, logical) = self.found(name, K::LOGICAL, K::ACCEPTS);
+        let (index, logical) = self.found(name, K::NAME, K::ACCEPTS);
         Col::new(self.index as u16, index, logical)
     }
 
     #[inline(never)]
     fn found(self, name: &str, kind: &'static str, accepts: &[&str]) -> (u16, &'r str) {
-        let issue = |what: String| self.issues.borrow_mut().push(Issue::new(what));
-        let Some(entity) = self.entities.get(self.index) else { return (0, kind) };
+        let issue = |what: String, help| {
+            self.issues.borrow_mut().push(Issue::new(what).help(help));
+        };
+        let Some((entity, kinds)) = self.entities.0.get(self.index) else { return (0, "value") };
         let found = entity.fields.iter().enumerate().find(|(_, field)| field.name == name);
         let Some((index, field)) = found else {
-            issue(format!("entity type `{}` has no field `{name}`", entity.name));
-            return (0, kind);
+            let names = entity.fields.iter().map(|field| field.name.as_str());
+            let what = format!("entity type `{}` has no field `{name}`", entity.name);
+            issue(what, told("it has", names));
+            return (0, "value");
         };
         let logical = base(&field.logical);
+        // Of a sign that is lost or was never there it would be told only when such a number comes.
+        let signs =
+            matches!((kinds[index], kind), ("integer", "unsigned") | ("unsigned", "integer"));
         if !accepts.contains(&logical) && logical != "value" {
-            issue(format!("field `{name}` is of type {logical}, and is read as {kind}"));
+            let what = format!("field `{name}` is of type {logical}, and is read as {kind}");
+            issue(what, to_read(name, kind, logical));
+        } else if signs {
+            let known = kinds[index];
+            let what = format!("field `{name}` is {known}, and is read as {kind}");
+            issue(what, format!("write `.{known}(\"{name}\")`, as in the plan"));
         }
         (index as u16, logical)
     }
+}
+
+/// Names that were there to choose from.
+pub(crate) fn told<'n>(what: &str, names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+    format!("{what} {}", names.join(", "))
 }
 
 /// A rule that has yet to be told what it checks.

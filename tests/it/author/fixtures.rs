@@ -17,7 +17,9 @@ const ROWS: &str = r#"{"case": "one", "row": {"id": 1, "name": "first"}}
 #[tokio::test]
 async fn fixtures_of_the_sdk_give_in_the_daemon_what_they_give_natively() {
     let scenario = empty();
-    for (plugin, files, cases) in [("users", 4, 20), ("archive", 2, 7), ("orders", 4, 37)] {
+    for (plugin, files, cases) in
+        [("users", 4, 20), ("archive", 2, 7), ("orders", 4, 37), ("keys", 3, 189)]
+    {
         copied(&scenario, plugin);
         let said = scenario.run(&["plugin", "test", plugin]).await;
         assert_eq!(said.code, Some(0), "{said:?}");

@@ -4,6 +4,7 @@
 //! repair. Invariant: a batch that passed has the columns, layouts and lengths of its plan, and every
 //! cell is a value of its type, but for the rows that are named as unmappable.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::model::{
@@ -90,7 +91,7 @@ fn check_column<'f>(
             check_text(column, values)?;
             check_cells(column, rows, |_, bytes| {
                 let commas = bytes.iter().filter(|byte| **byte == b',').count();
-                if commas < CELL_VALUES_MAX { Ok(()) } else { Err(TOO_MANY) }
+                if commas < CELL_VALUES_MAX { Ok(()) } else { Err(TOO_MANY.into()) }
             })
         }
         (Logical::Decimal, Buffer::Bytes(values)) => {
@@ -99,7 +100,7 @@ fn check_column<'f>(
             }
             check_cells(column, rows, |row, bytes| match number(bytes) {
                 Ok(_) => Ok(()),
-                Err(NumberError::Syntax) => Err("is no decimal number"),
+                Err(NumberError::Syntax) => Err("is no decimal number".into()),
                 Err(why @ (NumberError::TooManyDigits | NumberError::Exponent)) => {
                     unmappable.push((row, Wide { field: &field.name, why }));
                     Ok(())
@@ -109,8 +110,8 @@ fn check_column<'f>(
         (Logical::Json, Buffer::Bytes(_)) => {
             check_cells(column, rows, |row, bytes| match Value::parse_json(bytes) {
                 Ok(_) => Ok(()),
-                Err(JsonError::Syntax { .. }) => Err("is no JSON text"),
-                Err(JsonError::TooMany) => Err(TOO_MANY),
+                Err(JsonError::Syntax { .. }) => Err("is no JSON text".into()),
+                Err(JsonError::TooMany) => Err(TOO_MANY.into()),
                 Err(JsonError::Number(why)) => {
                     unmappable.push((row, Wide { field: &field.name, why }));
                     Ok(())
@@ -120,8 +121,9 @@ fn check_column<'f>(
         (Logical::Value, Buffer::Bytes(_)) => {
             check_cells(column, rows, |_, bytes| match Value::decode(bytes) {
                 Ok(_) => Ok(()),
-                Err(wrong) if wrong.is_too_many() => Err(TOO_MANY),
-                Err(_) => Err("is no canonical value in CBOR"),
+                Err(wrong) if wrong.is_too_many() => Err(TOO_MANY.into()),
+                // Where in the cell is told by none of its values.
+                Err(wrong) => Err(format!("is no canonical value in CBOR: {}", wrong.what).into()),
             })
         }
         (logical, values) => {
@@ -176,14 +178,14 @@ fn check_text(column: &Column, values: &VarBytes) -> Result<(), String> {
         return Ok(());
     }
     check_cells(column, values.len(), |_, bytes| {
-        std::str::from_utf8(bytes).map(drop).map_err(|_utf8| "is no UTF-8")
+        std::str::from_utf8(bytes).map(drop).map_err(|_utf8| "is no UTF-8".into())
     })
 }
 
 fn check_cells(
     column: &Column,
     rows: usize,
-    mut check: impl FnMut(usize, &[u8]) -> Result<(), &'static str>,
+    mut check: impl FnMut(usize, &[u8]) -> Result<(), Cow<'static, str>>,
 ) -> Result<(), String> {
     for row in 0..rows {
         if let Some(bytes) = column.bytes(row) {
@@ -342,7 +344,12 @@ mod tests {
             (L::Enum, 2, bytes(&[0, 1, 2], "ü".as_bytes()), "row 0 is no UTF-8"),
             (L::Decimal, 1, bytes(&[0, 1], b"x"), "row 0 is no decimal number"),
             (L::Json, 1, bytes(&[0, 1], b"{"), "row 0 is no JSON text"),
-            (L::Value, 1, bytes(&[0, 1], b"\xff"), "row 0 is no canonical value in CBOR"),
+            (
+                L::Value,
+                1,
+                bytes(&[0, 1], b"\xff"),
+                "row 0 is no canonical value in CBOR: indefinite length",
+            ),
             (L::Boolean, 2, int(&[], &[1, 2]), "row 1 is a boolean other than 0 and 1"),
             (L::Integer, 2, int(&[], &[1]), "1 values for 2 rows"),
             (L::Integer, 9, int(&[1], &[0; 9]), "a validity bitmap of 1 bytes for 9 rows"),
@@ -352,6 +359,60 @@ mod tests {
             let wrong = checked(logical, rows, column).unwrap_err();
             assert_eq!(wrong, format!("column `f`: {expected}"));
         }
+    }
+
+    /// The column that a line of the table that the SDK decides as well describes.
+    fn described(line: &serde_json::Value) -> Column {
+        fn numbers<T: serde::de::DeserializeOwned>(json: &serde_json::Value) -> Option<Vec<T>> {
+            json.as_array()?.iter().map(|cell| serde_json::from_value(cell.clone()).ok()).collect()
+        }
+        let values = if let Some(values) = numbers(&line["int64"]) {
+            Buffer::Int64(values)
+        } else if let Some(values) = numbers(&line["uint64"]) {
+            Buffer::UInt64(values)
+        } else if let Some(values) = numbers(&line["float64"]) {
+            Buffer::Float64(values)
+        } else {
+            let hex = |cell: &str| -> Vec<u8> {
+                let byte = |at: usize| u8::from_str_radix(&cell[at..at + 2], 16).unwrap();
+                (0..cell.len()).step_by(2).map(byte).collect()
+            };
+            let cells = line["texts"].as_array().or_else(|| line["hex"].as_array()).unwrap();
+            let mut values = VarBytes::default();
+            for cell in cells.iter().map(|cell| cell.as_str().unwrap()) {
+                match line.get("texts") {
+                    Some(_) => values.push(cell.as_bytes()),
+                    None => values.push(&hex(cell)),
+                }
+            }
+            values.offsets = numbers(&line["offsets"]).unwrap_or(values.offsets);
+            Buffer::Bytes(values)
+        };
+        Column { validity: Bitmap(numbers(&line["validity"]).unwrap_or_default()), values }
+    }
+
+    #[test]
+    fn columns_are_decided_as_the_sdk_does_natively() {
+        let table = include_str!("../../../../plugins/sdk/tests/columns.jsonl");
+        for line in table.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let logical = Logical::parse(line["logical"].as_str().unwrap()).unwrap();
+            let rows = usize::try_from(line["rows"].as_u64().unwrap()).unwrap();
+            let told = match checked(logical, rows, described(&line)) {
+                Ok(told) => serde_json::json!(told.iter().map(|(row, _)| row).collect::<Vec<_>>()),
+                Err(why) => serde_json::Value::String(why),
+            };
+            assert_eq!(told, line["says"], "{line}");
+        }
+    }
+
+    #[test]
+    fn types_and_rules_are_those_that_the_sdk_knows() {
+        let registry = include_str!("../../../../plugins/sdk/tests/registry.json");
+        let registry: serde_json::Value = serde_json::from_str(registry).unwrap();
+        let types: Vec<_> = Logical::names().collect();
+        let rules: Vec<_> = crate::model::Rule::names().collect();
+        assert_eq!(registry, serde_json::json!({ "types": types, "rules": rules }));
     }
 
     #[test]

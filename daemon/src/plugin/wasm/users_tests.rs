@@ -317,11 +317,15 @@ fn check_language(language: &str) {
     let mut wrong = counted;
     wrong.columns[0].logical = Logical::Text;
     wrong.columns[5].logical = Logical::Float;
+    let parse = if language == "js" { "parseInteger" } else { "parse_integer" };
     assert_eq!(
         bound(&loaded, &wrong).unwrap_err().to_string(),
-        "plugin `users`, plan: column `id` of the source is of type text; this plugin can read \
-         integer\n  column `balance` of the source is of type float; this plugin can read \
-         decimal, text"
+        format!(
+            "plugin `users`, plan: column `id` of the source is of type text; this plugin can read \
+             integer; write `.text(\"id\").{parse}()`\n  column `balance` of the source is of type \
+             float; this plugin can read decimal, text, integer; write `.float(\"balance\")`, which \
+             reads it as what it is; `.map(..)` makes another kind of it"
+        )
     );
 }
 
@@ -415,8 +419,9 @@ fn a_source_of_other_types_is_refused_with_every_column() {
     assert_eq!(
         bind(&schema),
         "plugin `users`, plan: column `id` of the source is of type text; this plugin can read \
-         integer\n  column `balance` of the source is of type float; this plugin can read \
-         decimal, text"
+         integer; write `.text(\"id\").parse_integer()`\n  column `balance` of the source is of type \
+         float; this plugin can read decimal, text, integer; write `.float(\"balance\")`, which reads \
+         it as what it is; `.map(..)` makes another kind of it"
     );
     schema.columns[0].logical = Logical::Integer;
     schema.columns[5].logical = Logical::Decimal;

@@ -1,14 +1,16 @@
 //! Writing dynamically typed cells.
 //!
-//! Owns deterministic CBOR, written. Refuses to sort: the entries of maps and sets come as they must
-//! be. Invariant: one value has one encoding.
+//! Owns deterministic CBOR, written. Refuses to sort: driftd does. Invariant: one value has one
+//! encoding, but for the order of what has none.
 
-use super::{ARRAY, BYTES, MAP, NULL, TAG, TEXT};
+use super::{ARRAY, BYTES, Cell, MAP, NULL, TAG, TEXT};
 use crate::decimal::Decimal;
+use crate::json;
+use crate::row::{Reject, Result};
 use crate::time::{Date, DateTime, Time, Timestamp};
 
-/// Writes a dynamically typed cell. The entries of a map go in the order of the bytes of their keys'
-/// encodings: shorter keys first, keys of the same length in bytewise order.
+/// Writes a dynamically typed cell. The entries of a map and the members of a set may come in any
+/// order, as driftd sorts them; each key comes once.
 ///
 /// ```
 /// use driftd_plugin::{Cell, CellWriter, Decimal};
@@ -97,6 +99,89 @@ impl<'o> CellWriter<'o> {
     /// ```
     pub fn integer(&mut self, value: i64) {
         self.whole(i128::from(value));
+    }
+
+    /// A whole number that is never negative.
+    ///
+    /// ```
+    /// # let mut bytes = Vec::new();
+    /// driftd_plugin::CellWriter::new(&mut bytes).unsigned(u64::MAX);
+    /// ```
+    pub fn unsigned(&mut self, value: u64) {
+        self.whole(i128::from(value));
+    }
+
+    /// The JSON document `null`, which is no null: a column of JSON may hold it.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Cell, CellWriter};
+    /// let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).json_null();
+    /// assert_eq!(Cell::read(&bytes), Some(Cell::JsonNull));
+    /// ```
+    pub fn json_null(&mut self) {
+        self.head(TAG, 55040);
+        self.null();
+    }
+
+    /// A cell, as it was read or made.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Cell, CellWriter};
+    /// let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).cell(Cell::Text("a"));
+    /// assert_eq!(Cell::read(&bytes), Some(Cell::Text("a")));
+    /// ```
+    pub fn cell(&mut self, cell: Cell<'_>) {
+        match cell {
+            Cell::Null => self.null(),
+            Cell::JsonNull => self.json_null(),
+            Cell::Boolean(value) => self.boolean(value),
+            Cell::Integer(value) => self.integer(value),
+            Cell::Decimal(value) => self.decimal(value),
+            Cell::Float(value) => self.float(value),
+            Cell::Text(value) => self.text(value),
+            Cell::Bytes(value) => self.bytes(value),
+            Cell::Timestamp(value) => self.timestamp(value),
+            Cell::DateTime(value) => self.datetime(value),
+            Cell::Date(value) => self.date(value),
+            Cell::Time(value) => self.time(value),
+            Cell::List(items) => {
+                self.list(items.len);
+                self.out.extend_from_slice(items.bytes);
+            }
+            Cell::Set(members) => {
+                self.set(members.len);
+                self.out.extend_from_slice(members.bytes);
+            }
+            Cell::Map(entries) => {
+                self.map(entries.0.len);
+                self.out.extend_from_slice(entries.0.bytes);
+            }
+        }
+    }
+
+    /// The cell that a JSON text is: objects become maps, numbers stay exact. Of two entries of one key
+    /// the last counts. The text `null` is [`Cell::JsonNull`]; within a list or an object it is null.
+    ///
+    /// ```
+    /// # use driftd_plugin::{Cell, CellWriter, Decimal};
+    /// let mut bytes = Vec::new();
+    /// CellWriter::new(&mut bytes).json(r#"{"price": 0.10}"#)?;
+    /// let map = Cell::read(&bytes).and_then(|cell| cell.map()).unwrap();
+    /// assert_eq!(map.get("price"), Some(Cell::Decimal(Decimal::new(1, -1))));
+    /// # Ok::<(), driftd_plugin::Reject>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the text is no JSON, has a number of more than 38 digits, or is nested more than 64 deep; then
+    /// nothing is written.
+    pub fn json(&mut self, text: &str) -> Result<()> {
+        let start = self.out.len();
+        json::write(text.as_bytes(), self.out).map_err(|why| {
+            self.out.truncate(start);
+            Reject::from(format!("a text {why}"))
+        })
     }
 
     /// An exact number.
@@ -249,7 +334,7 @@ impl<'o> CellWriter<'o> {
         self.head(ARRAY, len as u64);
     }
 
-    /// A set of `len` members, which follow, each once, in bytewise order of their encodings.
+    /// A set of `len` members, which follow, each once.
     ///
     /// ```
     /// # let mut bytes = Vec::new();

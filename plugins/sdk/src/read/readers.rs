@@ -9,9 +9,11 @@ use std::marker::PhantomData;
 
 use super::{Get, IntoCell, Read};
 use crate::cell::{Cell, CellWriter, Wrong};
-use crate::column::{Bytes, Ints};
+use crate::column::{Build, Bytes, Ints, parsed};
+use crate::decimal::Decimal;
+use crate::json;
 use crate::kind::{Boolean, Integer, Kind, Text, Value};
-use crate::row::{Reject, Result, Row};
+use crate::row::{Reject, Result, Row, no_such_integer};
 
 fn value<R: Get>(
     read: &R,
@@ -194,7 +196,7 @@ impl<R: Get<Kind = Text>> Read for StartsWith<R> {
 pub(super) struct Parse<R, F> {
     pub(super) read: R,
     pub(super) parse: F,
-    pub(super) is_no: &'static str,
+    pub(super) kind: &'static str,
 }
 
 /// Reads a whole number in decimal digits.
@@ -232,14 +234,54 @@ where
         let parsed = match self.read.raw(row)? {
             None => None,
             Some(text) => match (self.parse)(text) {
-                None => {
-                    return Err(refused(&self.read.label(row), self.is_no, ""));
-                }
+                None => return Err(unparsed(&self.read.label(row), self.kind, text)),
                 parsed => parsed,
             },
         };
         parsed.push_into(out);
         Ok(())
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn unparsed(label: &str, kind: &str, text: &[u8]) -> Reject {
+    match kind {
+        "decimal" => refused(label, "is no decimal", ""),
+        // Only digits are a whole number here: `7.0` and `7E0` are none.
+        _ if parsed::<i128>(text).is_none() => refused(label, "is no integer", ""),
+        _ => Reject::from(no_such_integer(
+            label,
+            kind,
+            parsed::<i128>(text).map(|it| Decimal::new(it, 0)),
+        )),
+    }
+}
+
+/// Made by [`Read::parse_json`].
+pub(super) struct ParseJson<R> {
+    pub(super) read: R,
+}
+
+impl<R> Read for ParseJson<R>
+where
+    R: Get,
+    R::Kind: for<'a> Kind<Value<'a> = &'a str>,
+{
+    type Kind = Value;
+
+    #[inline(always)]
+    fn push(&self, row: Row<'_>, out: &mut Bytes) -> Result<()> {
+        // Absent where there is no text.
+        let Some(text) = self.read.raw(row)? else {
+            out.push_null();
+            return Ok(());
+        };
+        let Ok(Some(text)) = R::Kind::value(text) else { return Err(self.read.is_no(row)) };
+        out.write(|out| match json::write(text.as_bytes(), out) {
+            Ok(()) => Ok(true),
+            Err(why) => Err(refused(&self.read.label(row), why, "")),
+        })
     }
 }
 
