@@ -226,7 +226,7 @@ fn read(root: &Section<'_>) -> Option<Settings> {
         plugins,
         checks: checks?,
         plugin_memory,
-        plugin_cache: plugin_cache.unwrap_or_else(|| plugins::beside(&journal.path)),
+        plugin_cache: plugin_cache.or_else(|| Some(plugins::beside(&journal.path))),
         pairings,
         abort: abort
             .unwrap_or(criteria::Settings { mode: criteria::Mode::DryRun, criteria: Vec::new() }),
@@ -321,8 +321,8 @@ pub struct Settings {
     pub plugin_memory: u64,
     /// What the checks of all pairings share.
     pub checks: Checks,
-    /// The directory of compiled plugins.
-    pub plugin_cache: PathBuf,
+    /// The directory of compiled plugins; none: they are not kept.
+    pub plugin_cache: Option<PathBuf>,
     /// What is compared with what.
     pub pairings: Vec<PairingSettings>,
     /// When the migration must stop.

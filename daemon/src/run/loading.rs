@@ -97,8 +97,10 @@ pub(super) fn load_again(
             loaded.insert(plugin.name.clone(), code);
             continue;
         }
-        let host = host.get_or_insert_with(|| {
-            Host::with_cache(settings.plugin_memory, settings.plugin_cache.clone())
+        let memory = settings.plugin_memory;
+        let host = host.get_or_insert_with(|| match settings.plugin_cache.clone() {
+            Some(cache) => Host::with_cache(memory, cache),
+            None => Host::with_memory(memory),
         });
         let code = match host.load(plugin) {
             Ok(code) => code,

@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 
 use serde_json::{Value as Json, json};
 
+use super::cache;
 use crate::author::{AuthorError, entity_line, row_line};
 use crate::cli::output::Output;
 use crate::cli::{CliError, ConfigPath, DRIFT, SAME, block_on, load, unknown};
@@ -50,6 +51,8 @@ pub(super) fn run(options: Options, output: &Output) -> Result<u8, CliError> {
         return Err(CliError::Usage(unknown("pairing", &options.pairing, &known)));
     }
     settings.log.level = LogLevel::Warn;
+    // Nothing is left beside the journal, of which there is none.
+    settings.plugin_cache = cache();
     // A second start of the log can only be a bug of ours; the first one goes on.
     crate::report::log::init(settings.log).ok();
     let sides = match options.side.as_deref() {
