@@ -1,6 +1,7 @@
 // Columns of a batch: how the cells of each logical type are read from every layout that they come in,
 // and written. What is read of another kind than it was asked for costs its row.
 
+import { isJson } from "./json.js";
 import * as values from "./values.js";
 import { Decimal, Moment } from "./values.js";
 
@@ -60,12 +61,12 @@ function dynamic({ validity, values: { val: { offsets, data } } }, rows, wrong) 
   return cells;
 }
 
-/** `read` of what is there; what it does not know is wrong. */
+/** `read` of what is there; what it does not know is wrong, or what `wrong.of` says of it. */
 function each(cells, wrong, read) {
   for (let row = 0; row < cells.length; row += 1) {
     const cell = cells[row];
     if (cell === undefined) cells[row] = null;
-    else if (cell !== null && cell !== wrong) cells[row] = read(cell) ?? wrong;
+    else if (cell !== null && cell !== wrong) cells[row] = read(cell) ?? wrong.of?.(cell) ?? wrong;
   }
   return cells;
 }
@@ -99,6 +100,17 @@ function writeCounts(cells, kind) {
     val[row] = cell;
   });
   return { validity, values: { tag: "int64", val } };
+}
+
+function writeUnsigned(cells) {
+  const val = new BigUint64Array(cells.length);
+  const validity = writing(cells, (cell, row) => {
+    if (cell === null) return;
+    if (typeof cell !== "bigint") isNo("unsigned", cell);
+    if (!values.isUint64(cell)) throw new TypeError("a field of type unsigned holds 0 to 2^64 - 1");
+    val[row] = cell;
+  });
+  return { validity, values: { tag: "uint64", val } };
 }
 
 function writeBytes(cells) {
@@ -152,8 +164,20 @@ const kinds = {
     cell: (cell) => (typeof cell === "bigint" ? cell : undefined),
     write: (cells) => writeCounts(cells, "integer"),
   },
+  // A whole number that is never negative, such as an id of BIGINT UNSIGNED.
+  unsigned: {
+    accepts: ["integer"],
+    logical: "integer",
+    own: (column, rows, wrong) =>
+      each(counts(column, rows), wrong, (cell) => (values.isUint64(cell) ? cell : undefined)),
+    cell: (cell) => {
+      const whole = values.wholeIn(cell);
+      return whole !== undefined && values.isUint64(whole) ? whole : undefined;
+    },
+    write: writeUnsigned,
+  },
   decimal: {
-    accepts: ["decimal", "text"],
+    accepts: ["decimal", "text", "integer"],
     own: (column, rows, wrong) =>
       column.values.tag === "bytes"
         ? each(texts(column, rows), wrong, Decimal.parse)
@@ -167,7 +191,7 @@ const kinds = {
       writeTexts(cells.map((cell) => (cell instanceof Decimal ? cell.toString() : cell == null ? cell : isNo("decimal", cell)))),
   },
   float: {
-    accepts: ["float"],
+    accepts: ["float", "float32"],
     isNo: "floating-point number",
     own: counts,
     cell: (cell) => (typeof cell === "number" ? cell : undefined),
@@ -194,7 +218,9 @@ const kinds = {
   json: {
     accepts: ["json", "text"],
     own: texts,
-    cell: (cell) => (typeof cell === "string" ? cell : undefined),
+    // What a store keeps as JSON is some; a text may be anything.
+    text: (text) => (isJson(text) ? text : undefined),
+    cell: (cell) => (typeof cell === "string" && isJson(cell) ? cell : undefined),
     write: (cells) => writeTexts(cells, "json"),
   },
   value: {
@@ -225,11 +251,43 @@ for (const [logical, read, accepts, isNo] of [
   };
 }
 
-/** The kind of cells of a logical type. */
+/** The kinds that a column or field may be read as. */
+export const KINDS = Object.keys(kinds);
+
+/** The kind of cells of a name: a logical type, or `unsigned`. */
 export function kindOf(logical) {
-  const kind = Object.hasOwn(kinds, base(logical)) ? kinds[base(logical)] : undefined;
+  const name = base(logical);
+  const kind = Object.hasOwn(kinds, name) ? kinds[name] : undefined;
   if (kind === undefined) throw new TypeError(`there is no logical type \`${logical}\``);
-  return { isNo: base(logical), ...kind, logical: base(logical) };
+  return { isNo: name, logical: name, ...kind, name };
+}
+
+/** The layout of a logical type, and what it means; undefined: there is no such type. */
+export function layoutOf(logical) {
+  const name = base(logical);
+  if (["enum", "set"].includes(name)) return "text";
+  if (name === "float32") return "float";
+  return Object.hasOwn(kinds, name) && name !== "unsigned" ? name : undefined;
+}
+
+/** What to write where a column or field of a logical type was read as a kind that it is not. */
+export function toRead(name, kind, logical) {
+  const isText = ["text", "enum", "set"].includes(logical);
+  const parsers = { integer: "parseInteger", unsigned: "parseUnsigned", decimal: "parseDecimal", value: "parseJson" };
+  if ((isText && parsers[kind] !== undefined) || (logical === "json" && kind === "value")) {
+    return `write \`.${isText ? "text" : "json"}("${name}").${parsers[kind]}()\``;
+  }
+  if (isText) return `write \`.text("${name}")\``;
+  return `write \`.${logical}("${name}")\`, which reads it as what it is; \`.map(..)\` makes another kind of it`;
+}
+
+/** Why a number is none of the kind `integer` or `unsigned`; undefined where it is no whole number. */
+export function beyond(kind, cell) {
+  const whole = values.wholeIn(cell);
+  if (whole === undefined) return undefined;
+  if (kind === "integer" && values.isUint64(whole)) return "is beyond 63 bits; read it as unsigned, or as decimal";
+  if (kind === "unsigned" && values.isInt64(whole)) return "is negative; read it as integer, or as decimal";
+  return "is beyond 64 bits; read it as decimal";
 }
 
 /** The cells of a column of logical type `logical`, read as a kind; what is of another kind is `wrong`. */
@@ -237,7 +295,7 @@ export function read(kind, logical, column, rows, wrong) {
   if (logical === "value" && kind.logical !== "value") {
     return each(dynamic(column, rows, wrong), wrong, kind.cell);
   }
-  if (kind.text !== undefined && ["text", "enum", "set", "json"].includes(logical)) {
+  if (kind.text !== undefined && kind.name !== logical && ["text", "enum", "set", "json"].includes(logical)) {
     return each(texts(column, rows), wrong, kind.text);
   }
   return kind.own(column, rows, wrong);
@@ -246,6 +304,10 @@ export function read(kind, logical, column, rows, wrong) {
 /** Whether a column is a field of the kind as it stands. */
 export function passes(kind, logical, column) {
   if (kind.logical === "boolean") return false;
+  // A number that the kind does not hold is told with what reads it.
+  if (kind.logical === "integer") {
+    return logical === "integer" && column.values.tag === (kind.name === "unsigned" ? "uint64" : "int64");
+  }
   if (kind.logical === "decimal") return logical === "decimal" && column.values.tag === "bytes";
   if (kind.logical === "text") return kind.accepts.includes(logical);
   return kind.logical === logical || (kind.logical === "timestamp" && logical === "datetime");

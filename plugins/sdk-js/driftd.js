@@ -6,9 +6,10 @@
 
 import * as columns from "./columns.js";
 import { Column, Made, Reader, Rows, attempt, fill, mapBatch, sift } from "./rows.js";
-import { Decimal, Moment, Reject, decode, encode, isInt64, reject } from "./values.js";
+import { KeyColumn, isWide, refuse } from "./keys.js";
+import { Decimal, JSON_NULL, Moment, Reject, decode, encode, isInt64, reject } from "./values.js";
 
-export { Decimal, Moment, reject };
+export { Decimal, JSON_NULL, Moment, reject };
 
 /**
  * The exports of a plugin, of which it takes those of its world. `host` is the contract's interface of
@@ -34,14 +35,6 @@ export function plugin(host, about) {
     about.rules?.(rules, config);
     return rules;
   };
-  const located = () => {
-    if (locators !== undefined) return locators;
-    const made = new Locators(planned);
-    about.locate?.(made, config);
-    const [wrong] = made.issues;
-    if (wrong !== undefined) throw { code: "refused", message: wrong.message };
-    return (locators = made);
-  };
   let rules;
   let locators;
   return {
@@ -64,8 +57,13 @@ export function plugin(host, about) {
         about.plan(plan, config);
         plan.refuseUnread();
         if (plan.issues.length > 0) throw plan.issues;
+        // What is wrong with the locators is known now, and only here told with what to do.
+        const made = new Locators(plan);
+        about.locate?.(made, config);
+        if (made.issues.length > 0) throw made.issues;
         planned = plan;
-        rules = locators = undefined;
+        locators = made;
+        rules = undefined;
         return plan.made();
       }),
       mapBatch: guarded((context, inputs) => mapBatch(planned, context, inputs)),
@@ -115,10 +113,15 @@ export function plugin(host, about) {
       },
     },
     locating: {
-      locate: guarded((context, entity, items) => located().locate(context, entity, items)),
-      keysOf: guarded((context, relation, keys) => located().keysOf(context, relation, keys)),
+      locate: guarded((context, entity, items) => locators.locate(context, entity, items)),
+      keysOf: guarded((context, relation, keys) => locators.keysOf(context, relation, keys)),
     },
   };
+}
+
+/** Names that were there to choose from. */
+function told(of) {
+  return `it has ${of.map(({ name }) => `\`${name}\``).join(", ")}`;
 }
 
 function issue(message, help) {
@@ -162,7 +165,7 @@ class Plan {
 
   /** An entity type, of which each row of `source` and each row of `target` is one, unless said otherwise. */
   entity(name, source, target) {
-    const entity = new Entity(name, source, target);
+    const entity = new Entity(this, name, source, target);
     this.entities.push(entity);
     return entity;
   }
@@ -224,11 +227,11 @@ class Relation {
     const known = this.schema.columns.find((column) => column.name === name);
     // A column that is missing altogether is told by the host, with the nearest names.
     const logical = columns.base(known?.logical ?? "value");
-    const isExact = logical === "integer" && type === "decimal";
-    if (!kind.accepts.includes(logical) && logical !== "value" && !isExact) {
-      this.plan.issues.push(issue(
+    if (!kind.accepts.includes(logical) && logical !== "value") {
+      this.plan.refuse(
         `column \`${name}\` of the ${this.side} is of type ${logical}; this plugin can read ${kind.accepts.join(", ")}`,
-      ));
+        columns.toRead(name, type, logical),
+      );
     }
     return new Column(this, kind, logical, this.positionOf(name), name);
   }
@@ -275,7 +278,8 @@ class Relation {
 
 /** An entity type in the making. */
 class Entity {
-  constructor(name, source, target) {
+  constructor(plan, name, source, target) {
+    this.plan = plan;
     this.name = name;
     this.fields = [];
     this.sides = { source: new EntitySide(source), target: new EntitySide(target) };
@@ -294,18 +298,30 @@ class Entity {
   /** A reader may be null on a side whose entities are made by `each`. */
   field(role, name, source, target) {
     const { kind } = source ?? target;
-    if (source !== null && target !== null && source.kind.logical !== target.kind.logical) {
+    if (source !== null && target !== null && source.kind.name !== target.kind.name) {
       throw new TypeError(
-        `field \`${name}\` is ${source.kind.logical} in the source and ${target.kind.logical} in the target`,
+        `field \`${name}\` is ${source.kind.name} in the source and ${target.kind.name} in the target`,
       );
     }
     const { logical } = kind;
+    const { plan } = this;
     const field = { name, logical, kind, role, rules: [], readers: { source, target } };
     this.fields.push(field);
     return {
       /** A declared equivalence, such as `absent=null`. */
       rule(rule) {
         field.rules.push(rule);
+        return this;
+      },
+      /** Another logical type of the same layout: `decimal(12,2)`, `enum`, `set`, `float32`. */
+      logical(other) {
+        if (columns.layoutOf(other) !== logical) {
+          plan.refuse(
+            `field \`${name}\` is read as ${kind.name}, and is no ${other}`,
+            `read a ${other} on both sides, or leave \`.logical(..)\` out`,
+          );
+        }
+        field.logical = other;
         return this;
       },
     };
@@ -358,10 +374,7 @@ export function excluded(fields) {
   return new Made("excluded", fields);
 }
 
-for (const type of [
-  "boolean", "integer", "decimal", "float", "text", "binary",
-  "timestamp", "datetime", "date", "time", "json", "value",
-]) {
+for (const type of columns.KINDS) {
   Relation.prototype[type] = function (name) {
     return this.column(name, type);
   };
@@ -380,7 +393,7 @@ class Rules {
   /** The entity type of a name, whose fields are read like columns: `user.text("status")`. */
   entity(name) {
     const index = this.entities.findIndex((entity) => entity.name === name);
-    if (index < 0) this.issues.push(issue(`there is no entity type \`${name}\``));
+    if (index < 0) this.issues.push(issue(`there is no entity type \`${name}\``, told(this.entities)));
     return new Fields(this, index, this.entities[index]);
   }
 
@@ -440,21 +453,29 @@ class Fields {
   field(name, type) {
     const kind = columns.kindOf(type);
     const index = this.entity?.fields.findIndex((field) => field.name === name) ?? -1;
-    const logical = index < 0 ? type : this.entity.fields[index].logical;
+    const known = this.entity?.fields[index]?.kind ?? kind;
+    const logical = columns.base(this.entity?.fields[index]?.logical ?? kind.logical);
     const { issues } = this.rules;
+    // Of a sign that is lost or was never there it would be told only when such a number comes.
+    const isOfSign = known.logical === "integer" && kind.logical === "integer" && known.name !== kind.name;
     if (index < 0 && this.entity !== undefined) {
-      issues.push(issue(`entity type \`${this.entity.name}\` has no field \`${name}\``));
+      issues.push(issue(`entity type \`${this.entity.name}\` has no field \`${name}\``, told(this.entity.fields)));
     } else if (!kind.accepts.includes(logical) && logical !== "value") {
-      issues.push(issue(`field \`${name}\` is of type ${logical}, and is read as ${type}`));
+      issues.push(issue(
+        `field \`${name}\` is of type ${logical}, and is read as ${type}`,
+        columns.toRead(name, type, logical),
+      ));
+    } else if (isOfSign) {
+      issues.push(issue(
+        `field \`${name}\` is ${known.name}, and is read as ${type}`,
+        `write \`.${known.name}("${name}")\`, as in the plan`,
+      ));
     }
     return new Column(this.entity, kind, logical, index, name);
   }
 }
 
-for (const type of [
-  "boolean", "integer", "decimal", "float", "text", "binary",
-  "timestamp", "datetime", "date", "time", "json", "value",
-]) {
+for (const type of columns.KINDS) {
   Fields.prototype[type] = function (name) {
     return this.field(name, type);
   };
@@ -537,7 +558,7 @@ class Locators {
   /** The entity type of a name, whose fields are read like columns: `order.integer("id")`. */
   entity(name) {
     const index = this.entities.findIndex((entity) => entity.name === name);
-    if (index < 0) this.issues.push(issue(`there is no entity type \`${name}\``));
+    if (index < 0) this.issues.push(issue(`there is no entity type \`${name}\``, told(this.entities)));
     return new Fields(this, index, this.entities[index]);
   }
 
@@ -578,28 +599,30 @@ class Locators {
     const rows = new Rows(context, this.entities[entity], items);
     const here = this.locators.filter((locator) =>
       locator.entity === entity && locator.relation.side === context.side);
-    return here.map(({ relation, access, width, keys }) => {
-      const all = [];
+    return here.flatMap(({ relation, access, width, keys }) => {
+      const made = KeyColumn.of(relation.schema, width);
       const from = [];
       for (const row of rows.all) {
-        const made = attempt(keys, row);
+        const found = attempt(keys, row);
         // One that is refused is located nowhere.
-        if (made instanceof Reject) continue;
-        for (const key of made) {
-          if (key.length !== width) throw new TypeError(`a key of ${key.length} columns, not ${width}`);
-          all.push(key);
+        if (found instanceof Reject) continue;
+        for (const key of found) {
+          if (key.length !== width) {
+            const { name } = relation.schema;
+            const names = made.map((column) => column.name).join(", ");
+            refuse(`${name}-key-of-${key.length}-columns`,
+              `a key of \`${name}\` has the columns ${names}, and ${key.length} were given`);
+          }
+          made.forEach((column, at) => column.push(key[at]));
           from.push(row.index);
         }
       }
-      const { columns: known, key } = relation.schema;
-      const column = (_, at) =>
-        kindOfKey(known[key[at]].logical).write(all.map((cells) => cells[at]));
-      return {
+      return parts(made, from).map((kept) => ({
         relation: relation.position,
         access,
-        keys: { rows: all.length, columns: Array.from({ length: width }, column) },
-        fromEntity: Uint32Array.from(from),
-      };
+        keys: { rows: kept.length, columns: made.map((column) => column.taken(kept)) },
+        fromEntity: Uint32Array.from(kept, (at) => from[at]),
+      }));
     });
   }
 
@@ -611,10 +634,10 @@ class Locators {
       const rejected = new Map();
       const is = condition === null ? null : sift(rows.cells(condition).slice(), rejected);
       const alive = is === null ? rows : rows.only(is.map((holds) => holds === true));
-      const made = this.entities[entity].fields.map(({ name, logical }) => {
+      const made = this.entities[entity].fields.map(({ name, kind }) => {
         const reader = readers.get(name);
         if (reader !== undefined) return fill(reader, alive, rejected);
-        return columns.kindOf(logical).write(new Array(rows.count).fill(undefined));
+        return kind.write(new Array(rows.count).fill(undefined));
       });
       const kept = [];
       for (let row = 0; row < rows.count; row += 1) {
@@ -630,10 +653,16 @@ class Locators {
   }
 }
 
-/** The labels of enumerations and sets are text. */
-function kindOfKey(logical) {
-  const base = columns.base(logical);
-  return columns.kindOf(["enum", "set"].includes(base) ? "text" : base);
+/** The keys, in one part, or in several where no layout holds all whole numbers of a column. */
+function parts(made, from) {
+  const all = from.map((_, at) => at);
+  if (made.every((column) => column.fitsOneLayout())) return [all];
+  const byWidth = new Map();
+  for (const at of all) {
+    const wide = made.map((column) => isWide(column.cells[at])).join();
+    byWidth.set(wide, [...(byWidth.get(wide) ?? []), at]);
+  }
+  return Array.from(byWidth.values());
 }
 
 /** The key of a relation, as a store has it. */
@@ -644,12 +673,22 @@ class StoreKey {
 
   column(name, type) {
     const { schema: { name: table, columns: known, key }, side } = this.relation;
+    const kind = columns.kindOf(type);
+    const { issues } = this.locators;
     const index = key.findIndex((at) => known[at].name === name);
-    if (index < 0) {
-      this.locators.issues.push(issue(`the key of \`${table}\` at the ${side} has no column \`${name}\``));
-    }
     const logical = columns.base(known[key[index]]?.logical ?? "value");
-    return new Column(this, columns.kindOf(type), logical, index, name);
+    if (index < 0) {
+      issues.push(issue(
+        `the key of \`${table}\` has no column \`${name}\``,
+        `at the ${side} it has ${key.map((at) => known[at].name).join(", ")}`,
+      ));
+    } else if (!kind.accepts.includes(logical) && logical !== "value") {
+      issues.push(issue(
+        `key column \`${name}\` of \`${table}\` is ${logical}, and is read as ${type}`,
+        columns.toRead(name, type, logical),
+      ));
+    }
+    return new Column(this, kind, logical, index, name);
   }
 
   /** Says that the key tells the key of an entity. */
@@ -658,9 +697,20 @@ class StoreKey {
       entity: index, relation: this.relation, key: this, readers: new Map(), condition: null,
     };
     this.locators.identities.push(identity);
+    const { entities, issues } = this.locators;
     return {
       /** A field of the entity's key. */
       field(name, reader) {
+        const known = entities[index]?.fields.find((field) => field.name === name);
+        if (known === undefined && entities[index] !== undefined) {
+          const { name: entity, fields } = entities[index];
+          issues.push(issue(`entity type \`${entity}\` has no field \`${name}\``, told(fields)));
+        } else if (known !== undefined && known.kind.logical !== reader.kind.logical) {
+          issues.push(issue(
+            `field \`${name}\` is ${known.kind.name}, and the key gives ${reader.kind.name} for it`,
+            `read the key's column as ${known.kind.name}, or make one of it: \`.map(..)\`, \`.parse..()\``,
+          ));
+        }
         identity.readers.set(name, reader);
         return this;
       },
@@ -673,10 +723,7 @@ class StoreKey {
   }
 }
 
-for (const type of [
-  "boolean", "integer", "decimal", "float", "text", "binary",
-  "timestamp", "datetime", "date", "time", "json", "value",
-]) {
+for (const type of columns.KINDS) {
   StoreKey.prototype[type] = function (name) {
     return this.column(name, type);
   };

@@ -270,6 +270,7 @@ test("details without an entity are nothing, unless each must belong to one", ()
         plan.entities.pop();
         if (must) plan.relation("source", "order_lines").mustBelong();
       },
+      locate: undefined,
     };
     const orders = started(details);
     const given = inputs(orders, "source", [

@@ -1,7 +1,8 @@
 // Rows: what is read of them, a column at a time, and the entities that they become.
 
 import * as columns from "./columns.js";
-import { Decimal, Reject, isInt64, reject, wholeOf } from "./values.js";
+import { cellOf } from "./json.js";
+import { Decimal, Reject, isInt64, reject, unsignedOf, wholeOf } from "./values.js";
 
 /**
  * What a cell is made of. Reads all rows at once: a call for each cell costs more than what it does.
@@ -50,8 +51,30 @@ export class Reader {
 
   /** The whole number that a text is. */
   parseInteger() {
+    return this.digits("integer", wholeOf);
+  }
+
+  /** The whole number that a text is, which is never negative: an id of BIGINT UNSIGNED. */
+  parseUnsigned() {
+    return this.digits("unsigned", unsignedOf);
+  }
+
+  digits(kind, read) {
     const refused = new Reject(`${this.label} is no integer`);
-    return this.map("integer", (text) => wholeOf(text) ?? refused);
+    // Only digits are a whole number: `7.0` and `7E0` are none.
+    const why = (text) => (/^[+-]?\d{1,40}$/.test(text) ? columns.beyond(kind, BigInt(text.replace("+", ""))) : undefined);
+    return this.map(kind, (text) => read(text) ?? (why(text) === undefined ? refused : new Reject(`${this.label} ${why(text)}`)));
+  }
+
+  /**
+   * The dynamically typed cell that a JSON text is: objects become Maps, numbers stay exact. The text `null`
+   * is the JSON document, which is no null; `.rule("json-null=null")` overlooks that.
+   */
+  parseJson() {
+    return this.map("value", (text) => {
+      const { cell, why } = cellOf(text);
+      return why === undefined ? cell : new Reject(`${this.label} ${why}`);
+    });
   }
 
   /** The exact number that a text is. */
@@ -108,6 +131,13 @@ export class Column extends Reader {
   constructor(of, kind, logical, index, name) {
     const label = name.startsWith("/") ? name.slice(1).replaceAll("/", ".") : name;
     const wrong = new Reject(`${label} is no ${kind.isNo}`);
+    if (kind.logical === "integer") {
+      wrong.message = `${label} is no integer`;
+      wrong.of = (cell) => {
+        const why = columns.beyond(kind.name, cell);
+        return why === undefined ? undefined : new Reject(`${label} ${why}`);
+      };
+    }
     super(kind, (rows) => {
       if (rows.of !== of) return this.joined(rows);
       return columns.read(kind, logical, rows.columns[index], rows.count, wrong);

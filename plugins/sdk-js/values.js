@@ -18,6 +18,7 @@ export function reject(why) {
 
 const I64_MIN = -(2n ** 63n);
 const I64_MAX = 2n ** 63n - 1n;
+const U64_MAX = 2n ** 64n - 1n;
 const I128_MAX = 2n ** 127n - 1n;
 const DAY = 86_400_000_000n;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -114,6 +115,13 @@ function plainDecimal(text) {
   return new Decimal(BigInt(isNegative ? -mantissa : mantissa), scale > 0 ? -scale : 0);
 }
 
+/** Reads a whole number of 64 bits without a sign in decimal digits. */
+export function unsignedOf(text) {
+  if (!/^\+?\d{1,40}$/.test(text)) return undefined;
+  const number = BigInt(text.replace("+", ""));
+  return isUint64(number) ? number : undefined;
+}
+
 /** Reads a whole number of 64 bits in decimal digits. */
 export function wholeOf(text) {
   const start = text.charCodeAt(0) === 45 ? 1 : 0;
@@ -134,6 +142,21 @@ export function isBytes(value) {
 export function isInt64(number) {
   return number >= I64_MIN && number <= I64_MAX;
 }
+
+export function isUint64(number) {
+  return number >= 0n && number <= U64_MAX;
+}
+
+/** The whole number that a BigInt or a Decimal is; undefined where it is none. */
+export function wholeIn(cell) {
+  if (typeof cell === "bigint") return cell;
+  if (!(cell instanceof Decimal)) return undefined;
+  const { mantissa, exponent } = cell.normal();
+  return exponent >= 0 && exponent <= 40 ? mantissa * 10n ** BigInt(exponent) : undefined;
+}
+
+/** The JSON document `null`, which is no null of a store. */
+export const JSON_NULL = Object.freeze({ toString: () => "the JSON document null" });
 
 // Dates and times are read digit by digit, and into plain variables: in an interpreter a regular
 // expression, or an array that is taken apart, costs ten times as much.
@@ -255,7 +278,7 @@ export class Moment {
 // --- dynamically typed cells ---------------------------------------------------------------------
 //
 // null, a boolean, a BigInt, a Decimal, a number (a float), a string, a Uint8Array, a Moment, an
-// Array, a Set, a Map with strings for keys.
+// Array, a Set, a Map with strings for keys, or JSON_NULL.
 
 /** The cell that these bytes of deterministic CBOR are; undefined if they are none. */
 export function decode(bytes) {
@@ -379,6 +402,9 @@ export class Decoder {
         const exponent = Number(this.whole(depth));
         return new Decimal(this.whole(depth), exponent);
       }
+      case 55040:
+        if (cell !== null) throw MALFORMED;
+        return JSON_NULL;
       case 100: return new Moment("date", cell);
       case 258: return new Set(cell);
       case 1001: return new Moment("timestamp", cell.get(1n) * 1_000_000n + (cell.get(-6n) ?? 0n));
@@ -455,6 +481,10 @@ function write(out, cell) {
   }
   if (cell instanceof Decimal) return decimal(out, cell);
   if (cell instanceof Moment) return moment(out, cell);
+  if (cell === JSON_NULL) {
+    head(out, 6, 55040);
+    return out.push(0xf6);
+  }
   if (Array.isArray(cell)) {
     head(out, 4, cell.length);
     return cell.forEach((item) => write(out, item));

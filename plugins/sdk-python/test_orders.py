@@ -54,7 +54,7 @@ wit = _module(
     "wit_world.imports.types", Side=_enum("Side", "SOURCE", "TARGET"),
     **_records(
         Batch="rows columns", Column="validity values", VarBytes="offsets data",
-        Buffer_Bytes="value", Buffer_Float64="value", Buffer_Int64="value",
+        Buffer_Bytes="value", Buffer_Float64="value", Buffer_Int64="value", Buffer_Uint64="value",
         Error="code message", Issue="path message help", TableSchema="name columns key",
         ColumnDef="name logical nullable", Context="pairing side as_of",
     ),

@@ -19,13 +19,14 @@ from wit_world.imports.types import Error, Issue
 
 from . import columns, values
 from .columns import ABSENT
-from .fields import Fields, add_types, issue
+from .fields import Fields, add_types, issue, told
 from .locating import Locators
 from .rows import Column, Made, Reader, Rows, attempt, map_batch
-from .values import CellSet, Moment, Reject, reject
+from .values import JSON_NULL, CellSet, Moment, Reject, reject
 
 __all__ = [
-    "ABSENT", "CellSet", "Decimal", "Moment", "Plugin", "Reject", "absent", "excluded", "reject",
+    "ABSENT", "CellSet", "Decimal", "JSON_NULL", "Moment", "Plugin", "Reject", "absent", "excluded",
+    "reject",
 ]
 
 
@@ -64,16 +65,6 @@ class Plugin:
             self.rules(self._rules)
         return self._rules
 
-    def located(self):
-        """The locators, for the plan that was made."""
-        if self._locators is None:
-            locators = Locators(self.planned)
-            self.locate(locators)
-            if locators.issues:
-                raise Err(Error("refused", locators.issues[0].message))
-            self._locators = locators
-        return self._locators
-
     @classmethod
     def exports(cls):
         """The classes that a plugin's module must have: Lifecycle, Mapping, Invariants."""
@@ -105,7 +96,12 @@ class Plugin:
                 plan.refuse_unread()
                 if plan.issues:
                     raise Err(plan.issues)
-                plugin.planned, plugin._rules, plugin._locators = plan, None, None
+                # What is wrong with the locators is known now, and only here told with what to do.
+                locators = Locators(plan)
+                plugin.locate(locators)
+                if locators.issues:
+                    raise Err(locators.issues)
+                plugin.planned, plugin._rules, plugin._locators = plan, None, locators
                 return plan.made()
 
             @_guarded
@@ -162,11 +158,11 @@ class Plugin:
         class Locating:
             @_guarded
             def locate(self, ctx, entity, items):
-                return plugin.located().located(ctx, entity, items)
+                return plugin._locators.located(ctx, entity, items)
 
             @_guarded
             def keys_of(self, ctx, relation, store_keys):
-                return plugin.located().keys_of(ctx, relation, store_keys)
+                return plugin._locators.keys_of(ctx, relation, store_keys)
 
         # A resource is looked for in a module that has the name of its interface.
         module = types.ModuleType("invariants")
@@ -236,7 +232,7 @@ class Plan:
 
     def entity(self, name, source, target):
         """An entity type, of which each row of `source` and of `target` is one, unless said otherwise."""
-        entity = Entity(name, source, target)
+        entity = Entity(self, name, source, target)
         self.entities.append(entity)
         return entity
 
@@ -267,7 +263,7 @@ class Plan:
 
         entities = [
             wit.EntityDef(entity.name, [
-                wit.FieldDef(field.name, field.kind.logical, field.role, field.rules)
+                wit.FieldDef(field.name, field.type, field.role, field.rules)
                 for field in entity.fields
             ])
             for entity in self.entities
@@ -290,11 +286,11 @@ class Relation:
         known = [column.logical for column in self.schema.columns if column.name == name]
         # A column that is missing altogether is told by the host, with the nearest names.
         logical = columns.base(known[0]) if known else "value"
-        is_exact = (logical, type) == ("integer", "decimal")
-        if logical not in kind.accepts and logical != "value" and not is_exact:
+        if logical not in kind.accepts and logical != "value":
             self.plan.refuse(
                 f"column `{name}` of the {self.side} is of type {logical}; "
-                f"this plugin can read {', '.join(kind.accepts)}"
+                f"this plugin can read {', '.join(kind.accepts)}",
+                columns.to_read(name, type, logical),
             )
         return Column(self, kind, logical, self._position_of(name), name)
 
@@ -332,14 +328,15 @@ class Relation:
 class Field:
     """A field in the making. A reader may be None on a side whose entities are made by `each`."""
 
-    def __init__(self, name, role, source, target):
+    def __init__(self, plan, name, role, source, target):
         kind = (source or target).kind
         if source and target and source.kind is not target.kind:
             raise TypeError(
-                f"field `{name}` is {source.kind.logical} in the source "
-                f"and {target.kind.logical} in the target"
+                f"field `{name}` is {source.kind.name} in the source "
+                f"and {target.kind.name} in the target"
             )
-        self.name, self.role, self.kind, self.rules = name, role, kind, []
+        self.plan, self.name, self.role, self.kind, self.rules = plan, name, role, kind, []
+        self.type = kind.logical
         self.readers = {"source": source, "target": target}
 
     def rule(self, rule):
@@ -347,18 +344,28 @@ class Field:
         self.rules.append(rule)
         return self
 
+    def logical(self, other):
+        """Another logical type of the same layout: `decimal(12,2)`, `enum`, `set`, `float32`."""
+        if columns.layout_of(other) != self.kind.logical:
+            self.plan.refuse(
+                f"field `{self.name}` is read as {self.kind.name}, and is no {other}",
+                f"read a {other} on both sides, or leave `.logical(..)` out",
+            )
+        self.type = other
+        return self
+
 
 class Entity:
     """An entity type in the making."""
 
-    def __init__(self, name, source, target):
-        self.name, self.fields = name, []
+    def __init__(self, plan, name, source, target):
+        self.plan, self.name, self.fields = plan, name, []
         self.source, self.target = EntitySide(source), EntitySide(target)
         self.sides = {"source": self.source, "target": self.target}
 
     def field(self, role, name, source, target):
         """A field, where it comes from in the source and where in the target."""
-        field = Field(name, role, source, target)
+        field = Field(self.plan, name, role, source, target)
         self.fields.append(field)
         return field
 
@@ -436,7 +443,7 @@ class Rules:
         for index, entity in enumerate(self.entities):
             if entity.name == name:
                 return Fields(self, index, entity)
-        raise Err([issue(f"there is no entity type `{name}`")])
+        raise Err([issue(f"there is no entity type `{name}`", told(self.entities))])
 
     def _rule(self, severity, of, id, summary):
         rule = Rule(severity, of.index, id, summary)

@@ -5,11 +5,12 @@ import re
 from decimal import Decimal
 
 from wit_world.imports.types import (
-    Buffer_Bytes, Buffer_Float64, Buffer_Int64, Column, VarBytes,
+    Buffer_Bytes, Buffer_Float64, Buffer_Int64, Buffer_Uint64, Column, VarBytes,
 )
 
 from . import values
-from .values import I64_MAX, I64_MIN, Malformed, Moment
+from .documents import is_json
+from .values import I64_MAX, I64_MIN, U64_MAX, Malformed, Moment
 
 TEXTS = ("text", "enum", "set", "json")
 
@@ -80,14 +81,16 @@ ABSENT = Absent()
 
 
 def _each(cells, wrong, read):
-    """`read` of what is there; what it gives None for is wrong."""
+    """`read` of what is there; what it gives None for is wrong, or what `wrong.of` says of it."""
     def one(cell):
         if cell is None or cell is ABSENT:
             return None
         if cell is wrong:
             return wrong
         found = read(cell)
-        return wrong if found is None else found
+        if found is None:
+            return getattr(wrong, "of", lambda cell: None)(cell) or wrong
+        return found
 
     return [one(cell) for cell in cells]
 
@@ -121,6 +124,14 @@ def _write_counts(kind):
         return Column(_validity(cells), Buffer_Int64(numbers))
 
     return write
+
+
+def _write_unsigned(cells):
+    _checked(cells, "unsigned", (int,))
+    numbers = [0 if cell is None else cell for cell in cells]
+    if any(not 0 <= number <= U64_MAX for number in numbers):
+        raise TypeError("a field of type unsigned holds 0 to 2**64 - 1")
+    return Column(_validity(cells), Buffer_Uint64(numbers))
 
 
 def _pack(cells, validity):
@@ -173,9 +184,10 @@ def _of_type(*types):
 class Kind:
     """The kind of a column's or field's cells: how they are read, and written."""
 
-    def __init__(self, logical, accepts, own, cell, write, text=None, is_no=None):
+    def __init__(self, logical, accepts, own, cell, write, text=None, is_no=None, name=None):
         self.logical, self.accepts, self.own, self.cell = logical, accepts, own, cell
         self.write, self.text, self.is_no = write, text, is_no or logical
+        self.name = name or logical
         # The cell where there is none.
         self.nothing = ABSENT if logical == "value" else None
 
@@ -183,7 +195,7 @@ class Kind:
         """The cells of a column of another logical type; what is of another kind is `wrong`."""
         if logical == "value" and self.logical != "value":
             return _each(_dynamic(column, wrong), wrong, self.cell)
-        if self.text is not None and logical in TEXTS:
+        if self.text is not None and logical in TEXTS and logical != self.name:
             return _each(_texts(column), wrong, self.text)
         return self.own(column, wrong)
 
@@ -191,6 +203,10 @@ class Kind:
         """Whether a column is a field of this kind as it stands."""
         if self.logical == "boolean":
             return False
+        # A number that the kind does not hold is told with what reads it.
+        if self.logical == "integer":
+            layout = Buffer_Uint64 if self.name == "unsigned" else Buffer_Int64
+            return logical == "integer" and isinstance(column.values, layout)
         if self.logical == "decimal":
             return logical == "decimal" and isinstance(column.values, Buffer_Bytes)
         if self.logical == "text":
@@ -208,27 +224,41 @@ def _cell_integer(cell):
     return cell if type(cell) is int and I64_MIN <= cell <= I64_MAX else None
 
 
+def _cell_unsigned(cell):
+    whole = values.whole_in(cell)
+    return whole if whole is not None and 0 <= whole <= U64_MAX else None
+
+
+def _cell_json(cell):
+    return cell if type(cell) is str and is_json(cell) else None
+
+
 def _cell_decimal(cell):
     if type(cell) is int:
         return Decimal(cell)
     return cell if isinstance(cell, Decimal) else None
 
 
-KINDS = {kind.logical: kind for kind in (
+KINDS = {kind.name: kind for kind in (
     Kind("boolean", ["integer", "boolean"],
          lambda column, _: [None if cell is None else cell != 0 for cell in _counts(column)],
          _of_type(bool), _write_booleans),
     Kind("integer", ["integer"],
          lambda column, wrong: _each(_counts(column), wrong, _cell_integer),
          _cell_integer, _write_counts("integer")),
-    Kind("decimal", ["decimal", "text"], _own_decimal, _cell_decimal, _write_decimals,
+    # A whole number that is never negative, such as an id of BIGINT UNSIGNED.
+    Kind("integer", ["integer"],
+         lambda column, wrong: _each(_counts(column), wrong, _cell_unsigned),
+         _cell_unsigned, _write_unsigned, name="unsigned"),
+    Kind("decimal", ["decimal", "text", "integer"], _own_decimal, _cell_decimal, _write_decimals,
          text=values.decimal_of),
-    Kind("float", ["float"], lambda column, _: _counts(column), _of_type(float), _write_floats,
+    Kind("float", ["float", "float32"], lambda column, _: _counts(column), _of_type(float), _write_floats,
          is_no="floating-point number"),
     Kind("text", list(TEXTS), lambda column, _: _texts(column), _of_type(str), _write_texts("text")),
     Kind("binary", ["binary"], lambda column, _: _bytes(column), _of_type(bytes), _write_bytes),
-    Kind("json", ["json", "text"], lambda column, _: _texts(column), _of_type(str),
-         _write_texts("json")),
+    # What a store keeps as JSON is some; a text may be anything.
+    Kind("json", ["json", "text"], lambda column, _: _texts(column), _cell_json,
+         _write_texts("json"), text=_cell_json, is_no="json"),
     Kind("value", ["value"], _dynamic, None, _write_values),
 )}
 
@@ -256,6 +286,43 @@ def kind_of(logical):
     if kind is None:
         raise TypeError(f"there is no logical type `{logical}`")
     return kind
+
+
+def layout_of(logical):
+    """The layout of a logical type, and what it means; None: there is no such type."""
+    name = base(logical)
+    if name in ("enum", "set"):
+        return "text"
+    if name == "float32":
+        return "float"
+    return name if name in KINDS and name != "unsigned" else None
+
+
+PARSERS = {"integer": "parse_integer", "unsigned": "parse_unsigned", "decimal": "parse_decimal",
+           "value": "parse_json"}
+
+
+def to_read(name, kind, logical):
+    """What to write where a column or field of a logical type was read as a kind that it is not."""
+    is_text = logical in ("text", "enum", "set")
+    if is_text and kind in PARSERS or (logical, kind) == ("json", "value"):
+        return f'write `.{"text" if is_text else "json"}("{name}").{PARSERS[kind]}()`'
+    if is_text:
+        return f'write `.text("{name}")`'
+    return (f'write `.{logical}("{name}")`, which reads it as what it is; '
+            "`.map(..)` makes another kind of it")
+
+
+def beyond(kind, cell):
+    """Why a number is none of the kind `integer` or `unsigned`; None where it is no whole number."""
+    whole = values.whole_in(cell)
+    if whole is None:
+        return None
+    if kind == "integer" and 0 <= whole <= U64_MAX:
+        return "is beyond 63 bits; read it as unsigned, or as decimal"
+    if kind == "unsigned" and I64_MIN <= whole <= I64_MAX:
+        return "is negative; read it as integer, or as decimal"
+    return "is beyond 64 bits; read it as decimal"
 
 
 def take(column, kept):

@@ -14,6 +14,11 @@ def issue(message, help=None):
     return Issue("", message, help)
 
 
+def told(of):
+    """Names that were there to choose from."""
+    return f"it has {', '.join(f'`{one.name}`' for one in of)}"
+
+
 def add_types(of):
     """A method for each logical type, which names a column or field."""
     for type in TYPES:
@@ -33,12 +38,20 @@ class Fields:
             if field.name == name:
                 break
         else:
-            raise Err([issue(f"entity type `{self.entity.name}` has no field `{name}`")])
-        logical = field.kind.logical
+            what = f"entity type `{self.entity.name}` has no field `{name}`"
+            raise Err([issue(what, told(self.entity.fields))])
+        logical, known = columns.base(field.type), field.kind
         if logical not in kind.accepts and logical != "value":
-            self.rules.issues.append(
-                issue(f"field `{name}` is of type {logical}, and is read as {type}")
-            )
+            self.rules.issues.append(issue(
+                f"field `{name}` is of type {logical}, and is read as {type}",
+                columns.to_read(name, type, logical),
+            ))
+        # Of a sign that is lost or was never there it would be told only when such a number comes.
+        elif kind.logical == known.logical == "integer" and kind is not known:
+            self.rules.issues.append(issue(
+                f"field `{name}` is {known.name}, and is read as {type}",
+                f'write `.{known.name}("{name}")`, as in the plan',
+            ))
         return Column(self.entity, kind, logical, index, name)
 
 

@@ -5,7 +5,8 @@ from wit_world.exports import mapping as wit
 from wit_world.imports.types import Batch
 
 from . import columns
-from .fields import Fields, add_types, issue
+from .fields import Fields, add_types, issue, told
+from .keys import KeyColumn, parts, refuse
 from .rows import SIDES, Column, Rows, attempt, fill, sift
 from .values import Reject
 
@@ -29,7 +30,7 @@ class Locators:
         for index, entity in enumerate(self.entities):
             if entity.name == name:
                 return Fields(self, index, entity)
-        raise Err([issue(f"there is no entity type `{name}`")])
+        raise Err([issue(f"there is no entity type `{name}`", told(self.entities))])
 
     def _at(self, place):
         side, name = (place, None) if isinstance(place, str) else place
@@ -66,21 +67,27 @@ class Locators:
         for of, relation, access, width, keys in self.locators:
             if of != entity or relation.side != side:
                 continue
-            found, origins = [], []
+            schema = relation.schema
+            made = [KeyColumn(schema.name, schema.columns[at]) for at in schema.key[:width]]
+            origins = []
             for row in rows.all():
-                made = attempt(keys, row)
+                found = attempt(keys, row)
                 # One that is refused is located nowhere.
-                for key in () if isinstance(made, Reject) else made:
+                for key in () if isinstance(found, Reject) else found:
                     if len(key) != width:
-                        raise TypeError(f"a key of {len(key)} columns, not {width}")
-                    found.append(key)
+                        names = ", ".join(column.name for column in made)
+                        refuse(
+                            f"{schema.name}-key-of-{len(key)}-columns",
+                            f"a key of `{schema.name}` has the columns {names}, "
+                            f"and {len(key)} were given",
+                        )
+                    for column, cell in zip(made, key):
+                        column.push(cell)
                     origins.append(row.index)
-            known = [relation.schema.columns[at].logical for at in relation.schema.key[:width]]
-            written = [
-                _kind_of(logical).write([key[at] for key in found])
-                for at, logical in enumerate(known)
-            ]
-            located.append(Located(relation.position, access, Batch(len(found), written), origins))
+            for kept in parts(made, len(origins)):
+                batch = Batch(len(kept), [column.taken(kept) for column in made])
+                of_entity = [origins[at] for at in kept]
+                located.append(Located(relation.position, access, batch, of_entity))
         return located
 
     def keys_of(self, ctx, relation, keys):
@@ -92,12 +99,6 @@ class Locators:
         ]
 
 
-def _kind_of(logical):
-    """The kind of a key's column; the labels of enumerations and sets are text."""
-    logical = columns.base(logical)
-    return columns.kind_of("text" if logical in ("enum", "set") else logical)
-
-
 class StoreKey:
     """The key of a relation, as a store has it."""
 
@@ -106,14 +107,21 @@ class StoreKey:
 
     def column(self, name, type):
         """A column of the key, read as a logical type."""
-        schema = self.relation.schema
+        schema, kind = self.relation.schema, columns.kind_of(type)
         known = [schema.columns[at] for at in schema.key]
         for index, column in enumerate(known):
-            if column.name == name:
-                kind = columns.kind_of(type)
-                return Column(self, kind, columns.base(column.logical), index, name)
-        what = f"the key of `{schema.name}` at the {self.relation.side} has no column `{name}`"
-        raise Err([issue(what)])
+            if column.name != name:
+                continue
+            logical = columns.base(column.logical)
+            if logical not in kind.accepts and logical != "value":
+                self.locators.issues.append(issue(
+                    f"key column `{name}` of `{schema.name}` is {logical}, and is read as {type}",
+                    columns.to_read(name, type, logical),
+                ))
+            return Column(self, kind, logical, index, name)
+        what = f"the key of `{schema.name}` has no column `{name}`"
+        names = ", ".join(column.name for column in known)
+        raise Err([issue(what, f"at the {self.relation.side} it has {names}")])
 
     def identifies(self, of):
         """Says that the key tells the key of an entity."""
@@ -133,6 +141,18 @@ class KeyOf:
 
     def field(self, name, reader):
         """A field of the entity's key."""
+        locators = self.key.locators
+        entity = locators.entities[self.entity]
+        known = [field.kind for field in entity.fields if field.name == name]
+        if not known:
+            what = f"entity type `{entity.name}` has no field `{name}`"
+            locators.issues.append(issue(what, told(entity.fields)))
+        elif known[0].logical != reader.kind.logical:
+            locators.issues.append(issue(
+                f"field `{name}` is {known[0].name}, and the key gives {reader.kind.name} for it",
+                f"read the key's column as {known[0].name}, or make one of it: "
+                "`.map(..)`, `.parse_..()`",
+            ))
         self.readers[name] = reader
         return self
 

@@ -5,6 +5,7 @@ from wit_world.imports.types import Batch, Side
 
 from . import columns, values
 from .columns import ABSENT
+from .documents import NoCell, cell_of
 from .values import Reject, reject
 
 SIDES = {Side.SOURCE: "source", Side.TARGET: "target"}
@@ -59,7 +60,33 @@ class Reader:
 
     def parse_integer(self):
         """The whole number that a text is."""
-        return self._parsed("integer", values.whole_of, Reject(f"{self.label_of} is no integer"))
+        return self._digits("integer", values.whole_of)
+
+    def parse_unsigned(self):
+        """The whole number that a text is, which is never negative: an id of BIGINT UNSIGNED."""
+        return self._digits("unsigned", values.unsigned_of)
+
+    def _digits(self, kind, parse):
+        def read(text):
+            found = parse(text)
+            if found is not None:
+                return found
+            # Only digits are a whole number: `7.0` and `7E0` are none.
+            whole = int(text) if values.WHOLE.fullmatch(text) else None
+            return Reject(f"{self.label_of} {columns.beyond(kind, whole) or 'is no integer'}")
+
+        return self.map(kind, read)
+
+    def parse_json(self):
+        """The dynamically typed cell that a JSON text is: objects become dicts, numbers stay exact. The
+        text `null` is JSON_NULL, which is no null; `.rule("json-null=null")` overlooks that."""
+        def read(text):
+            try:
+                return cell_of(text)
+            except NoCell as why:
+                return Reject(f"{self.label_of} {why}")
+
+        return self.map("value", read)
 
     def parse_decimal(self):
         """The exact number that a text is."""
@@ -112,6 +139,12 @@ class Column(Reader):
     def __init__(self, of, kind, logical, index, name):
         label = name[1:].replace("/", ".") if name.startswith("/") else name
         wrong = Reject(f"{label} is no {kind.is_no}")
+        if kind.logical == "integer":
+            def told(cell):
+                why = columns.beyond(kind.name, cell)
+                return why and Reject(f"{label} {why}")
+
+            wrong.of = told
 
         def read(rows):
             if rows.of is not of:

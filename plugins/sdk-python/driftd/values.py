@@ -17,6 +17,7 @@ decimal.DefaultContext.traps[decimal.Inexact] = True
 decimal.setcontext(decimal.DefaultContext)
 
 I64_MIN, I64_MAX = -(2 ** 63), 2 ** 63 - 1
+U64_MAX = 2 ** 64 - 1
 I128_MIN, I128_MAX = -(2 ** 127), 2 ** 127 - 1
 DAY = 86_400_000_000
 
@@ -70,6 +71,25 @@ def whole_of(text):
         return None
     number = int(text)
     return number if I64_MIN <= number <= I64_MAX else None
+
+
+def unsigned_of(text):
+    """Reads a whole number of 64 bits without a sign in decimal digits."""
+    if WHOLE.fullmatch(text) is None or text.startswith("-"):
+        return None
+    number = int(text)
+    return number if number <= U64_MAX else None
+
+
+def whole_in(cell):
+    """The whole number that an int or a Decimal is; None where it is none."""
+    if type(cell) is int:
+        return cell
+    if not isinstance(cell, Decimal) or not cell.is_finite():
+        return None
+    if not -200 < cell.adjusted() < 80 or cell != cell.to_integral_value():
+        return None
+    return int(cell)
 
 
 EPOCH = datetime.date(1970, 1, 1).toordinal()
@@ -143,7 +163,17 @@ def time_of(text):
 # --- dynamically typed cells ----------------------------------------------------------------------
 #
 # None, a bool, an int, a Decimal, a float, a str, bytes, a Moment, a list, a CellSet, a dict with
-# texts for keys.
+# texts for keys, or JSON_NULL.
+
+
+class JsonNull:
+    """The JSON document `null`, which is no null of a store."""
+
+    def __repr__(self):
+        return "JSON_NULL"
+
+
+JSON_NULL = JsonNull()
 
 
 class Moment:
@@ -255,6 +285,8 @@ def _tagged(tag, inner):
         return CellSet(inner)
     if tag == 1001:
         return Moment("timestamp", inner[1] * 1_000_000 + inner.get(-6, 0))
+    if tag == 55040 and inner is None:
+        return JSON_NULL
     if tag in MOMENTS:
         return Moment(MOMENTS[tag], int(inner))
     if tag == 55043:
@@ -317,6 +349,9 @@ def _write(out, cell):
         sign, digits, exponent = cell.as_tuple()
         mantissa = int("".join(map(str, digits)))
         _number(out, -mantissa if sign else mantissa, exponent)
+    elif cell is JSON_NULL:
+        _put(out, 6, 55040)
+        out.append(0xF6)
     elif isinstance(cell, Moment):
         _moment(out, cell)
     elif isinstance(cell, CellSet):
