@@ -464,6 +464,11 @@ into_cell! {
     // What an integer is of which nothing else says its type.
     i32, Integer, Ints, |value| i64::from(value), Cell::Integer(i64::from(*value));
     i64, Integer, Ints, |value| value, Cell::Integer(*value);
+    i16, Integer, Ints, |value| i64::from(value), Cell::Integer(i64::from(*value));
+    i8, Integer, Ints, |value| i64::from(value), Cell::Integer(i64::from(*value));
+    u32, Integer, Ints, |value| i64::from(value), Cell::Integer(i64::from(*value));
+    u16, Integer, Ints, |value| i64::from(value), Cell::Integer(i64::from(*value));
+    u8, Integer, Ints, |value| i64::from(value), Cell::Integer(i64::from(*value));
     u64, Unsigned, Uints, |value| value, Cell::of_unsigned(*value);
     f64, Float, Floats, |value| value, Cell::Float(*value);
     Decimal, Decimal, Bytes, |value| value, Cell::Decimal(*value);

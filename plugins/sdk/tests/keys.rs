@@ -85,6 +85,9 @@ fn whole_numbers_are_what_the_column_is() {
         (|key| (key.push(7u64), key.end()).1) as Push,
         |key| (key.push(7i64), key.end()).1,
         |key| (key.push(7), key.end()).1,
+        |key| (key.push(7u8), key.end()).1,
+        |key| (key.push(7i16), key.end()).1,
+        |key| (key.push(7u32), key.end()).1,
         |key| (key.push(Decimal::new(70, -1)), key.end()).1,
         |key| (key.push(Cell::Integer(7)), key.end()).1,
     ] {
