@@ -95,7 +95,8 @@ impl PluginError {
                     .to_owned()
             }
             PluginErrorKind::Fuel { .. } => format!(
-                "look for an endless loop in the plugin, or raise {} (or fuel_per_call)",
+                "look for an endless loop in the plugin, or raise {} to what `driftd plugin bench` says that \
+                 a row needs (or fuel_per_call)",
                 limit("fuel_per_row")
             ),
             PluginErrorKind::Deadline { .. } => {
@@ -295,7 +296,7 @@ mod tests {
                 K::Fuel { allowed: 7 },
                 "plugin-fuel",
                 "used up its fuel of 7",
-                "look for an endless loop in the plugin, or raise [plugins.orders.limits] fuel_per_row (or fuel_per_call)",
+                "look for an endless loop in the plugin, or raise [plugins.orders.limits] fuel_per_row to what `driftd plugin bench` says that a row needs (or fuel_per_call)",
             ),
             (
                 K::Deadline { millis: 7 },

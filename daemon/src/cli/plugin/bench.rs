@@ -134,10 +134,70 @@ fn text(report: &BenchReport, colour: bool) -> String {
     let count = measured.iter().map(|one| one.rows).min().unwrap_or_default();
     let count = grouped(count as u64);
     let mut text = format!("plugin `{plugin}` ({digest}), {about}{count} rows a call\n{table}");
-    if measured.iter().any(|one| !one.over(limits).is_empty()) {
-        text.push_str(
-            "to do: make it take less; or raise [plugins.<name>.limits], which costs the machine as much\n",
-        );
+    let raised = raised(report);
+    if !raised.is_empty() {
+        let raised = raised.join("\n  ");
+        text.push_str("to do: make it take less; or raise [plugins.<name>.limits], which costs the machine as much:\n  ");
+        text.push_str(&raised);
+        text.push('\n');
     }
     text
+}
+
+/// Each limit that is too low, and what would do with half as much to spare.
+fn raised(report: &BenchReport) -> Vec<String> {
+    const MIB: u64 = 1 << 20;
+    let BenchReport { limits, measured, .. } = report;
+    let most = |name: &str, of: &dyn Fn(&Measured) -> u64| {
+        let over = measured.iter().filter(|one| one.over(limits).contains(&name));
+        over.map(of).max().map(|most| most.saturating_add(most / 2))
+    };
+    let underscored = |number: u64| grouped(number).replace(',', "_");
+    let fuel = most("fuel", &|one| per_row(one.fuel, one))
+        .map(|fuel| format!("fuel_per_row = {}", underscored(fuel.next_multiple_of(100_000))));
+    let time = most("time", &|one| one.time.as_secs() + 1);
+    let time = time.map(|seconds| format!("deadline = \"{seconds}s\""));
+    let size = |name, bytes: Option<u64>| {
+        bytes.map(|bytes| format!("{name} = \"{}MiB\"", bytes.div_ceil(MIB)))
+    };
+    let memory = size("memory", most("memory", &|one| one.memory));
+    let output = size("output", most("output", &|one| one.output));
+    [time, fuel, memory, output].into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::plugin::Limits;
+
+    #[test]
+    fn what_is_too_low_is_told_with_what_would_do() {
+        let limits = Limits::default();
+        let within = Measured {
+            function: "map-batch, source".to_owned(),
+            fixtures: "fixtures".to_owned(),
+            rows: 1_000,
+            calls: 1,
+            time: Duration::from_millis(20),
+            longest: Duration::from_millis(20),
+            fuel: 1_000_000,
+            memory: 1 << 20,
+            output: 1 << 10,
+        };
+        let dear = Measured { fuel: 3_010_000_000, memory: 100 << 20, ..within.clone() };
+        let slow = Measured { time: Duration::from_millis(3_500), ..within.clone() };
+        let report = |measured| BenchReport {
+            plugin: "users".to_owned(),
+            digest: "0".repeat(64),
+            limits,
+            measured,
+        };
+        assert_eq!(raised(&report(vec![within.clone()])), [""; 0]);
+        assert_eq!(
+            raised(&report(vec![within, dear, slow])),
+            ["deadline = \"6s\"", "fuel_per_row = 4_600_000", "memory = \"150MiB\""]
+        );
+    }
 }
