@@ -68,7 +68,9 @@ impl Held {
 
     /// The file was read again: all of them are tried as it has them now.
     pub(super) fn read_again(&mut self, read: &Settings, now: Moment) {
-        self.settings.clone_from(read);
+        // How many checks share it takes effect at a restart, and so does their memory.
+        let checks = self.settings.checks;
+        self.settings = Settings { checks, ..read.clone() };
         for one in &mut self.unstarted {
             if let Some(now) = read.pairings.iter().find(|now| now.name == one.settings.name) {
                 one.settings.clone_from(now);
