@@ -32,7 +32,8 @@ pub use control::{
     SocketFile, serve_control,
 };
 
-use crate::model::{Moment, PairingStatus};
+use crate::model::{Moment, Outage, PairingStatus, StoreStates};
+use crate::report::form::rfc3339;
 use crate::report::{Metrics, panics, status};
 
 /// The engine's loop is dead when its heart has not beaten for so long.
@@ -51,6 +52,7 @@ pub struct Shared {
     heartbeat: AtomicI64,
     unready: Mutex<Vec<String>>,
     status: Mutex<Vec<PairingStatus>>,
+    stores: Mutex<StoreStates>,
     /// Takes what is asked for over the control socket; none while nothing can be.
     asking: Mutex<Option<mpsc::Sender<Asked>>>,
 }
@@ -65,7 +67,8 @@ impl Shared {
     ) -> Self {
         let heartbeat = AtomicI64::new(clock().0);
         let (unready, status, asking) = (Mutex::new(unready), Mutex::default(), Mutex::default());
-        Self { clock, metrics, heartbeat, unready, status, asking }
+        let stores = Mutex::default();
+        Self { clock, metrics, heartbeat, unready, status, stores, asking }
     }
 
     /// The engine's loop made progress.
@@ -82,6 +85,15 @@ impl Shared {
     /// Who reloads when it is asked for; none: nobody now, for the reasons of `set_unready`.
     pub fn set_reloads(&self, asking: Option<mpsc::Sender<Asked>>) {
         *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = asking;
+    }
+
+    /// How stores stand.
+    pub fn set_stores(&self, stores: StoreStates) {
+        *self.stores.lock().unwrap_or_else(PoisonError::into_inner) = stores;
+    }
+
+    fn stores(&self) -> StoreStates {
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How far pairings have come.
@@ -165,7 +177,8 @@ impl Connections {
 
 /// The paths, with what they say.
 const PATHS: &str = "/livez   200 while driftd works, else 503\n\
-                     /readyz  200 when its stores are connected, else 503; drift changes nothing\n\
+                     /readyz  200 when it has begun, else 503; drift, and stores that are down, \
+                     change nothing\n\
                      /metrics metrics in the text format of Prometheus\n\
                      /status  how far pairings have come, in JSON\n";
 
@@ -201,7 +214,17 @@ async fn livez(State(shared): State<Arc<Shared>>) -> Response {
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let reasons = shared.unready.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let ready = reasons.is_empty();
-    let body = serde_json::json!({ "ready": ready, "reasons": reasons }).to_string();
+    // A restart would mend no store, and while it is out nobody would say so.
+    let stores = shared.stores();
+    let down: Vec<String> = stores
+        .values()
+        .flatten()
+        .map(|Outage { store, since, what, remedy, .. }| {
+            format!("store `{store}` is down since {}: {what}; {remedy}", rfc3339(*since))
+        })
+        .collect();
+    let body = serde_json::json!({ "ready": ready, "reasons": reasons, "down": down });
+    let body = body.to_string();
     json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, body)
 }
 
@@ -218,7 +241,8 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 async fn status_page(State(shared): State<Arc<Shared>>) -> Response {
     let now = (shared.clock)();
     let pairings = shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    json(StatusCode::OK, status::render(&pairings, now) + "\n")
+    let stores = shared.stores();
+    json(StatusCode::OK, status::render(&pairings, stores.values().flatten(), now) + "\n")
 }
 
 fn text(code: StatusCode, body: String) -> Response {

@@ -11,6 +11,7 @@ mod criteria;
 mod crowds;
 mod findings;
 mod held;
+mod outages;
 mod pairing;
 mod passes;
 mod remap;
@@ -27,10 +28,10 @@ use std::time::Duration;
 
 use crate::abort;
 use crate::model::{
-    Asked, Command, Commit, CriterionState, Direction, DriftKind, Extent, Fault, Finding,
+    Answer, Asked, Command, Commit, CriterionState, Direction, DriftKind, Extent, Fault, Finding,
     FindingStatus, Happening, HookJob, InvariantDef, Key, Leads, Look, MappingIdentity, Moment,
-    NamedKey, Note, Occurrence, Outcome, PairingStatus, Partition, RelationNames, Saved, Side,
-    Sighting,
+    NamedKey, Note, Occurrence, Outage, Outcome, PairingStatus, Partition, RelationNames, Saved,
+    Side, Sighting,
 };
 use crate::settle::Charged;
 use crate::{plan, settle};
@@ -38,6 +39,7 @@ use crate::{plan, settle};
 use admission::{Admission, Room};
 use criteria::Criteria;
 use held::Held;
+use outages::Outages;
 use pairing::Pairing;
 
 /// What the engine must know of a pairing.
@@ -220,6 +222,15 @@ pub enum Event {
         /// How it ended, in words.
         detail: String,
     },
+    /// A store stands otherwise than before, or this is how it stands as the run begins.
+    Store {
+        /// Its name.
+        store: String,
+        /// Why it is down; none: nothing says that it is.
+        outage: Option<Outage>,
+        /// The pairings that read it, by position.
+        pairings: Vec<usize>,
+    },
     /// Pairings, by position, are to go on under another mapping, each as soon as nothing of it is in
     /// flight.
     Remap(Vec<(usize, Spec)>),
@@ -297,6 +308,7 @@ pub struct Engine {
     held: Vec<Held>,
     criteria: Criteria,
     admission: Admission,
+    outages: Outages,
     until: Until,
     draining: bool,
     numbers: Numbers,
@@ -393,6 +405,22 @@ impl Step<'_> {
     }
 }
 
+/// Does what a person asks for.
+fn obey(
+    (criteria, pairings): (&mut Criteria, &mut [Pairing]),
+    step: &mut Step<'_>,
+    command: Command,
+) -> Answer {
+    match command {
+        Command::Reset { criterion } => criteria.reset(step, &criterion),
+        Command::Test { criterion } => criteria.test(step, &criterion),
+        Command::Ignore { finding, until } => pairings
+            .iter_mut()
+            .find_map(|pairing| pairing.ignore(step, finding, until))
+            .ok_or_else(|| format!("there is no open finding {finding}")),
+    }
+}
+
 /// The largest number of a check that something open speaks of.
 fn last_check(saved: &Saved) -> u64 {
     let suspects = saved.suspects.iter().map(|suspect| suspect.check);
@@ -417,8 +445,9 @@ impl Engine {
             settings.pairings.into_iter().map(|spec| Pairing::new(spec, &saved, now)).collect();
         let criteria = Criteria::new(settings.abort, settings.hooks, &saved, now);
         let admission = Admission::new(settings.slots);
-        let (until, held) = (settings.until, Vec::new());
-        Self { pairings, held, criteria, admission, until, draining: false, numbers, removed }
+        let (until, held, outages) = (settings.until, Vec::new(), Outages::new(&saved));
+        let draining = false;
+        Self { pairings, held, criteria, admission, outages, until, draining, numbers, removed }
     }
 
     /// Takes one event, decides.
@@ -469,6 +498,9 @@ impl Engine {
             Event::HookEnded { job, success, detail } => {
                 self.criteria.hook_ended(&mut step, job, success, detail);
             }
+            Event::Store { store, outage, pairings } => {
+                self.outages.stands(&mut step, &mut self.pairings, (&store, outage), &pairings);
+            }
             Event::Remap(specs) => {
                 for (pairing, spec) in specs {
                     self.pairings[pairing].remap(spec);
@@ -478,15 +510,7 @@ impl Engine {
                 held::join(&mut step, (&mut self.pairings, &mut self.held), specs);
             }
             Event::Commanded { id, command } => {
-                let answer = match command {
-                    Command::Reset { criterion } => self.criteria.reset(&mut step, &criterion),
-                    Command::Test { criterion } => self.criteria.test(&mut step, &criterion),
-                    Command::Ignore { finding, until } => self
-                        .pairings
-                        .iter_mut()
-                        .find_map(|pairing| pairing.ignore(&mut step, finding, until))
-                        .ok_or_else(|| format!("there is no open finding {finding}")),
-                };
+                let answer = obey((&mut self.criteria, &mut self.pairings), &mut step, command);
                 step.decision.commit.answered.push((id, answer));
             }
             Event::Tick => {}

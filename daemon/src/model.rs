@@ -14,6 +14,7 @@ mod finding;
 mod mapping;
 mod moment;
 mod name;
+mod outage;
 mod outcome;
 mod partition;
 mod schema;
@@ -36,6 +37,7 @@ pub use mapping::{
 };
 pub use moment::Moment;
 pub use name::{Leads, Side};
+pub use outage::{Outage, StoreStates};
 pub use outcome::{
     Asked, Cost, DriftKind, Facets, FailedRows, Fault, Key, Look, Member, Outcome, Placed, Reading,
     Ruled, Sighting, Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,

@@ -20,6 +20,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod unstarted;
+mod watching;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +49,7 @@ pub use unstarted::{Refusal, StartError};
 use deliver::Delivery;
 use reload::Reloading;
 use tasks::Tasks;
+use watching::{Told, Watching};
 
 /// How often commands that people left in the journal are looked for.
 const COMMANDS_EVERY: Duration = Duration::from_millis(500);
@@ -211,17 +213,12 @@ pub async fn run(
     mut watch: impl FnMut(View<'_>),
 ) -> Result<Ended, RunError> {
     let clock = Clock::new();
-    let mut journal = match purpose {
-        Purpose::Daemon => Journal::open(&settings.journal, clock.now())?,
-        Purpose::Verify => Journal::in_memory()?,
-    };
+    let mut journal = journal(&settings, purpose, &clock)?;
     let secrets = journal.identity().clone();
     let identity = Identity::new(&settings.report, secrets.journal.clone(), secrets.hmac_key);
     let environment = crate::report::environment;
     let report = Report::start(&settings.report, identity.clone(), &environment)?;
-    let stores = settings.stores.iter().map(|store| store.name.as_str());
-    let waiting = stores.map(|name| format!("store `{name}` is being connected")).collect();
-    let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), waiting));
+    let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), connecting(&settings)));
     let (ended, over) = watch::channel(false);
     serve(&settings, purpose, &shared, over.clone()).await?;
     // Dropped before the journal, whose lock says whose socket it is.
@@ -230,10 +227,12 @@ pub async fn run(
         Purpose::Verify => None,
     };
     let file = supplied.file.clone();
+    let watching = Arc::new(Watching::new(&clock));
     let started = {
-        let (patience, proves) = (true, true);
+        let (patience, proves, watching) = (true, true, &*watching);
         let (clock, signals, shared) = (&clock, &signals, &shared);
-        let waiting = start::Waiting { purpose, patience, proves, clock, signals, shared };
+        let waiting =
+            start::Waiting { purpose, patience, proves, clock, watching, signals, shared };
         start::start(&settings, supplied, &secrets, waiting).await
     };
     let started = match started {
@@ -246,13 +245,14 @@ pub async fn run(
     let (refused, held) = unstarted::refused(purpose, &started.unstarted);
     let engine_settings = engine_settings(&settings, purpose, started.specs.clone());
     let saved = journal.load()?;
+    let told = watching.told(&saved.outages, &settings.pairings);
     let engine = Engine::with_held(engine_settings, held, saved, clock.now());
     let delivery = delivery(&settings, purpose)?;
     journal.tidy(clock.now())?;
     let lock_path = settings.journal.path.clone();
     let tasks = Tasks::new(started.contexts.clone(), settings.hooks.clone(), lock_path);
     let (grace, tidied) = (settings.grace, clock.now());
-    let own = (clock.clone(), signals.clone(), Arc::clone(&shared));
+    let own = (clock.clone(), Arc::clone(&watching), signals.clone(), Arc::clone(&shared));
     let run = Run {
         specs: started.specs.clone(),
         control,
@@ -265,6 +265,8 @@ pub async fn run(
         clock,
         delivery,
         tasks,
+        told,
+        _watching: watching,
         reloading: Reloading::new(file, (settings, started), secrets, own),
         grace,
         statuses: Vec::new(),
@@ -277,6 +279,19 @@ pub async fn run(
     let result = run.go(signals, &mut watch).await;
     ended.send_replace(true);
     result
+}
+
+fn journal(settings: &Settings, purpose: Purpose, clock: &Clock) -> Result<Journal, JournalError> {
+    match purpose {
+        Purpose::Daemon => Journal::open(&settings.journal, clock.now()),
+        Purpose::Verify => Journal::in_memory(),
+    }
+}
+
+/// Why a run is not ready at first.
+fn connecting(settings: &Settings) -> Vec<String> {
+    let stores = settings.stores.iter().map(|store| store.name.as_str());
+    stores.map(|name| format!("store `{name}` is being connected")).collect()
 }
 
 /// Where drift events go.
@@ -386,6 +401,9 @@ struct Run {
     clock: Clock,
     delivery: Delivery,
     tasks: Tasks,
+    told: Told,
+    /// Stores are looked for as long as this is there.
+    _watching: Arc<Watching>,
     reloading: Reloading,
     grace: Duration,
     statuses: Vec<PairingStatus>,
@@ -487,10 +505,12 @@ impl Run {
         if now.since(self.observed) >= OBSERVE_EVERY {
             self.observed = now;
             self.shared.set_status(self.statuses.clone());
+            self.shared.set_stores(self.told.states().clone());
             let extras = Extras {
                 outbox: self.journal.outbox_depth()?,
                 hooks_pending: self.journal.pending_hooks()?.len() as u64,
                 criteria: self.engine.criteria(),
+                stores: self.told.states().clone(),
                 reloads: self.reloading.last(),
             };
             telemetry(|| self.report.observe(&self.statuses, extras, now));
@@ -545,6 +565,10 @@ impl Run {
                     if let Some(event) = calls.event {
                         return Ok(event);
                     }
+                }
+                (store, outage) = self.told.next() => {
+                    let pairings = self.tasks.reading(&store);
+                    return Ok(Event::Store { store, outage, pairings });
                 }
                 Some(event) = self.tasks.next() => return Ok(event),
                 delivered = self.delivery.next() => {

@@ -172,6 +172,13 @@ pub fn failed(suspect: &mut Suspect, now: Moment, settings: &Settings) {
     suspect.due = due(suspect, now, settings, Duration::ZERO);
 }
 
+/// Nothing could be seen until `now`: from here on it must stand still.
+pub fn unseen(suspect: &mut Suspect, now: Moment) {
+    for still in &mut suspect.still {
+        (still.since, still.looks) = (now, 0);
+    }
+}
+
 /// A successful look: what is to become of the suspect. `observed` is the follower's recent lag;
 /// while `paused`, nothing is condemned.
 pub fn looked(

@@ -9,12 +9,14 @@
 mod begins;
 pub mod dynamodb;
 pub mod governor;
+mod health;
 mod identity;
 pub mod memory;
 pub mod mysql;
 mod near;
 mod questions;
 pub mod sqlite;
+pub mod watched;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,7 +29,7 @@ use futures::FutureExt;
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 
-use crate::model::{Batch, Cost, Extent, RelationSchema, Secret};
+use crate::model::{Batch, Cost, Extent, Fault, RelationSchema, Secret};
 
 use governor::Governor;
 
@@ -112,6 +114,15 @@ pub trait Store: Send + Sync + fmt::Debug {
         _columns: &'a [String],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         future::ready(Ok(())).boxed()
+    }
+
+    /// Whether the store answers: asks once, apart from its limits, for something of `relation` that one
+    /// which works answers at once.
+    ///
+    /// # Errors
+    /// If it does not answer. An answer that is an error is one, too.
+    fn probe<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.describe(relation).await.map(|_schema| ()) }.boxed()
     }
 }
 
@@ -261,6 +272,9 @@ pub enum StoreErrorKind {
     /// Says that it is asked too much; told after the store's own patience was spent.
     #[error("throttled: {0}")]
     Throttled(String),
+    /// Was not asked, because it is known to be down.
+    #[error("down for {} s: {}", .0.for_so_long.as_secs(), .0.what)]
+    Down(Box<Down>),
     /// Answers that there is no such relation.
     #[error("no such relation{}", nearest(near))]
     NoSuchRelation {
@@ -283,6 +297,17 @@ pub enum StoreErrorKind {
     Answer(String),
 }
 
+/// A store that is down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// For how long it is.
+    pub for_so_long: Duration,
+    /// Why.
+    pub what: String,
+    /// What a person can do about it.
+    pub remedy: String,
+}
+
 impl StoreErrorKind {
     /// Whether it may heal by itself, so that trying again makes sense.
     #[must_use]
@@ -293,7 +318,8 @@ impl StoreErrorKind {
             | Self::Timeout { .. }
             | Self::Denied(_)
             | Self::Untrusted(_)
-            | Self::Throttled(_) => true,
+            | Self::Throttled(_)
+            | Self::Down(_) => true,
             Self::NoSuchRelation { .. }
             | Self::NoSuchColumn { .. }
             | Self::TooLarge(_)
@@ -309,6 +335,23 @@ impl StoreErrorKind {
         matches!(self, Self::Answer(_) | Self::TooLarge(_))
     }
 
+    /// Whether nothing was answered, or only that nothing can be. Whoever refuses access answers.
+    #[must_use]
+    pub const fn is_silence(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Timeout { .. } | Self::Throttled(_) | Self::Down(_) => {
+                true
+            }
+            Self::Denied(_)
+            | Self::Untrusted(_)
+            | Self::TooLarge(_)
+            | Self::NoSuchRelation { .. }
+            | Self::NoSuchColumn { .. }
+            | Self::Unfit(_)
+            | Self::Answer(_) => false,
+        }
+    }
+
     /// A short stable name for counting.
     #[must_use]
     pub const fn code(&self) -> &'static str {
@@ -319,6 +362,7 @@ impl StoreErrorKind {
             Self::Untrusted(_) => "store-untrusted",
             Self::TooLarge(_) => "store-too-large",
             Self::Throttled(_) => "store-throttled",
+            Self::Down(_) => Fault::STORE_DOWN,
             Self::NoSuchRelation { .. } => "store-no-relation",
             Self::NoSuchColumn { .. } => "store-no-column",
             Self::Unfit(_) => "store-unfit",
@@ -328,7 +372,7 @@ impl StoreErrorKind {
 
     /// What a person can do about it.
     #[must_use]
-    pub const fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> &str {
         match self {
             Self::Unreachable(_) => "check that the server runs and that host and port are right",
             Self::Timeout { .. } => "check the server's load, or raise this store's timeouts",
@@ -342,6 +386,7 @@ impl StoreErrorKind {
                  again does not help"
             }
             Self::Throttled(_) => "lower this store's limits, or give it more capacity",
+            Self::Down(down) => &down.remedy,
             Self::NoSuchRelation { .. } => "correct `relation` in the pairing",
             Self::NoSuchColumn { .. } => "correct the column's name in the mapping",
             Self::Unfit(_) => "config/README.md says what driftd reads of each store",

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use driftd::model::{
     CheckNote, Checksum, Cost, CriterionState, Digest, Direction, DriftKind, Extent, Fault,
-    Finding, FindingStatus, Key, MappingIdentity, Moment, NamedKey, Note, PairingStatus, Partition,
-    Range, Side, Span, SpanKind, StoreKey, Subject, Value,
+    Finding, FindingStatus, Key, MappingIdentity, Moment, NamedKey, Note, Outage, PairingStatus,
+    Partition, Range, Side, Span, SpanKind, StoreKey, Subject, Value,
 };
 use driftd::report::names::{attribute as key, span as name};
 use driftd::report::{
@@ -514,7 +514,15 @@ fn extras() -> Extras {
         dry_run: false,
     };
     let reloads = Reloads { successful: true, at: Moment(150 * SECOND) };
-    Extras { outbox: 4, hooks_pending: 1, criteria: vec![criterion], reloads }
+    let outage = Outage {
+        store: "shop".to_owned(),
+        since: Moment(170 * SECOND),
+        code: "store-timeout".to_owned(),
+        what: "no answer".to_owned(),
+        remedy: "check the server's load".to_owned(),
+    };
+    let stores = [("shop".to_owned(), Some(outage)), ("items".to_owned(), None)].into();
+    Extras { outbox: 4, hooks_pending: 1, criteria: vec![criterion], stores, reloads }
 }
 
 /// Samples of a page in the text format of Prometheus, by name and sorted labels.
@@ -578,6 +586,10 @@ const EXPECTED: &[(&str, f64)] = &[
     (r#"driftd_criterion_trips_total{driftd_criterion="too-much"}"#, 1.0),
     ("driftd_hooks_pending", 1.0),
     ("driftd_outbox", 4.0),
+    (r#"driftd_store_up{driftd_store="shop"}"#, 0.0),
+    (r#"driftd_store_up{driftd_store="items"}"#, 1.0),
+    (r#"driftd_store_down_time_seconds{driftd_store="shop"}"#, 30.0),
+    (r#"driftd_store_down_time_seconds{driftd_store="items"}"#, 0.0),
     ("driftd_config_last_reload_successful", 1.0),
     ("driftd_config_last_reload_success_timestamp_seconds", 150.0),
     (
@@ -619,7 +631,7 @@ async fn metrics_say_the_same_to_prometheus_and_to_a_receiver() {
 
         let metrics = kept.last_metrics();
         let find = |name: &str| metrics.iter().find(|metric| metric.name == name).unwrap();
-        assert_eq!((metrics.len(), find("driftd.lag").unit.as_str()), (30, "s"));
+        assert_eq!((metrics.len(), find("driftd.lag").unit.as_str()), (32, "s"));
         let Some(Data::Sum(rows)) = &find("driftd.rows").data else { panic!("a sum") };
         assert!(rows.is_monotonic);
         let point = |side: &str| {

@@ -7,6 +7,7 @@ mod crowds;
 mod dying;
 mod failing;
 mod lasting;
+mod outages;
 mod passing;
 mod resuming;
 mod ruling;

@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{self, Poll, Waker};
 use std::time::Duration;
 
 use driftd::check::{self, Context};
@@ -21,17 +23,20 @@ use driftd::engine::{self, Decision, Engine, Event, HookTiming, Job, Until};
 use driftd::journal::{self, Journal};
 use driftd::model::{
     Commit, Digest, Direction, Extent, Happening, HookState, Leads, Moment, PairingStatus, Range,
-    Ruled, Saved, Side, Verdict,
+    Ruled, Saved, Side, StoreStates, Verdict,
 };
 use driftd::store::Store;
 use driftd::store::memory::{Handle, Memory};
+use driftd::store::watched::{Board, Watch};
 use driftd::{abort, plan, settle};
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use rand::Rng;
+use tokio::sync::watch;
 
 use relations::{Pairing, Shape};
 pub use seam::{EXCLUDED, POISON, RUDE};
-use seam::{Lying, Passing};
+use seam::{Hanging, Lying, Passing};
 use world::{Knobs, World};
 
 /// What is simulated.
@@ -59,6 +64,8 @@ pub struct Setting {
     pub journal: Option<PathBuf>,
     /// Whether stores lie about failed reads: broken on purpose.
     pub lying: bool,
+    /// How long stores try one request, if it is watched whether they answer.
+    pub patience: Option<Duration>,
 }
 
 impl Setting {
@@ -106,6 +113,7 @@ impl Setting {
             crashes: 0,
             journal: None,
             lying: false,
+            patience: None,
         }
     }
 }
@@ -140,11 +148,26 @@ pub struct Record {
     pub log: Vec<String>,
 }
 
+/// A check whose store does not answer, and what it is to say of the rule over its partition: what
+/// the source held when it began.
+struct Waiting {
+    work: BoxFuture<'static, Event>,
+    rule: Option<(Extent, BTreeMap<i64, i128>)>,
+}
+
 /// A simulated run.
 pub struct Sim {
     world: Arc<Mutex<World>>,
     setting: Setting,
-    context: Context,
+    stores: [Arc<dyn Store>; 2],
+    /// Which of the stores hang.
+    hangs: [Arc<AtomicBool>; 2],
+    context: Arc<Context>,
+    /// Those who look for stores that do not answer.
+    attending: Vec<BoxFuture<'static, ()>>,
+    board: watch::Receiver<StoreStates>,
+    told: StoreStates,
+    waiting: Vec<Waiting>,
     engine: Engine,
     journal: Option<Journal>,
     pending: BTreeMap<(Moment, u64), Pending>,
@@ -176,13 +199,14 @@ impl Sim {
         let handles = [source_handle, target_handle];
         let world = World::new(setting.seed, setting.knobs.clone(), sides, handles);
         let world = Arc::new(Mutex::new(world));
+        let hangs = [Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false))];
         let stores = [Arc::new(source) as Arc<dyn Store>, Arc::new(target)].map(|store| {
             let store: Arc<dyn Store> = if setting.lying { Arc::new(Lying(store)) } else { store };
             let world = Arc::clone(&world);
             Arc::new(Passing::new(store, Arc::new(move || lock(&world).pass()))) as Arc<dyn Store>
         });
-        let clock = Arc::clone(&world);
-        let context = setting.pairing.context(stores, Arc::new(move || lock(&clock).now()));
+        let watched = watched(&setting, &world, &stores, &hangs);
+        let context = setting.pairing.context(watched.stores, clock(&world));
         let now = lock(&world).now();
         let journal = open(&setting, now);
         let engine = Engine::new(
@@ -193,7 +217,13 @@ impl Sim {
         let mut sim = Self {
             world,
             setting,
-            context,
+            stores,
+            hangs,
+            context: Arc::new(context),
+            attending: watched.attending,
+            board: watched.board,
+            told: StoreStates::new(),
+            waiting: Vec::new(),
             engine,
             journal: Some(journal),
             pending: BTreeMap::new(),
@@ -223,6 +253,22 @@ impl Sim {
     #[must_use]
     pub fn handle(&self, side: Side) -> Handle {
         self.world().handle(side).clone()
+    }
+
+    /// Whether a store answers nothing from now on.
+    pub fn hang(&mut self, side: Side, hangs: bool) {
+        let at = match side {
+            Side::Source => 0,
+            Side::Target => 1,
+        };
+        self.hangs[at].store(hangs, Ordering::Relaxed);
+        self.look_around();
+    }
+
+    /// How many checks and looks wait for a store that does not answer.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// How far the pairing has come.
@@ -296,8 +342,30 @@ impl Sim {
                 self.wake = None;
                 self.feed(Event::Tick);
             }
+            self.look_around();
         }
         self.world().advance(until);
+    }
+
+    /// Goes on with what waits, and tells how stores stand.
+    fn look_around(&mut self) {
+        let mut context = task::Context::from_waker(Waker::noop());
+        for attending in &mut self.attending {
+            assert!(attending.poll_unpin(&mut context).is_pending(), "it attends for ever");
+        }
+        for mut waiting in std::mem::take(&mut self.waiting) {
+            match waiting.work.poll_unpin(&mut context) {
+                Poll::Ready(event) => self.end(event, waiting.rule),
+                Poll::Pending => self.waiting.push(waiting),
+            }
+        }
+        let states = self.board.borrow_and_update().clone();
+        for (store, outage) in states {
+            if self.told.get(&store) != Some(&outage) {
+                self.told.insert(store.clone(), outage.clone());
+                self.feed(Event::Store { store, outage, pairings: vec![0] });
+            }
+        }
     }
 
     /// Gives the engine an event that comes from outside.
@@ -316,7 +384,13 @@ impl Sim {
         self.record.crashes += 1;
         self.record.log.push(format!("{} dies", self.now().0));
         self.pending.clear();
+        self.waiting.clear();
         self.wake = None;
+        let watched = watched(&self.setting, &self.world, &self.stores, &self.hangs);
+        let context = self.setting.pairing.context(watched.stores, clock(&self.world));
+        self.context = Arc::new(context);
+        (self.attending, self.board) = (watched.attending, watched.board);
+        self.told.clear();
         if self.setting.journal.is_some() {
             // The lock must be let go before the file can be opened again.
             self.journal = None;
@@ -427,50 +501,68 @@ impl Sim {
     fn go_on(&mut self) {
         match self.pending.pop_first() {
             Some((_, Pending::Ends(event))) => self.feed(event),
-            Some((_, Pending::Begins(job))) => {
-                let event = self.carry_out_job(job);
-                let wait = self.draw(self.setting.job_millis);
-                self.push(wait, Pending::Ends(event));
-            }
+            Some((_, Pending::Begins(job))) => self.carry_out_job(job),
             None => {}
         }
     }
 
-    /// Reads what a job reads, now; time passes meanwhile.
-    fn carry_out_job(&mut self, job: Job) -> Event {
+    /// Reads what a job reads, now; time passes meanwhile. What is not answered waits.
+    fn carry_out_job(&mut self, job: Job) {
         let began = self.now();
-        match job {
+        let context = Arc::clone(&self.context);
+        let mut rule = None;
+        let work = match job {
             Job::Split { pairing, direction } => {
                 let side = match direction {
                     Direction::Aligned => Leads(self.setting.pairing.leader).leader(),
                     Direction::FromSource => Side::Source,
                     Direction::FromTarget => Side::Target,
                 };
-                let here = self.context.side(side);
-                let split = check::split(here, self.context.partition_rows);
-                let extents = at_once(split).map_err(|error| check::store_fault(side, &error));
-                Event::Split { pairing, direction, extents, unmapped: BTreeMap::new() }
+                async move {
+                    let split = check::split(context.side(side), context.partition_rows).await;
+                    let extents = split.map_err(|error| check::store_fault(side, &error));
+                    Event::Split { pairing, direction, extents, unmapped: BTreeMap::new() }
+                }
+                .boxed()
             }
             Job::Check { check, partition, crowd, .. } => {
-                let before = self.amounts(Side::Source, partition.extent);
-                let mut outcome = at_once(check::check(&self.context, &partition, crowd, began));
-                let rest = outcome.rest;
-                outcome.rules.extend(self.ruled((partition.extent, rest), &before));
-                Event::Checked { check, began, outcome }
+                rule = Some((partition.extent, self.amounts(Side::Source, partition.extent)));
+                async move {
+                    let outcome = check::check(&context, &partition, crowd, began).await;
+                    Event::Checked { check, began, outcome }
+                }
+                .boxed()
             }
-            Job::Look { look, asked, .. } => {
-                let result = at_once(check::look(&self.context, &asked, began));
+            Job::Look { look, asked, .. } => async move {
+                let result = check::look(&context, &asked, began).await;
                 Event::Looked { look, result }
             }
+            .boxed(),
             Job::Hook(job) => {
                 self.record.runs.push((began, job.id, job.hook.clone()));
                 let hooks = self.setting.hooks.iter();
                 let chance = hooks.filter(|(name, _)| *name == job.hook).map(|(_, chance)| *chance);
                 let success = self.chance(chance.max().unwrap_or(0), 100);
                 let detail = if success { "done" } else { "exit status 1" }.to_owned();
-                Event::HookEnded { job: job.id, success, detail }
+                let event = Event::HookEnded { job: job.id, success, detail };
+                std::future::ready(event).boxed()
             }
+        };
+        let mut waiting = Waiting { work, rule };
+        match waiting.work.poll_unpin(&mut task::Context::from_waker(Waker::noop())) {
+            Poll::Ready(event) => self.end(event, waiting.rule),
+            Poll::Pending => self.waiting.push(waiting),
         }
+    }
+
+    /// A job ends, after some time.
+    fn end(&mut self, mut event: Event, rule: Option<(Extent, BTreeMap<i64, i128>)>) {
+        if let (Event::Checked { outcome, .. }, Some((extent, before))) = (&mut event, rule) {
+            let rest = outcome.rest;
+            outcome.rules.extend(self.ruled((extent, rest), &before));
+        }
+        let wait = self.draw(self.setting.job_millis);
+        self.push(wait, Pending::Ends(event));
     }
 }
 
@@ -516,9 +608,48 @@ impl Sim {
 /// How often the daemon wakes by itself.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// Memory stores never wait.
-fn at_once<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("a memory store answers at once")
+/// Stores as one process sees them.
+struct Watched {
+    stores: [Arc<dyn Store>; 2],
+    attending: Vec<BoxFuture<'static, ()>>,
+    board: watch::Receiver<StoreStates>,
+}
+
+/// Puts around stores what a daemon puts around them, if they are watched.
+fn watched(
+    setting: &Setting,
+    world: &Arc<Mutex<World>>,
+    stores: &[Arc<dyn Store>; 2],
+    hangs: &[Arc<AtomicBool>; 2],
+) -> Watched {
+    let board = Board::default();
+    let receiver = board.subscribe();
+    let mut attending = Vec::new();
+    let mut around = |at: usize| {
+        let store = Arc::clone(&stores[at]);
+        let Some(patience) = setting.patience else { return store };
+        let hanging = Hanging::new(store, Arc::clone(&hangs[at]), patience, clock(world));
+        let hanging: Arc<dyn Store> = Arc::new(hanging);
+        let watch = Watch::new(Arc::clone(&hanging), patience, clock(world), board.clone());
+        let (attended, now) = (Arc::clone(&watch), clock(world));
+        let sleep = move |until: Moment| -> BoxFuture<'static, ()> {
+            let now = Arc::clone(&now);
+            let due = move |_: &mut task::Context<'_>| match now() >= until {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            };
+            std::future::poll_fn(due).boxed()
+        };
+        attending.push(async move { attended.attend(&sleep).await }.boxed());
+        watch.over(hanging)
+    };
+    let stores = [around(0), around(1)];
+    Watched { stores, attending, board: receiver }
+}
+
+fn clock(world: &Arc<Mutex<World>>) -> Arc<dyn Fn() -> Moment + Send + Sync> {
+    let world = Arc::clone(world);
+    Arc::new(move || lock(&world).now())
 }
 
 fn open(setting: &Setting, now: Moment) -> Journal {

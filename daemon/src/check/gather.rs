@@ -24,6 +24,9 @@ const QUESTIONS: [usize; 2] = [16, 128];
 /// The same for groups.
 const GROUPS: [usize; 2] = [16, 128];
 
+/// Questions in a row that a store does not answer, after which it is asked no more in this check.
+const SILENCES_MAX: u32 = 2;
+
 /// What was read of what was wanted.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
@@ -38,6 +41,38 @@ pub(super) struct Gathered {
     pub(super) rows: u64,
     /// Why something is unread, if that is because there was too much.
     pub(super) too_much: Option<Fault>,
+    /// Whether the store answers.
+    pub(super) heard: Heard,
+}
+
+/// Whether a store answers, from one question to the next. What it does not answer has cost all of its
+/// patience; that may be of what was asked, once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Heard {
+    /// Questions in a row that were not answered at all.
+    silences: u32,
+    /// Why not.
+    fault: Option<Fault>,
+}
+
+impl Heard {
+    /// Why nothing more is asked, if that is so.
+    pub(super) fn gives_up(&self) -> Option<&Fault> {
+        self.fault.as_ref().filter(|_| self.silences >= SILENCES_MAX)
+    }
+
+    fn hear(&mut self, side: Side, fetched: &Fetched) {
+        let silence = fetched.unread.iter().find(|(_, error)| error.kind.is_silence());
+        match silence.filter(|_| fetched.pages.is_empty()) {
+            Some((_, error)) => {
+                let fault = store_fault(side, error);
+                // Of a store that is down nobody waits for another silence.
+                self.silences = if fault.is_outage() { SILENCES_MAX } else { self.silences + 1 };
+                self.fault = Some(fault);
+            }
+            None => *self = Self::default(),
+        }
+    }
 }
 
 impl Gathered {
@@ -45,6 +80,7 @@ impl Gathered {
     fn took(&mut self, side: Side, fetched: &Fetched, whose: &[usize]) {
         self.cost.add(fetched.cost);
         self.weigh(&fetched.pages);
+        self.heard.hear(side, fetched);
         for (positions, error) in &fetched.unread {
             let whose = positions.iter().map(|at| whose[*at]).collect();
             self.unread.push((whose, store_fault(side, error)));
@@ -56,13 +92,17 @@ impl Gathered {
         self.rows += pages.iter().map(|page| page.rows.rows as u64).sum::<u64>();
     }
 
-    /// What is left unread of `whose`, if there is too much.
-    fn is_full(
+    /// What is left unread of `whose`, if there is too much, or no answer.
+    fn is_over(
         &mut self,
         (side, here): (Side, &SideContext),
         share: Share,
         whose: &[usize],
     ) -> bool {
+        if let Some(fault) = self.heard.gives_up().cloned() {
+            self.unread.push((whose.to_vec(), fault));
+            return true;
+        }
         if self.bytes <= share.gathered() {
             return false;
         }
@@ -126,20 +166,21 @@ pub(super) fn part<'b>(batch: &'b Batch, rows: &Range<usize>) -> Cow<'b, Batch> 
 }
 
 /// Reads what is wanted of a side. `keys_first` is how many keys are asked for first; what was `met`
-/// before is held already.
+/// before is held already. `heard` is whether the store answered
+/// before.
 pub(super) async fn gather(
     (side, here): (Side, &SideContext),
     wanted: Wanted,
     keys_first: Option<usize>,
     (care, share): (Care, Share),
-    met: &mut Met,
+    (met, heard): (&mut Met, Heard),
 ) -> Gathered {
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { heard, ..Gathered::default() };
     for (relation, (keys, whose)) in wanted.rows {
         let context = &here.relations[relation];
         let mut chunks = Chunks::new(keys.rows, [keys_first.unwrap_or(KEYS[0]), KEYS[1]], share);
         while let Some(chunk) = chunks.next() {
-            if gathered.is_full((side, here), share, &whose[chunk.start..]) {
+            if gathered.is_over((side, here), share, &whose[chunk.start..]) {
                 break;
             }
             let before = gathered.bytes;
@@ -161,7 +202,7 @@ pub(super) async fn gather(
         let columns: Vec<String> = columns.collect();
         let mut chunks = Chunks::new(values.rows, QUESTIONS, share);
         while let Some(chunk) = chunks.next() {
-            if gathered.is_full((side, here), share, &whose[chunk.start..]) {
+            if gathered.is_over((side, here), share, &whose[chunk.start..]) {
                 break;
             }
             let values = part(&values, &chunk).into_owned();
@@ -178,7 +219,7 @@ pub(super) async fn gather(
     let mut chunks = Chunks::new(groups.len(), GROUPS, share);
     while let Some(chunk) = chunks.next() {
         let whose: Vec<usize> = groups.iter().flat_map(|(_, whose)| whose).copied().collect();
-        if gathered.is_full((side, here), share, &whose) {
+        if gathered.is_over((side, here), share, &whose) {
             break;
         }
         let later = groups.split_off(chunk.len());
@@ -206,6 +247,7 @@ async fn gather_groups(
         let fetched = here.store.query(&here.relations[relation].read, &query, care).await;
         gathered.cost.add(fetched.cost);
         gathered.weigh(&fetched.pages);
+        gathered.heard.hear(side, &fetched);
         for (positions, error) in &fetched.unread {
             let fault = store_fault(side, error);
             let all = positions.iter().flat_map(|at| whose[*at].iter().copied()).collect();

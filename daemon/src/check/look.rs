@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::cover::{Cover, Covered};
-use crate::check::gather::gather;
+use crate::check::gather::{Heard, gather};
 use crate::check::met::Met;
 use crate::check::places::{Wanted, located};
 use crate::check::portion::Portion;
@@ -151,7 +151,9 @@ async fn read(
     let fault = foreign_key(side, here);
     faults.of_mut(side).extend(foreign.iter().map(|&at| (due[at].clone(), fault.clone())));
     let met = places.met.of_mut(side);
-    let gathered = gather((side, here), wanted, None, (Care::Consistent, context.share), met).await;
+    let known = (met, Heard::default());
+    let gathered =
+        gather((side, here), wanted, None, (Care::Consistent, context.share), known).await;
     window.add_cost(side, gathered.cost);
     places.too_much |= gathered.too_much.is_some();
     for (whose, fault) in gathered.unread {

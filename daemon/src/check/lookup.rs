@@ -45,6 +45,15 @@ pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
             let last = last_key(here, &portion);
             let count = portion.rows();
             let again = counterparts(window, side, portion).await;
+            let mut sides = [side, side.other()].into_iter();
+            if let Some(fault) = sides.find_map(|side| window.heard.of(side).gives_up()) {
+                // Each question more would take the store's patience again, and what is read for it here
+                // would be read for nothing.
+                let scope = format!("{extent} of the {side}, from about {rows} rows on");
+                window.unread(scope, None, fault.clone());
+                tell_lost(window, &mut scan);
+                return;
+            }
             if !again.is_empty() {
                 // With what is held already there may be less room than there could be.
                 window.compare();
@@ -143,15 +152,17 @@ async fn take_in(window: &mut Window<'_>, side: Side, portion: Portion) -> Optio
     }
     let began = (context.clock)();
     let keys_first = Some(window.portion(other));
-    let met = window.met.of_mut(other);
+    let heard = window.heard.of(other).clone();
+    let known = (window.met.of_mut(other), heard);
     let gathered = gather(
         (other, context.side(other)),
         wanted,
         keys_first,
         (Care::Ordinary, context.share),
-        met,
+        known,
     )
     .await;
+    window.heard.of_mut(other).clone_from(&gathered.heard);
     window.add_cost(other, gathered.cost);
     window.note_counterparts(other, gathered.bytes, (groups, gathered.rows));
     if let Some(fault) = gathered.too_much {
@@ -188,8 +199,10 @@ async fn homes(window: &mut Window<'_>, side: Side, (pages, absorbed): (&[usize]
         return window.lose_keys(side, keys, &fault);
     }
     window.meet(side);
-    let met = window.met.of_mut(side);
-    let gathered = gather((side, here), wanted, None, (Care::Ordinary, context.share), met).await;
+    let heard = window.heard.of(side).clone();
+    let known = (window.met.of_mut(side), heard);
+    let gathered = gather((side, here), wanted, None, (Care::Ordinary, context.share), known).await;
+    window.heard.of_mut(side).clone_from(&gathered.heard);
     window.add_cost(side, gathered.cost);
     for (whose, fault) in gathered.unread {
         let lost = whose.iter().map(|owner| owners[*owner].clone()).collect();

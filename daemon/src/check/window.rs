@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::check::count::Count;
 use crate::check::cover::Covered;
+use crate::check::gather::Heard;
 use crate::check::met::Met;
 use crate::check::places::{Wanted, first_integer};
 use crate::check::portion::{Lies, PageLies, Portion};
@@ -74,6 +75,8 @@ pub(super) struct Window<'a> {
     pub(super) unplaced: Sides<BTreeMap<(usize, usize), String>>,
     /// What came up, and what became of it.
     pub(super) count: Count,
+    /// Whether stores answer what is looked up.
+    pub(super) heard: Sides<Heard>,
     /// How often something was too much at once.
     tries: u64,
     /// Rows that the plugin fails on by themselves, and where the first of them lies.
@@ -155,6 +158,7 @@ impl<'a> Window<'a> {
             nothing: 0,
             unplaced: Sides::default(),
             count: Count::default(),
+            heard: Sides::default(),
             tries: 0,
             failed: None,
             holes: Vec::new(),

@@ -6,7 +6,7 @@
 use crate::cli::output::{Output, ago, table};
 use crate::cli::{CliError, JournalPath, SAME};
 use crate::journal::Reader;
-use crate::model::{Moment, PairingStatus};
+use crate::model::{Moment, Outage, PairingStatus};
 use crate::report::status as form;
 use crate::run::Clock;
 
@@ -20,10 +20,10 @@ pub(super) struct Options {
 /// Says how far each pairing has come.
 pub(super) fn status(options: &Options, output: &Output) -> Result<u8, CliError> {
     let reader = Reader::open(&options.journal.resolve()?)?;
-    let statuses = reader.statuses()?;
+    let (statuses, down) = (reader.statuses()?, reader.outages()?);
     let now = Clock::new().now();
     if options.journal.json {
-        output.result(&form::render(&statuses, now))?;
+        output.result(&form::render(&statuses, &down, now))?;
         return Ok(SAME);
     }
     let mut text = match reader.daemon() {
@@ -51,6 +51,10 @@ pub(super) fn status(options: &Options, output: &Output) -> Result<u8, CliError>
         "lag",
     ];
     text.push_str(&table(&head, &rows));
+    for Outage { store, since, what, remedy, .. } in &down {
+        let since = ago(now, *since);
+        text = format!("{text}store `{store}`: down since {since}: {what}; {remedy}\n");
+    }
     for status in &statuses {
         if let Some(since) = status.lagging_since {
             let ago = ago(now, since);

@@ -223,7 +223,7 @@ fn json(
 ) -> String {
     // What renders the status writes nothing but JSON.
     let statuses: serde_json::Value =
-        serde_json::from_str(&status::render(&ended.statuses, now)).unwrap_or_default();
+        serde_json::from_str(&status::render(&ended.statuses, [], now)).unwrap_or_default();
     let findings: Vec<_> =
         ended.findings.iter().map(|one| drift::json(one, &ended.statuses)).collect();
     let unsettled = untold.unsettled.iter();

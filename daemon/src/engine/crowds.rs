@@ -127,6 +127,13 @@ impl Crowding {
         &self.crowd
     }
 
+    /// Nothing could be seen until `now`: from here on they must stand still.
+    pub(super) fn unseen(&mut self, now: Moment) {
+        for standing in self.members.values_mut() {
+            (standing.since, standing.looks) = (now, 0);
+        }
+    }
+
     /// Takes in what a scan saw. Returns how many members are gone.
     fn take(
         &mut self,
@@ -490,9 +497,12 @@ impl Pairing {
     /// A scan of a crowd showed nothing because of what it could not read.
     fn crowd_failed(&mut self, step: &mut Step<'_>, at: usize, fault: &Fault) {
         let tries = self.spec.plan.tries.get();
+        if self.waits_for(step, fault) {
+            return;
+        }
         let mut crowding = self.crowds.remove(at);
         crowding.fail(step.now.after(self.spec.settle.wait_max), tries);
-        if step.until == Until::OnePass && crowding.failed >= tries {
+        if step.until == Until::OnePass && (crowding.failed >= tries || fault.is_outage()) {
             // A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
             let crowd = &crowding.crowd;
             let gone = LetGo {

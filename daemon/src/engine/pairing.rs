@@ -5,6 +5,7 @@
 //! has its file. Invariant: a key is in flight at most once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::engine::anew::Passed;
 use crate::engine::crowds::Crowding;
@@ -108,6 +109,12 @@ pub(super) struct Pairing {
     pub(super) failures: u32,
     /// Until when nothing is read, because reads fail.
     pub(super) paused_until: Option<Moment>,
+    /// Stores that it reads and that are down.
+    pub(super) down: BTreeSet<String>,
+    /// When something was read of both stores last.
+    pub(super) read_at: Moment,
+    /// Nothing could be seen until then, because a store was down; the epoch: none was.
+    pub(super) unseen_until: Moment,
     /// The mapping under which it goes on when nothing is in flight; until then nothing is begun.
     pub(super) next: Option<Box<Spec>>,
     /// Since when it is under this mapping, in this process.
@@ -177,6 +184,9 @@ impl Pairing {
             settled: 0,
             failures: 0,
             paused_until: None,
+            down: BTreeSet::new(),
+            read_at: now,
+            unseen_until: Moment(0),
             next: None,
             since: now,
             anew: BTreeSet::new(),
@@ -275,7 +285,7 @@ impl Pairing {
     /// Starts what is due.
     pub(super) fn go_on(&mut self, step: &mut Step<'_>, index: usize) {
         self.weigh_lag(step);
-        if step.draining || self.next.is_some() {
+        if step.draining || self.next.is_some() || self.waits_for_stores() {
             return;
         }
         if let Some(until) = self.paused_until.filter(|until| *until > step.now) {
@@ -303,7 +313,7 @@ impl Pairing {
         self.give_up_unmet(step);
         if !self.suspects.is_empty() || self.lag.since().is_some() {
             // Lag is weighed at least once a second while somebody waits for the verdict.
-            step.wake(step.now.after(std::time::Duration::from_secs(1)));
+            step.wake(step.now.after(Duration::from_secs(1)));
         }
     }
 
@@ -401,6 +411,10 @@ impl Pairing {
 
     /// Reads of this pairing failed as a whole: nothing more is tried for a while.
     pub(super) fn failed(&mut self, step: &mut Step<'_>) {
+        if self.paused_until.is_some_and(|until| until > step.now) {
+            // What was under way beside one that failed is no other try.
+            return;
+        }
         self.failures = self.failures.saturating_add(1);
         let until = step.now.after(self.spec.plan.wait(self.failures));
         self.paused_until = Some(until);

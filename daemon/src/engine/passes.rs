@@ -207,7 +207,6 @@ impl Pairing {
         if got.len() < self.spec.reading.directions.len() {
             return;
         }
-        self.failures = 0;
         let state = PassState {
             pairing: self.spec.name.clone(),
             identity: self.spec.identity,
@@ -229,6 +228,7 @@ impl Pairing {
         self.status_changed = true;
         step.decision.commit.passes.push(state.clone());
         self.phase = Phase::Passing(Frame::new(state));
+        self.failures = 0;
     }
 
     fn split_failed(&mut self, step: &mut Step<'_>, fault: Fault) {
@@ -241,8 +241,11 @@ impl Pairing {
             key: None,
             fault: fault.clone(),
         });
+        if self.waits_for(step, &fault) {
+            return;
+        }
         self.failed(step);
-        if self.failures >= self.tries(step, true) {
+        if fault.is_outage() || self.failures >= self.tries(step, true) {
             self.open_incident(step, None, &fault);
             if step.until == Until::OnePass {
                 self.status.last_pass_unread += 1;
@@ -304,7 +307,8 @@ impl Pairing {
         if !self.undecided.contains_key(&check) {
             step.decision.notes.push(Note::Decided { check, drift: false });
         }
-        match outcome.unread.first().map(|unread| unread.fault.clone()) {
+        let fault = outcome.outage().or_else(|| outcome.unread.first().map(|unread| &unread.fault));
+        match fault.cloned() {
             None => self.done(step, partition, outcome.rest, counts),
             Some(fault) => self.not_read(step, partition, &fault, counts),
         }
@@ -406,9 +410,16 @@ impl Pairing {
     ) {
         let nothing = counts.nothing;
         let of_store = fault.code.starts_with("store-");
-        let limit = self.tries(step, of_store);
+        // A single pass does not ask again what is known to be down.
+        let limit = if fault.is_outage() { 1 } else { self.tries(step, of_store) };
+        let waits_for_store = self.waits_for(step, fault);
         let Phase::Passing(frame) = &mut self.phase else { return };
-        let tries = frame.tries.remove(&partition).unwrap_or(0) + 1;
+        let tries = frame.tries.remove(&partition).unwrap_or(0);
+        if waits_for_store {
+            frame.retry.insert((step.now, partition), tries);
+            return;
+        }
+        let tries = tries + 1;
         // A store that answers nothing at all is one incident of the pairing, and no partition's
         // tries are used up by it for ever: a run that goes on waits for the store.
         let waits = nothing && of_store && step.until == Until::Stopped;
@@ -483,6 +494,7 @@ impl Pairing {
     /// Both stores have answered: none of them is silent.
     pub(super) fn answered(&mut self, step: &mut Step<'_>) {
         self.failures = 0;
+        self.read_at = step.now;
         self.close_incidents(step, |one| one.partition.is_none());
     }
 

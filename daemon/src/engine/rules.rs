@@ -84,6 +84,13 @@ impl Doubt {
         &self.kept
     }
 
+    /// Nothing could be seen until `now`: from here on rules must be broken with nothing moving.
+    pub(super) fn unseen(&mut self, now: Moment) {
+        for broken in self.kept.rules.iter_mut().filter_map(|rule| rule.broken.as_mut()) {
+            (broken.since, broken.looks) = (now, 0);
+        }
+    }
+
     fn is_about(&self, invariant: usize) -> bool {
         self.kept.rules.iter().any(|rule| rule.invariant == invariant)
     }
@@ -239,12 +246,22 @@ impl Pairing {
         let at = self.doubts.iter().position(|doubt| doubt.partition() == partition);
         let Some(at) = at else { return };
         self.weigh_lag_now(step);
+        let outage = outcome.outage().cloned();
+        if outage.as_ref().is_some_and(|fault| self.waits_for(step, fault)) {
+            self.doubts[at].in_flight = false;
+            return;
+        }
         let Doubt { mut kept, .. } = self.doubts.remove(at);
         if let Some(rest) = outcome.rest.filter(|_| outcome.unread.is_empty()) {
             self.cut(step, &mut kept, rest);
         }
         let mut why = self.speaks(step.now, kept.partition, outcome);
-        kept.failed = if outcome.unread.is_empty() { 0 } else { kept.failed + 1 };
+        kept.failed = match (&outage, outcome.unread.is_empty()) {
+            // A single pass does not try again what is not there.
+            (Some(_), _) => self.spec.plan.tries.get(),
+            (None, false) => kept.failed + 1,
+            (None, true) => 0,
+        };
         let mut ripe = Vec::new();
         if why.is_ok() {
             why = self.advance(step, &mut kept, outcome);

@@ -219,7 +219,9 @@ impl Pairing {
         }
         self.count_costs(result.source_cost, result.target_cost);
         let nothing = result.sightings.is_empty() && !result.unread.is_empty();
-        if nothing {
+        let outage = result.unread.iter().map(|(_, fault)| fault).find(|fault| fault.is_outage());
+        let waits = outage.cloned().is_some_and(|fault| self.waits_for(step, &fault));
+        if nothing && !waits {
             self.failed(step);
         }
         // A row that no entity is known of is looked at on one side only.
@@ -274,9 +276,16 @@ impl Pairing {
         match self.suspects.get_mut(key) {
             Some(suspect) => {
                 self.due.remove(&(suspect.due, key.clone()));
+                if fault.is_outage() && step.until == Until::Stopped {
+                    // It was not tried, and is looked at as soon as the store answers.
+                    suspect.due = step.now;
+                    self.due.insert((suspect.due, key.clone()));
+                    return;
+                }
                 settle::failed(suspect, step.now, &self.spec.settle);
                 let ends = gone || step.until == Until::OnePass;
-                if ends && suspect.failed >= self.spec.plan.tries.get() {
+                let spent = suspect.failed >= self.spec.plan.tries.get() || fault.is_outage();
+                if ends && spent {
                     // A single pass does not wait for ever for a store. And a key that is gone from
                     // its place is met by the next pass, or by none.
                     let Some(suspect) = self.suspects.remove(key) else { return };
@@ -378,7 +387,16 @@ impl Pairing {
     /// Weighs the evidence of lag.
     pub(super) fn weigh_lag_now(&mut self, step: &mut Step<'_>) {
         self.weighed = step.now;
+        if self.waits_for_stores() {
+            return;
+        }
+        let (unseen_until, progress) = (self.unseen_until, self.lag.progress());
+        let unread = step.now.since(self.read_at);
         let changes = self.suspects.values().filter_map(|suspect| suspect.leader_changed);
+        // While nothing can be read, nothing can be seen to arrive: that time does not count.
+        let changes = changes
+            .filter(|change| *change > progress)
+            .map(|change| change.max(unseen_until).after(unread));
         let pairing = self.spec.name.clone();
         match self.lag.weigh(step.now, changes, &self.spec.settle) {
             Some(LagChange::Opened { lag, evidence }) => {

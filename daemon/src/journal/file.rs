@@ -19,11 +19,13 @@ use crate::model::Moment;
 /// `drft`: tells a journal from any other SQLite file.
 const APPLICATION: i64 = 0x6472_6674;
 /// The format of the tables below and of what is in them.
-const FORMAT: i64 = 3;
+const FORMAT: i64 = 4;
 /// The oldest format that is read, and brought up to date when a daemon opens it.
 const FORMAT_MIN: i64 = 1;
 /// The format since which what is unsettled is named.
 pub(super) const NAMES_UNSETTLED: i64 = 3;
+/// The format since which stores that are down are kept.
+pub(super) const KEEPS_OUTAGES: i64 = 4;
 /// Statements kept prepared; more than there are.
 const STATEMENTS: usize = 64;
 /// The write-ahead log is cut back to this size when it has been copied into the file.
@@ -113,6 +115,11 @@ CREATE TABLE unsettled (
     PRIMARY KEY (pairing, subject)
 ) STRICT;
 CREATE INDEX unsettled_ended ON unsettled (ended) WHERE ended IS NOT NULL;
+";
+
+/// What format 4 has besides.
+const SINCE_3: &str = "
+CREATE TABLE outages (store TEXT PRIMARY KEY, json TEXT NOT NULL) STRICT, WITHOUT ROWID;
 ";
 
 /// What makes a journal itself, for as long as it lives.
@@ -365,7 +372,7 @@ fn use_wal(connection: &Connection, path: &Path) -> Result<(), JournalError> {
 /// From `format` to this one, all or nothing.
 fn bring_up_to_date(connection: &mut Connection, format: i64) -> rusqlite::Result<()> {
     let tx = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    for (since, tables) in [(1, SINCE_1), (2, SINCE_2)] {
+    for (since, tables) in [(1, SINCE_1), (2, SINCE_2), (3, SINCE_3)] {
         if since >= format {
             tx.execute_batch(tables)?;
         }
@@ -379,6 +386,7 @@ fn create(connection: &mut Connection, identity: &Identity, now: Moment) -> rusq
     tx.execute_batch(TABLES)?;
     tx.execute_batch(SINCE_1)?;
     tx.execute_batch(SINCE_2)?;
+    tx.execute_batch(SINCE_3)?;
     tx.execute(
         "INSERT INTO identity VALUES (1, ?1, ?2, ?3, ?4, ?5)",
         (

@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::journal::text::Word;
 use crate::model::{
     Broken, Command, CriterionState, Crowd, Digest, DriftKind, Facets, Finding, FindingStatus,
-    HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey, PairingStatus, Part,
-    Partition, RelationNames, Severity, Side, State, Still, StoreKey, Subject, Suspect,
+    HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey, Outage, PairingStatus,
+    Part, Partition, RelationNames, Severity, Side, State, Still, StoreKey, Subject, Suspect,
     SuspectPartition, SuspectRule, Unjudged, Unsettled, Version, Violation, Why,
 };
 
@@ -51,6 +51,7 @@ form!(CriterionState, "CriterionForm");
 form!(HookJob, "HookForm");
 form!(PairingStatus, "StatusForm");
 form!(Command, "CommandForm");
+form!(Outage, "OutageForm");
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Suspect")]
@@ -378,6 +379,17 @@ struct StatusForm {
     anew: u64,
     #[serde(default, with = "relations")]
     relations: [Vec<RelationNames>; 2],
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Outage")]
+struct OutageForm {
+    store: String,
+    #[serde(with = "text")]
+    since: Moment,
+    code: String,
+    what: String,
+    remedy: String,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -11,8 +11,8 @@ use crate::journal::error::JournalError;
 use crate::journal::format::Form;
 use crate::journal::text::Word;
 use crate::model::{
-    Crowd, Direction, Extent, HookJob, MappingIdentity, Moment, PartitionEnd, PassState, Saved,
-    SuspectPartition, Unsettled,
+    Crowd, Direction, Extent, HookJob, MappingIdentity, Moment, Outage, PartitionEnd, PassState,
+    Saved, SuspectPartition, Unsettled,
 };
 
 /// A place to read from.
@@ -90,10 +90,16 @@ pub(super) fn saved(from: Source<'_>) -> Result<Saved, JournalError> {
         criteria: from.forms("SELECT json FROM criteria ORDER BY name", [])?,
         hooks: pending_hooks(from)?,
         status: from.forms("SELECT json FROM status ORDER BY pairing", [])?,
+        outages: outages(from)?,
         last_finding: from.number("SELECT finding FROM numbers")?,
         last_occurrence: from.number("SELECT occurrence FROM numbers")?,
         last_hook: from.number("SELECT hook FROM numbers")?,
     })
+}
+
+/// Stores that are down, by name.
+pub(super) fn outages(from: Source<'_>) -> Result<Vec<Outage>, JournalError> {
+    from.forms("SELECT json FROM outages ORDER BY store", [])
 }
 
 /// Crowds, in the order of pairing and partition.

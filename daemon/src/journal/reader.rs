@@ -13,7 +13,7 @@ use crate::journal::error::JournalError;
 use crate::journal::file::{self, Identity};
 use crate::journal::read::{self, Source};
 use crate::model::{
-    CriterionState, Crowd, DriftKind, Finding, HookJob, Moment, PairingStatus, Unsettled,
+    CriterionState, Crowd, DriftKind, Finding, HookJob, Moment, Outage, PairingStatus, Unsettled,
 };
 
 /// A journal, opened for reading.
@@ -166,6 +166,17 @@ impl Reader {
         let listed = format!("SELECT json {from} ORDER BY at DESC, subject LIMIT ?3");
         let listed = self.source().forms(&listed, (pairing, all, limit))?;
         Ok((listed, counts.into_iter().next().unwrap_or(0)))
+    }
+
+    /// Stores that are down, by name, as far as people were told.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn outages(&self) -> Result<Vec<Outage>, JournalError> {
+        if self.format < file::KEEPS_OUTAGES {
+            return Ok(Vec::new());
+        }
+        read::outages(self.source())
     }
 
     /// Every criterion that ever counted, by name.

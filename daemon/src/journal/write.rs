@@ -97,6 +97,13 @@ pub(super) fn apply(
         tx.prepare_cached("INSERT OR REPLACE INTO status VALUES (?1, ?2)")?
             .execute((&status.pairing, status.to_json()))?;
     }
+    for outage in &commit.outages {
+        tx.prepare_cached("INSERT OR REPLACE INTO outages VALUES (?1, ?2)")?
+            .execute((&outage.store, outage.to_json()))?;
+    }
+    for store in &commit.answering {
+        tx.prepare_cached("DELETE FROM outages WHERE store = ?1")?.execute([store])?;
+    }
     for (id, answer) in &commit.answered {
         command::keep(tx, *id, answer)?;
     }
@@ -342,6 +349,8 @@ fn described(what: &Happening) -> (&'static str, Option<&str>) {
         Happening::Tested { .. } => ("tested", None),
         Happening::HookSucceeded(_) => ("hook-succeeded", None),
         Happening::HookFailed(_) => ("hook-failed", None),
+        Happening::StoreDown(_) => ("store-down", None),
+        Happening::StoreUp { .. } => ("store-up", None),
         Happening::Lagging { pairing, .. } => ("lagging", Some(pairing)),
         Happening::CaughtUp { pairing, .. } => ("caught-up", Some(pairing)),
         Happening::Unread { pairing, .. } => ("unread", Some(pairing)),

@@ -5,7 +5,7 @@
 
 use crate::model::{
     CriterionState, Crowd, Direction, Extent, Finding, HookJob, Key, MappingIdentity, Moment,
-    Occurrence, PairingStatus, Partition, Suspect, SuspectPartition, Unjudged, Unsettled,
+    Occurrence, Outage, PairingStatus, Partition, Suspect, SuspectPartition, Unjudged, Unsettled,
 };
 
 /// Everything that one step decides.
@@ -43,6 +43,10 @@ pub struct Commit {
     pub hooks: Vec<HookJob>,
     /// How far pairings have come.
     pub status: Vec<PairingStatus>,
+    /// Stores that are down, as far as is known now.
+    pub outages: Vec<Outage>,
+    /// Stores, by name, that are down no longer.
+    pub answering: Vec<String>,
     /// Commands that were carried out, or refused, with the answer.
     pub answered: Vec<(i64, Answer)>,
 }
@@ -111,6 +115,8 @@ pub struct Saved {
     pub hooks: Vec<HookJob>,
     /// How far pairings have come.
     pub status: Vec<PairingStatus>,
+    /// Stores that are down, as far as people were told.
+    pub outages: Vec<Outage>,
     /// The number of the last finding.
     pub last_finding: u64,
     /// The number of the last occurrence.

@@ -5,8 +5,8 @@
 //! has its number before it is committed, so that its event has one id for ever.
 
 use crate::model::{
-    Checksum, Cost, DriftKind, FailedRows, Fault, Finding, Key, Moment, Partition, Side, Span,
-    Unsettled,
+    Checksum, Cost, DriftKind, FailedRows, Fault, Finding, Key, Moment, Outage, Partition, Side,
+    Span, Unsettled,
 };
 
 /// Something that alerting systems must learn, in the order of its number.
@@ -93,6 +93,15 @@ pub enum Happening {
         partition: Option<Partition>,
         /// The code of the fault that was said to be why.
         code: String,
+    },
+    /// A store does not answer: nothing that reads it goes on.
+    StoreDown(Outage),
+    /// A store answers again.
+    StoreUp {
+        /// What was told of it, with the moment since which it was down.
+        outage: Outage,
+        /// For how long it was, in microseconds.
+        lasted_micros: u64,
     },
     /// Something could not be judged, which had been judged, or was not known, before.
     Unsettled(Unsettled),

@@ -363,10 +363,26 @@ impl Fault {
     /// The code of what is unread because the counts of a check do not add up, or a row is in a comparison
     /// twice: a fault of driftd itself.
     pub const NUMBERS: &'static str = "numbers";
+    /// The code of what was not read because its store is known to be down.
+    pub const STORE_DOWN: &'static str = "store-down";
     /// The code of a whole pairing that could not be begun, so that nothing of it is read.
     pub const NOT_BEGUN: &'static str = "not-begun";
     /// The code of what is unread because a plugin has run for as long as it may in one check.
     pub const PLUGIN_TIME: &'static str = "plugin-time";
+
+    /// Whether nothing was read because a store is down: that is told of the store, and is no fault of
+    /// what was to be read.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        self.code == Self::STORE_DOWN
+    }
+
+    /// Whether a store gave no answer, or only that it can give none.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        let silent = ["store-unreachable", "store-timeout", "store-throttled", Self::STORE_DOWN];
+        silent.contains(&self.code)
+    }
 
     /// Whether a plugin, or the built-in mapping, failed.
     #[must_use]
@@ -551,6 +567,12 @@ pub struct Again {
 }
 
 impl Outcome {
+    /// Why something of it was not read, if that is because a store is down.
+    #[must_use]
+    pub fn outage(&self) -> Option<&Fault> {
+        self.unread.iter().map(|unread| &unread.fault).find(|fault| fault.is_outage())
+    }
+
     /// How many keys differed, without those that the other direction counts.
     #[must_use]
     pub fn differing(&self) -> u64 {

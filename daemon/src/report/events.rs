@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 
 use crate::model::{
     CriterionState, DriftKind, Finding, FindingStatus, Happening, HookJob, HookState, NamedKey,
-    Occurrence, Partition, Severity, Subject, Unjudged, Unsettled,
+    Occurrence, Outage, Partition, Severity, Subject, Unjudged, Unsettled,
 };
 use crate::report::Identity;
 use crate::report::form::{partition_name, rfc3339};
@@ -69,6 +69,8 @@ pub const fn kind(what: &Happening) -> &'static str {
         Happening::CaughtUp { .. } => event::LAG_CLOSED,
         Happening::Unread { .. } => event::UNREAD_OPENED,
         Happening::Readable { .. } => event::UNREAD_CLOSED,
+        Happening::StoreDown(_) => event::STORE_OPENED,
+        Happening::StoreUp { .. } => event::STORE_CLOSED,
         Happening::Unsettled(_) => event::UNSETTLED,
         Happening::Unmapped { .. } => event::UNMAPPED_FOUND,
         Happening::PassCompleted { .. } => event::PASS_COMPLETED,
@@ -91,7 +93,7 @@ const fn severity(what: &Happening) -> (&'static str, u8) {
             }
         }
         Happening::Tripped { .. } => FATAL,
-        Happening::HookFailed(_) => ERROR,
+        Happening::HookFailed(_) | Happening::StoreDown(_) => ERROR,
         Happening::Lagging { .. }
         | Happening::Unread { .. }
         | Happening::Unsettled(_)
@@ -104,6 +106,7 @@ const fn severity(what: &Happening) -> (&'static str, u8) {
         | Happening::HookSucceeded(_)
         | Happening::CaughtUp { .. }
         | Happening::Readable { .. }
+        | Happening::StoreUp { .. }
         | Happening::PassCompleted { .. } => INFO,
     }
 }
@@ -149,6 +152,7 @@ fn subject(what: &Happening, identity: &Identity) -> String {
         | Happening::PassCompleted { pairing, .. } => pairing.clone(),
         Happening::Unread { pairing, partition, .. }
         | Happening::Readable { pairing, partition, .. } => part(pairing, partition),
+        Happening::StoreDown(outage) | Happening::StoreUp { outage, .. } => outage.store.clone(),
         Happening::Unsettled(Unsettled { pairing, subject, .. }) => match subject {
             Unjudged::Key(key) => format!("{pairing}/{}", identity.key_hmac(pairing, key)),
             Unjudged::Members(partition) | Unjudged::Rule { partition, .. } => {
@@ -183,6 +187,7 @@ enum Data<'a> {
     Hook(Hook<'a>),
     Lag(Lag<'a>),
     Unread(Unread<'a>),
+    Store(Store<'a>),
     Unsettled(NotSettled<'a>),
     Unmapped(Unmapped<'a>),
     Pass(Pass<'a>),
@@ -329,6 +334,19 @@ struct NotSettled<'a> {
 }
 
 #[derive(Serialize)]
+struct Store<'a> {
+    store: &'a str,
+    since: String,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lasted_micros: Option<u64>,
+}
+
+#[derive(Serialize)]
 struct Unmapped<'a> {
     pairing: &'a str,
     side: String,
@@ -390,6 +408,10 @@ fn data<'a>(what: &'a Happening, identity: &Identity) -> Data<'a> {
         }),
         Happening::Readable { pairing, partition, code } => {
             Data::Unread(unread(pairing, partition.as_ref(), code, identity))
+        }
+        Happening::StoreDown(outage) => Data::Store(store(outage, None)),
+        Happening::StoreUp { outage, lasted_micros } => {
+            Data::Store(store(outage, Some(*lasted_micros)))
         }
         Happening::Unsettled(unsettled) => Data::Unsettled(not_settled(unsettled, identity)),
         Happening::Unmapped { pairing, side, names } => Data::Unmapped(Unmapped {
@@ -511,6 +533,13 @@ fn hook<'a>(job: &'a HookJob, identity: &Identity) -> Hook<'a> {
 }
 
 /// Without its words: those may hold bounds of ranges, which are keys.
+fn store(outage: &Outage, lasted_micros: Option<u64>) -> Store<'_> {
+    let Outage { store, since, code, what, remedy } = outage;
+    let told = |words| lasted_micros.is_none().then(|| bounded(words));
+    let (what, remedy) = (told(what), told(remedy));
+    Store { store, since: rfc3339(*since), code, what, remedy, lasted_micros }
+}
+
 fn not_settled<'a>(unsettled: &'a Unsettled, identity: &Identity) -> NotSettled<'a> {
     let pairing = &unsettled.pairing;
     let (key, partition, invariant) = match &unsettled.subject {

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::model::{
-    CriterionState, DriftKind, FailedRows, Fault, Finding, Happening, HookJob, Key, Moment,
+    CriterionState, DriftKind, FailedRows, Fault, Finding, Happening, HookJob, Key, Moment, Outage,
     Partition, Subject, Unjudged, Unsettled,
 };
 use crate::report::events;
@@ -105,6 +105,8 @@ pub fn happening(what: &Happening, identity: &Identity) {
             target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name), code,
             "what was unread can be read again; nothing to do"
         ),
+        Happening::StoreDown(outage) => store(event, outage, None),
+        Happening::StoreUp { outage, lasted_micros } => store(event, outage, Some(*lasted_micros)),
         Happening::Unsettled(what) => unsettled(what, 0, identity),
         Happening::Unmapped { pairing, side, names } => {
             let (shown, more) = names.split_at(names.len().min(NAMES_MAX));
@@ -225,6 +227,22 @@ pub fn failed(
         "rows fail by themselves and count as unmappable, the rest is compared; the first: {}; {}; \
          `driftd drift` lists them once they are confirmed", fault.what, fault.remedy
     );
+}
+
+/// A store is down, or was for so long.
+fn store(event: &str, outage: &Outage, lasted_micros: Option<u64>) {
+    let Outage { store, code, what, remedy, .. } = outage;
+    match lasted_micros {
+        None => error!(
+            target: "driftd", event, store, code,
+            "store `{store}` is down: {what}; what reads it is unread and waits until it answers; \
+             {remedy}"
+        ),
+        Some(lasted) => info!(
+            target: "driftd", event, store, code, lasted_s = seconds(lasted),
+            "store `{store}` answers again: what reads it goes on; nothing to do"
+        ),
+    }
 }
 
 /// Says that something could not be judged. `before` is as for [`unread`].
@@ -362,7 +380,9 @@ mod tests {
         for what in happenings() {
             let line = said(&what);
             let expected = match what {
-                Happening::Tripped { .. } | Happening::HookFailed(_) => "ERROR",
+                Happening::Tripped { .. } | Happening::HookFailed(_) | Happening::StoreDown(_) => {
+                    "ERROR"
+                }
                 Happening::Confirmed(_)
                 | Happening::Changed { .. }
                 | Happening::Lagging { .. }
@@ -374,6 +394,7 @@ mod tests {
                 | Happening::Superseded(_)
                 | Happening::Reset(_)
                 | Happening::Tested { .. }
+                | Happening::StoreUp { .. }
                 | Happening::HookSucceeded(_)
                 | Happening::CaughtUp { .. }
                 | Happening::Readable { .. } => "INFO",
@@ -382,6 +403,7 @@ mod tests {
             assert_eq!(line["event"], events::kind(&what), "{line}");
             assert_eq!(line["target"], "driftd", "{line}");
             let place = line.get("pairing").or_else(|| line.get("criterion"));
+            let place = place.or_else(|| line.get("store"));
             assert!(place.is_some_and(|place| !place.to_string().is_empty()), "{line}");
             assert!(line["message"].as_str().unwrap().len() > 10, "{line}");
         }

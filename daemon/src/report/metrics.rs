@@ -11,7 +11,9 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 use prometheus::{Registry, TextEncoder};
 
-use crate::model::{CheckNote, CriterionState, DriftKind, Fault, Moment, PairingStatus};
+use crate::model::{
+    CheckNote, CriterionState, DriftKind, Fault, Moment, Outage, PairingStatus, StoreStates,
+};
 use crate::report::export::{Dropped, lock};
 use crate::report::names::{Metric, attribute, metric};
 use crate::report::traces::result;
@@ -25,6 +27,8 @@ pub struct Extras {
     pub hooks_pending: u64,
     /// The criteria.
     pub criteria: Vec<CriterionState>,
+    /// The stores.
+    pub stores: StoreStates,
     /// The configuration.
     pub reloads: Reloads,
 }
@@ -207,7 +211,7 @@ const COUNTERS: [Read<u64>; 12] = [
     }),
 ];
 
-const GAUGES: [Read<f64>; 16] = [
+const GAUGES: [Read<f64>; 18] = [
     (metric::PARTITIONS, |snapshot| {
         floats(split(snapshot, attribute::PARTITION_STATE, |status| {
             // What was given up is done with, too.
@@ -243,6 +247,12 @@ const GAUGES: [Read<f64>; 16] = [
     (metric::TRIPPED, |snapshot| criteria(snapshot, |criterion| flag(criterion.tripped.is_some()))),
     (metric::HOOKS_PENDING, |snapshot| floats(vec![(snapshot.extras.hooks_pending, Vec::new())])),
     (metric::OUTBOX, |snapshot| floats(vec![(snapshot.extras.outbox, Vec::new())])),
+    (metric::STORE_UP, |snapshot| stores(snapshot, |outage| flag(outage.is_none()))),
+    (metric::STORE_DOWN_TIME, |snapshot| {
+        stores(snapshot, |outage| {
+            outage.map_or(0.0, |outage| snapshot.now.since(outage.since).as_secs_f64())
+        })
+    }),
     (metric::RELOADED, |snapshot| vec![(flag(snapshot.extras.reloads.successful), Vec::new())]),
     (metric::RELOADED_AT, |snapshot| {
         vec![(snapshot.extras.reloads.at.since(Moment(0)).as_secs_f64(), Vec::new())]
@@ -277,6 +287,13 @@ fn criteria<T>(snapshot: &Snapshot, value: impl Fn(&CriterionState) -> T) -> Val
         |criterion: &CriterionState| KeyValue::new(attribute::CRITERION, criterion.name.clone());
     let states = snapshot.extras.criteria.iter();
     states.map(|criterion| (value(criterion), vec![label(criterion)])).collect()
+}
+
+/// A value for each store.
+fn stores(snapshot: &Snapshot, value: impl Fn(Option<&Outage>) -> f64) -> Values<f64> {
+    let label = |store: &String| KeyValue::new(attribute::STORE, store.clone());
+    let states = snapshot.extras.stores.iter();
+    states.map(|(store, outage)| (value(outage.as_ref()), vec![label(store)])).collect()
 }
 
 /// Every kind, also those that were never met: an alert needs the zero.

@@ -28,6 +28,8 @@ pub mod span {
 pub mod attribute {
     /// The pairing's name. Also on metrics.
     pub const PAIRING: &str = "driftd.pairing";
+    /// A store's name. On metrics only.
+    pub const STORE: &str = "driftd.store";
     /// The partition: direction and number within the pass.
     pub const PARTITION: &str = "driftd.partition";
     /// The rows of the partition. Its bounds are keys: only where keys are exported as they are.
@@ -281,6 +283,18 @@ pub mod metric {
         unit: "{event}",
         help: "Drift events that are committed and not delivered yet",
     };
+    /// Whether a store answers.
+    pub const STORE_UP: Metric = Metric {
+        name: "driftd.store.up",
+        unit: "",
+        help: "Whether a store answers (1), or is down (0)",
+    };
+    /// For how long a store has been down.
+    pub const STORE_DOWN_TIME: Metric = Metric {
+        name: "driftd.store.down_time",
+        unit: "s",
+        help: "For how long a store has been down; 0 while it answers",
+    };
     /// Whether the last reload succeeded.
     pub const RELOADED: Metric = Metric {
         name: "driftd.config.last_reload_successful",
@@ -334,6 +348,10 @@ pub mod event {
     pub const UNSETTLED: &str = "driftd.drift.unsettled.v1";
     /// Columns or attributes were met that the mapping neither uses nor ignores.
     pub const UNMAPPED_FOUND: &str = "driftd.unmapped.found.v1";
+    /// A store is down: nothing that reads it goes on.
+    pub const STORE_OPENED: &str = "driftd.store.opened.v1";
+    /// A store answers again.
+    pub const STORE_CLOSED: &str = "driftd.store.closed.v1";
     /// A pass is complete in every direction.
     pub const PASS_COMPLETED: &str = "driftd.pass.completed.v1";
 }

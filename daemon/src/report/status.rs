@@ -8,17 +8,24 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::model::{DriftKind, Moment, PairingStatus};
+use crate::model::{DriftKind, Moment, Outage, PairingStatus};
 use crate::report::form::rfc3339;
 
-/// One JSON object for all pairings, as of `now`.
+/// One JSON object for all pairings and the stores that are down, as of `now`.
 ///
 /// # Panics
 /// Never: nothing in it refuses to be JSON.
 #[must_use]
-pub fn render(status: &[PairingStatus], now: Moment) -> String {
-    let all =
-        All { as_of: rfc3339(now), pairings: status.iter().map(|one| pairing(one, now)).collect() };
+pub fn render<'a>(
+    status: &'a [PairingStatus],
+    down: impl IntoIterator<Item = &'a Outage>,
+    now: Moment,
+) -> String {
+    let all = All {
+        as_of: rfc3339(now),
+        pairings: status.iter().map(|one| pairing(one, now)).collect(),
+        stores_down: down.into_iter().map(store_down).collect(),
+    };
     serde_json::to_string(&all).expect("strings, numbers, lists and maps with text keys")
 }
 
@@ -26,6 +33,21 @@ pub fn render(status: &[PairingStatus], now: Moment) -> String {
 struct All<'a> {
     as_of: String,
     pairings: Vec<Pairing<'a>>,
+    stores_down: Vec<StoreDown<'a>>,
+}
+
+#[derive(Serialize)]
+struct StoreDown<'a> {
+    store: &'a str,
+    since: String,
+    code: &'a str,
+    what: &'a str,
+    remedy: &'a str,
+}
+
+fn store_down(outage: &Outage) -> StoreDown<'_> {
+    let Outage { store, since, code, what, remedy } = outage;
+    StoreDown { store, since: rfc3339(*since), code, what, remedy }
 }
 
 #[derive(Serialize)]

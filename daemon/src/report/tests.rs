@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::model::{
     CriterionState, Digest, Direction, DriftKind, Extent, Fault, Finding, FindingStatus, Happening,
-    HookJob, HookState, Key, MappingIdentity, Moment, NamedKey, Number, Occurrence, Partition,
-    Range, Severity, Side, StoreKey, Subject, Unjudged, Unsettled, Value, Why,
+    HookJob, HookState, Key, MappingIdentity, Moment, NamedKey, Number, Occurrence, Outage,
+    Partition, Range, Severity, Side, StoreKey, Subject, Unjudged, Unsettled, Value, Why,
 };
 use crate::report::{EventSink, Identity, KeyExport, Settings};
 
@@ -143,6 +143,13 @@ pub(crate) fn unsettled() -> Unsettled {
 
 /// One of everything that can happen.
 pub(crate) fn happenings() -> Vec<Happening> {
+    let mut all = of_pairings();
+    all.push(Happening::StoreDown(outage()));
+    all.push(Happening::StoreUp { outage: outage(), lasted_micros: 95_000_000 });
+    all
+}
+
+fn of_pairings() -> Vec<Happening> {
     let criterion = CriterionState {
         name: "too-much".to_owned(),
         trips: 2,
@@ -213,6 +220,16 @@ pub(crate) fn happenings() -> Vec<Happening> {
             unread: 1,
         },
     ]
+}
+
+fn outage() -> Outage {
+    Outage {
+        store: "shop".to_owned(),
+        since: Moment(20_000_000),
+        code: "store-unreachable".to_owned(),
+        what: "cannot reach db:3306: Connection refused".to_owned(),
+        remedy: "check that the server runs".to_owned(),
+    }
 }
 
 fn unmapped(pairing: String) -> Happening {

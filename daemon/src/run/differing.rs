@@ -13,6 +13,7 @@ use crate::journal;
 use crate::model::{DriftKind, Partition, RelationNames, Sighting, Unread};
 use crate::report::{Identity, Report};
 use crate::run::start::{self, Started};
+use crate::run::watching::Watching;
 use crate::run::{Clock, Purpose, RunError, Signals, Supplied, stop_report};
 
 /// What one reading of a partition showed.
@@ -51,7 +52,8 @@ pub(super) async fn alone(
     let report = Report::start(&settings.report, identity, &|_name| None)?;
     let shared = Arc::new(Shared::new(clock.shared(), report.metrics(), Vec::new()));
     let (purpose, patience, shared) = (Purpose::Verify, true, &shared);
-    let waiting = start::Waiting { purpose, patience, proves, clock, signals, shared };
+    let watching = &Watching::new(clock);
+    let waiting = start::Waiting { purpose, patience, proves, clock, watching, signals, shared };
     let started = start::start(&settings, Supplied::default(), secrets, waiting).await;
     stop_report(report).await;
     started.map_err(RunError::from)

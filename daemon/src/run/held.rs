@@ -113,13 +113,14 @@ pub(super) async fn attempt(
         used.contains(&store.name.as_str()) && !ground.stores.contains_key(&store.name)
     });
     let mut faults = Faults::default();
-    let opened = open(&settings, Supplied::default(), &mut faults).await;
+    let opened = open(&settings, Supplied::default(), &ground.watching, &mut faults).await;
     let plugins = load_again(&settings, &running.plugins, &mut faults);
     let mut stores = ground.stores.clone();
     stores.extend(opened.iter().map(|(name, opened)| (name.clone(), opened.clone())));
     let (clock, signals, shared) = (&ground.clock, &ground.signals, &ground.shared);
     let (purpose, patience, proves) = (Purpose::Daemon, false, true);
-    let waiting = start::Waiting { purpose, patience, proves, clock, signals, shared };
+    let watching = &ground.watching;
+    let waiting = start::Waiting { purpose, patience, proves, clock, watching, signals, shared };
     let binder = Binder { settings: &settings, plugins, secrets: &ground.secrets, clock };
     let (since, waiting) = (clock.now(), &waiting);
     let asked = Asked { settings: &settings, stores: &stores, waiting, faults: &faults, since };

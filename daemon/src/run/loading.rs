@@ -12,6 +12,7 @@ use crate::config::Settings;
 use crate::plugin::wasm::{Host, LoadError, Loaded};
 use crate::run::Supplied;
 use crate::run::unstarted::{StartError, told};
+use crate::run::watching::Watching;
 use crate::store::{self, Store};
 
 /// How long one try may go on beyond the store's time for connecting, before a word is said about it.
@@ -44,9 +45,15 @@ pub(super) struct Opened {
 }
 
 /// Opens every store of the configuration that was not supplied.
-pub(super) async fn open(settings: &Settings, supplied: Supplied, faults: &mut Faults) -> Stores {
+pub(super) async fn open(
+    settings: &Settings,
+    supplied: Supplied,
+    watching: &Watching,
+    faults: &mut Faults,
+) -> Stores {
     let patience = store::Timeouts::default().patience;
     let own = |(name, store): (String, Arc<dyn Store>)| {
+        let store = watching.watch(&store, patience).over(store);
         (name, Opened { probe: Arc::clone(&store), store, patience })
     };
     let mut stores: Stores = supplied.stores.into_iter().map(own).collect();
@@ -58,6 +65,9 @@ pub(super) async fn open(settings: &Settings, supplied: Supplied, faults: &mut F
         let hasty = patience.min(described.timeouts.connect + TRY);
         match store::open_both(described, hasty).await {
             Ok((store, probe)) => {
+                // Both are one store, and stand and fall together.
+                let watch = watching.watch(&store, patience);
+                let (store, probe) = (watch.over(store), watch.over(probe));
                 stores.insert(described.name.clone(), Opened { store, probe, patience });
             }
             Err(error) => {

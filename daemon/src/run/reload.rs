@@ -27,6 +27,7 @@ use crate::run::loading::{Faults, Stores, load_again};
 use crate::run::start::{self, Binder, Started};
 use crate::run::tasks::Failure;
 use crate::run::unstarted::{self, StartError};
+use crate::run::watching::Watching;
 use crate::run::{Clock, Purpose, Signals, tasks};
 
 /// Reloads that may wait for the one under way.
@@ -42,6 +43,7 @@ pub(super) struct Ground {
     pub(super) stores: Stores,
     pub(super) secrets: journal::Identity,
     pub(super) clock: Clock,
+    pub(super) watching: Arc<Watching>,
     pub(super) signals: Signals,
     pub(super) shared: Arc<Shared>,
 }
@@ -123,7 +125,7 @@ impl Reloading {
         file: Option<PathBuf>,
         (begun, started): (Settings, Started),
         secrets: journal::Identity,
-        (clock, signals, shared): (Clock, Signals, Arc<Shared>),
+        (clock, watching, signals, shared): (Clock, Arc<Watching>, Signals, Arc<Shared>),
     ) -> Self {
         let Started { specs, plugins, stores, unstarted, contexts: _ } = started;
         let begins = |name: &str| specs.iter().any(|spec| spec.name == name);
@@ -136,7 +138,7 @@ impl Reloading {
         let last = Reloads { successful: true, at: clock.now() };
         let ground = file.map(|file| {
             shared.set_reloads(Some(asking));
-            Arc::new(Ground { file, begun, stores, secrets, clock, signals, shared })
+            Arc::new(Ground { file, begun, stores, secrets, clock, watching, signals, shared })
         });
         let stage = if ground.is_some() { Stage::Idle } else { Stage::Stopped };
         Self { ground, running, held, asked, stage, answer: None, last }
@@ -391,6 +393,7 @@ async fn bind(
         patience: false,
         proves: true,
         clock: &ground.clock,
+        watching: &ground.watching,
         signals: &ground.signals,
         shared: &ground.shared,
     };

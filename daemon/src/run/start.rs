@@ -28,6 +28,7 @@ use crate::plugin::{Binding, Mapper, Place, PlanIssue, guarded};
 use crate::run::loading::{Faults, Stores, load, open};
 use crate::run::sides::{self, facts, key_template, side_context};
 use crate::run::unstarted::{StartError, Unstarted, all, told};
+use crate::run::watching::Watching;
 use crate::run::{Clock, Contexts, Purpose, Signals, attributes, selftest};
 use crate::store::{Store, StoreErrorKind};
 
@@ -58,6 +59,7 @@ pub(super) struct Waiting<'a> {
     /// Whether plugins are tried on real rows.
     pub(super) proves: bool,
     pub(super) clock: &'a Clock,
+    pub(super) watching: &'a Watching,
     pub(super) signals: &'a Signals,
     pub(super) shared: &'a Arc<Shared>,
 }
@@ -88,7 +90,7 @@ pub(super) async fn start(
     let mut beating = JoinSet::new();
     beating.spawn(beat(Arc::clone(waiting.shared), waiting.clock.clone()));
     let mut faults = Faults::default();
-    let stores = open(settings, supplied, &mut faults).await;
+    let stores = open(settings, supplied, waiting.watching, &mut faults).await;
     let plugins = load(settings, &mut faults);
     let binder = Binder { settings, plugins, secrets, clock: waiting.clock };
     let since = waiting.clock.now();

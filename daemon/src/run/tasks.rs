@@ -146,6 +146,15 @@ impl Tasks {
         Some(event.unwrap_or_else(|failure| failed(obligation, &failure)))
     }
 
+    /// The pairings, by position, that read this store.
+    pub(super) fn reading(&self, store: &str) -> Vec<usize> {
+        let reads = |context: &Context| {
+            [&context.source, &context.target].iter().any(|side| side.store.name() == store)
+        };
+        let contexts = self.contexts.iter().enumerate();
+        contexts.filter(|(_, context)| reads(context)).map(|(index, _)| index).collect()
+    }
+
     /// What jobs are done with, by the pairing's position.
     pub(super) const fn contexts(&self) -> &Contexts {
         &self.contexts

@@ -22,8 +22,8 @@ mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
@@ -171,9 +171,24 @@ impl Store for Dynamodb {
                 let error = self.wire.error(relation, StoreErrorKind::Unfit(what));
                 fetched.unread.push((vec![position], error));
             }
+            // Each of those that are left would wait for the store's whole patience.
+            let silent = OnceLock::new();
+            let look_up = async |wishes: Wishes| {
+                if let Some(kind) = silent.get() {
+                    let error = self.wire.error(relation, StoreErrorKind::clone(kind));
+                    let unread = vec![(positions(wishes), error)];
+                    return Fetched { unread, ..Fetched::default() };
+                }
+                let part = Lookup::new(self, read, &selection, care).run(wishes).await;
+                let mut errors = part.unread.iter().map(|(_, error)| &error.kind);
+                if let Some(kind) = errors.find(|kind| kind.is_silence()) {
+                    silent.get_or_init(|| kind.clone());
+                }
+                part
+            };
             // The governor lets through as many as may be; more than that would only wait there.
             let mut batches = stream::iter(batches(wishes, self.batch_keys()))
-                .map(|wishes| Lookup::new(self, read, &selection, care).run(wishes))
+                .map(look_up)
                 .buffer_unordered(self.wire.concurrency);
             while let Some(part) = batches.next().await {
                 fetched.pages.extend(part.pages);
@@ -210,6 +225,13 @@ impl Store for Dynamodb {
                 .map_err(|kind| self.wire.error(Some(relation), kind))
         }
         .boxed()
+    }
+
+    fn probe<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let errand = Errand { doing: "asking whether it answers", relation: Some(relation) };
+        // One item: a table may be described although none of it can be read.
+        let one = move |client: Client| client.scan().table_name(relation).limit(1).send();
+        self.wire.ask_once(errand, one).boxed()
     }
 }
 
@@ -486,8 +508,15 @@ impl<'a> Lookup<'a> {
                     parts.extend(batches(wishes, half).into_iter().rev());
                     break;
                 }
-                let positions = wishes.into_values().flat_map(|wish| wish.positions).collect();
-                self.fetched.unread.push((positions, error));
+                let silent = error.kind.is_silence();
+                self.fetched.unread.push((positions(wishes), error));
+                if silent {
+                    // There is no patience left for the others.
+                    let left = parts.drain(..).flat_map(positions);
+                    if let Some((unread, _)) = self.fetched.unread.last_mut() {
+                        unread.extend(left);
+                    }
+                }
                 break;
             }
         }
@@ -577,6 +606,11 @@ fn counted(items: Option<Vec<Item>>, count: i32) -> Result<Vec<Item>, String> {
         }
         Ok(_) | Err(_) => Ok(items),
     }
+}
+
+/// Where these keys were asked for.
+fn positions(wishes: Wishes) -> Vec<usize> {
+    wishes.into_values().flat_map(|wish| wish.positions).collect()
 }
 
 /// Parts of at most `most` keys.

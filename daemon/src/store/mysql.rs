@@ -299,7 +299,15 @@ impl Mysql {
                     }
                 }
                 let error = self.explain(error, &table).await;
-                fetched.unread.push((part.positions, error));
+                let mut positions = part.positions;
+                if error.kind.is_silence() {
+                    // Each of those that are left would wait for the store's whole patience.
+                    positions.extend(parts.drain(..).flat_map(|part| part.positions));
+                    while let Some(chunk) = reader.chunk(&mut left, STEP_ROWS) {
+                        positions.extend(chunk.positions);
+                    }
+                }
+                fetched.unread.push((positions, error));
             }
         }
         fetched
@@ -496,5 +504,9 @@ impl Store for Mysql {
             table.found_by(columns).map(|_index| ()).map_err(|kind| self.error(relation, kind))
         }
         .boxed()
+    }
+
+    fn probe<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.sessions.probe(relation).boxed()
     }
 }

@@ -62,7 +62,7 @@ pub struct Sqlite {
     governor: Arc<Governor>,
     /// How long a read may take, waiting for a lock included.
     limit: Duration,
-    /// Connections that nobody uses; never more than there are permits.
+    /// Connections that nobody uses; never more than there are permits, and one for a probe.
     idle: Mutex<Vec<Open>>,
 }
 
@@ -119,6 +119,17 @@ impl Sqlite {
         work: impl FnOnce(&Connection) -> Result<(T, Cost), Kind> + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = self.governor.enter().await;
+        let (answer, cost) = self.at_once(relation, work).await?;
+        permit.charge(&cost);
+        Ok(answer)
+    }
+
+    /// As `run`, apart from the limits.
+    async fn at_once<T: Send + 'static>(
+        &self,
+        relation: &str,
+        work: impl FnOnce(&Connection) -> Result<(T, Cost), Kind> + Send + 'static,
+    ) -> Result<(T, Cost), StoreError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let place = Arc::clone(&self.place);
         let running = Arc::new(Mutex::new(None));
@@ -150,10 +161,9 @@ impl Sqlite {
             Err(Kind::Answer(what.to_owned()))
         });
         match done {
-            Ok(((answer, cost), open)) => {
+            Ok((done, open)) => {
                 self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(open);
-                permit.charge(&cost);
-                Ok(answer)
+                Ok(done)
             }
             Err(Kind::Answer(words)) if words == INTERRUPTED => {
                 let (doing, after) = ("reading".to_owned(), self.limit);
@@ -255,7 +265,12 @@ impl Sqlite {
                         parts.extend([others, some]);
                         continue;
                     }
-                    fetched.unread.push((chunk.to_vec(), error));
+                    let mut unread = chunk.to_vec();
+                    if error.kind.is_silence() {
+                        // Each of those that are left would wait for the store's whole patience.
+                        unread.extend(parts.drain(..).flatten());
+                    }
+                    fetched.unread.push((unread, error));
                 }
             }
         }
@@ -290,7 +305,7 @@ impl Sqlite {
                     refused += 1;
                     questions.halve(part);
                 }
-                Err(error) => questions.failed(part, error),
+                Err(error) => questions.stopped(part, error),
             }
         }
         questions.finish()
@@ -383,6 +398,15 @@ impl Store for Sqlite {
             Ok(((), Cost::default()))
         })
         .boxed()
+    }
+
+    fn probe<'a>(&'a self, relation: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let name = relation.to_owned();
+        let work = move |connection: &Connection| {
+            Table::read(connection, &name)?;
+            Ok(((), Cost::default()))
+        };
+        async move { self.at_once(relation, work).await.map(|_done| ()) }.boxed()
     }
 }
 

@@ -50,9 +50,30 @@ async fn a_server_that_hangs_or_dies_is_unread_and_heals() {
             shop.source.pause();
         }
         let cause = if dies { "cannot reach" } else { "no answer" };
-        let line = daemon.logged(&["store `shop`", cause]).await;
+        let line = daemon.logged(&["store `shop` is down", cause]).await;
         assert!(line.contains("check"), "it says what to do: {line}");
-        scenario.events_of("unread.opened", round).await;
+        scenario.events_of("store.opened", round).await;
+        let events = scenario.events();
+        let told = events.of("store.opened");
+        let data = &told[round - 1]["data"];
+        assert_eq!((data["store"].as_str(), told.len()), (Some("shop"), round), "{data}");
+        assert!(events.of("unread.opened").is_empty(), "it is the store's incident alone");
+        assert!(data["what"].as_str().unwrap().contains(cause), "{data}");
+        let page = until_some("readyz says so", async || {
+            let page = daemon.page("/readyz").await;
+            page.filter(|page| page.body.contains("store `shop` is down since"))
+        })
+        .await;
+        assert_eq!(page.code, 200, "a restart would mend nothing: {page:?}");
+        until_some("metrics say so", async || {
+            let page = daemon.page("/metrics").await?;
+            page.body.contains("driftd_store_up{driftd_store=\"shop\"} 0").then_some(())
+        })
+        .await;
+        let status = scenario.json(&["status"]).await;
+        assert_eq!(status["stores_down"][0]["store"], "shop", "{status}");
+        assert!(status["stores_down"][0]["what"].as_str().unwrap().contains(cause), "{status}");
+        assert!(!format!("{page:?} {status} {data}").contains(mariadb::PASSWORD));
         let status = scenario.status("users").await;
         let (same, passes) = (status["same"].clone(), status["passes"].clone());
         // The target changes while nobody can compare.
@@ -64,7 +85,8 @@ async fn a_server_that_hangs_or_dies_is_unread_and_heals() {
         } else {
             shop.source.resume();
         }
-        scenario.events_of("unread.closed", round).await;
+        scenario.events_of("store.closed", round).await;
+        assert_eq!(scenario.events().of("store.closed").len(), round);
         scenario.found(&["mismatch [3]"]).await;
         shop.put_target(&User::new(3)).await;
         scenario.clean().await;

@@ -49,6 +49,10 @@ pub fn event(event: &Event) -> String {
             format!("looked {look}: {agree} of {seen} agree, {unread} unread")
         }
         Event::HookEnded { job, success, .. } => format!("hook {job} ended: {success}"),
+        Event::Store { store, outage, .. } => match outage {
+            Some(outage) => format!("store {store} is down: {}", outage.code),
+            None => format!("store {store} is up"),
+        },
         Event::Commanded { id, command } => format!("command {id}: {command:?}"),
         Event::Remap(specs) => format!("remap {}", specs.len()),
         Event::Tick => "tick".to_owned(),
@@ -119,6 +123,10 @@ fn what(what: &Happening) -> String {
         Happening::Readable { code, partition, .. } => {
             format!("readable {code} {}", partition.is_some())
         }
+        Happening::StoreDown(outage) => format!("store {} is down", outage.store),
+        Happening::StoreUp { outage, lasted_micros } => {
+            format!("store {} is up after {lasted_micros}", outage.store)
+        }
         Happening::Unsettled(unsettled) => {
             format!("unsettled {:?}: {}", unsettled.subject, unsettled.why.as_str())
         }
@@ -188,6 +196,8 @@ pub fn sound(record: &Record) -> Verdict {
             | Happening::Readable { .. }
             | Happening::Unsettled(_)
             | Happening::Unmapped { .. }
+            | Happening::StoreDown(_)
+            | Happening::StoreUp { .. }
             | Happening::PassCompleted { .. } => {}
         }
     }

@@ -1,12 +1,15 @@
 //! Wrappers at the seams of the daemon.
 //!
-//! Owns a store in which time passes while it is read, a store that lies about failed reads, and a
-//! mapping that excludes rows and checks an invariant. Refuses knowledge of what is simulated.
+//! Owns a store in which time passes while it is read, a store that hangs, a store that lies about
+//! failed reads, and a mapping that excludes rows and checks an invariant. Refuses knowledge of what is simulated.
 //! Invariant: production types have no switches for tests; whatever a test needs is put around them.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use driftd::model::{
     Batch, Extent, InvariantDef, MappingIdentity, MappingPlan, Moment, RelationSchema, Scope,
@@ -16,9 +19,11 @@ use driftd::plugin::{
     Located, Mapped, Mapper, Output, PairViolation, Pairs, PluginError, PluginErrorKind, Rows,
     Session, Tallied, Tally,
 };
-use driftd::store::{Abilities, Care, Fetched, Page, Query, Read, Store, StoreError};
+use driftd::store::{
+    Abilities, Care, Fetched, Page, Query, Read, Store, StoreError, StoreErrorKind,
+};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
 /// A store in which time passes with every page and every fetch.
@@ -90,6 +95,134 @@ impl Store for Passing {
             let fetched = self.inner.query(read, query, care).await;
             (self.pass)();
             fetched
+        }
+        .boxed()
+    }
+
+    fn found_by<'a>(
+        &'a self,
+        relation: &'a str,
+        columns: &'a [String],
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.inner.found_by(relation, columns)
+    }
+}
+
+/// A store that may hang: then it answers nothing, and each request fails after its patience.
+pub(super) struct Hanging {
+    inner: Arc<dyn Store>,
+    hangs: Arc<AtomicBool>,
+    patience: Duration,
+    now: Arc<dyn Fn() -> Moment + Send + Sync>,
+}
+
+impl Hanging {
+    /// Puts what may hang around `inner`.
+    #[must_use]
+    pub(super) fn new(
+        inner: Arc<dyn Store>,
+        hangs: Arc<AtomicBool>,
+        patience: Duration,
+        now: Arc<dyn Fn() -> Moment + Send + Sync>,
+    ) -> Self {
+        Self { inner, hangs, patience, now }
+    }
+
+    /// Waits for an answer, at most for the patience.
+    fn answer(&self, relation: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        let (hangs, now, patience) =
+            (Arc::clone(&self.hangs), Arc::clone(&self.now), self.patience);
+        let (store, relation) = (self.inner.name().to_owned(), Some(relation.to_owned()));
+        let until = now().after(patience);
+        std::future::poll_fn(move |_| {
+            if !hangs.load(Ordering::Relaxed) {
+                return Poll::Ready(Ok(()));
+            }
+            if now() < until {
+                return Poll::Pending;
+            }
+            let kind = StoreErrorKind::Timeout { doing: "reading".to_owned(), after: patience };
+            let (store, relation) = (store.clone(), relation.clone());
+            Poll::Ready(Err(StoreError { store, relation, kind, source: None }))
+        })
+    }
+}
+
+impl fmt::Debug for Hanging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hanging").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// None of so many could be read.
+fn unread(count: usize, error: StoreError) -> Fetched {
+    Fetched { unread: vec![((0..count).collect(), error)], ..Fetched::default() }
+}
+
+impl Store for Hanging {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    fn describe<'a>(
+        &'a self,
+        relation: &'a str,
+    ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
+        async move {
+            self.answer(relation).await?;
+            self.inner.describe(relation).await
+        }
+        .boxed()
+    }
+
+    fn split<'a>(
+        &'a self,
+        read: &'a Read,
+        rows: NonZeroU32,
+    ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
+        async move {
+            self.answer(&read.schema.relation).await?;
+            self.inner.split(read, rows).await
+        }
+        .boxed()
+    }
+
+    fn scan<'a>(
+        &'a self,
+        read: &'a Read,
+        extent: &'a Extent,
+    ) -> BoxStream<'a, Result<Page, StoreError>> {
+        let pages = Some(self.inner.scan(read, extent));
+        stream::unfold(pages, move |pages| async move {
+            let mut pages = pages?;
+            if let Err(error) = self.answer(&read.schema.relation).await {
+                return Some((Err(error), None));
+            }
+            Some((pages.next().await?, Some(pages)))
+        })
+        .boxed()
+    }
+
+    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
+        async move {
+            match self.answer(&read.schema.relation).await {
+                Ok(()) => self.inner.fetch(read, keys, care).await,
+                Err(error) => unread(keys.rows, error),
+            }
+        }
+        .boxed()
+    }
+
+    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+        async move {
+            match self.answer(&read.schema.relation).await {
+                Ok(()) => self.inner.query(read, query, care).await,
+                Err(error) => unread(query.values.rows, error),
+            }
         }
         .boxed()
     }

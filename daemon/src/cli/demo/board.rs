@@ -102,6 +102,8 @@ impl Board {
             | Happening::Lagging { .. }
             | Happening::CaughtUp { .. }
             | Happening::Unmapped { .. }
+            | Happening::StoreDown(_)
+            | Happening::StoreUp { .. }
             | Happening::Unread { .. }
             | Happening::Unsettled(_)
             | Happening::Readable { .. } => {}

@@ -12,7 +12,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value as Json;
 
 use super::board::Pass;
-use crate::model::{DriftKind, Finding, Happening, Key, Moment, PairingStatus, StoreKey, Subject};
+use crate::model::{
+    DriftKind, Finding, Happening, Key, Moment, Outage, PairingStatus, StoreKey, Subject,
+};
 use crate::report::form::key_json;
 use crate::run::Clock;
 
@@ -223,6 +225,12 @@ fn happening(what: &Happening) -> Option<(Tone, String)> {
         }
         Happening::Unread { fault, .. } => {
             (Tone::Bad, format!("unread: {}; {}", fault.what, fault.remedy))
+        }
+        Happening::StoreDown(Outage { store, what, remedy, .. }) => {
+            (Tone::Bad, format!("store `{store}` is down: {what}; {remedy}"))
+        }
+        Happening::StoreUp { outage, .. } => {
+            (Tone::Strong, format!("store `{}` answers again", outage.store))
         }
         Happening::Readable { .. } => (Tone::Strong, "everything can be read again".to_owned()),
         Happening::Confirmed(_)

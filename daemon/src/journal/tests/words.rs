@@ -11,7 +11,7 @@ use proptest::sample::select;
 use crate::model::{
     Broken, Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, Finding,
     FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey,
-    Number, Occurrence, PairingStatus, Part, Partition, PartitionEnd, PassState, Range,
+    Number, Occurrence, Outage, PairingStatus, Part, Partition, PartitionEnd, PassState, Range,
     RelationNames, Saved, Severity, Side, State, Still, StoreKey, Subject, Suspect,
     SuspectPartition, SuspectRule, Unjudged, Unsettled, Value, Version, Violation, Why,
 };
@@ -392,12 +392,28 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         finding().prop_map(Happening::Confirmed),
         criterion().prop_map(Happening::Reset),
+        outage().prop_map(Happening::StoreDown),
         (pairing(), word()).prop_map(|(pairing, code)| Happening::Readable {
             pairing,
             partition: None,
             code,
         }),
     ]
+}
+
+fn outage() -> impl Strategy<Value = Outage> {
+    let words = (word(), word(), word());
+    (store(), moment(), words).prop_map(|(store, since, (code, what, remedy))| Outage {
+        store,
+        since,
+        code,
+        what,
+        remedy,
+    })
+}
+
+fn store() -> impl Strategy<Value = String> {
+    prop_oneof![Just("shop".to_owned()), Just("items".to_owned())]
 }
 
 /// One commit; its occurrences have no numbers yet.
@@ -409,7 +425,8 @@ fn commit() -> impl Strategy<Value = Commit> {
     let crowds = (vec(crowd(), 0..2), places(), vec(suspect_partition(), 0..2), places());
     let unsettled = (vec(unsettled(), 0..3), vec((pairing(), unjudged(), moment()), 0..2));
     let occurrence = (moment(), happening());
-    let rest = (vec(criterion(), 0..2), vec(hook(), 0..2), vec(status(), 0..2));
+    let stores = (vec(outage(), 0..2), vec(store(), 0..2));
+    let rest = (vec(criterion(), 0..2), vec(hook(), 0..2), vec(status(), 0..2), stores);
     (
         (removed, vec(pass(), 0..2)),
         vec(place, 0..4),
@@ -440,6 +457,8 @@ fn commit() -> impl Strategy<Value = Commit> {
                     .collect(),
                 hooks: rest.1,
                 status: rest.2,
+                outages: rest.3.0,
+                answering: rest.3.1,
                 answered: Vec::new(),
             }
         })
@@ -485,6 +504,16 @@ fn with_ends(
     pass
 }
 
+/// Stores that are down after these commits.
+fn outages(commits: &[Commit]) -> Vec<Outage> {
+    let mut down = BTreeMap::new();
+    for commit in commits {
+        down.extend(commit.outages.iter().map(|outage| (&outage.store, outage)));
+        down.retain(|store, _| !commit.answering.contains(store));
+    }
+    down.into_values().cloned().collect()
+}
+
 /// What commits add up to, said as plainly as can be.
 pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
     let mut passes = BTreeMap::new();
@@ -518,9 +547,8 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
             }
             passes.insert(pass.pairing.clone(), pass);
         }
-        for suspect in commit.suspects {
-            suspects.insert((suspect.pairing.clone(), suspect.key.clone()), suspect);
-        }
+        let of = |suspect: &Suspect| (suspect.pairing.clone(), suspect.key.clone());
+        suspects.extend(commit.suspects.into_iter().map(|suspect| (of(&suspect), suspect)));
         suspects.retain(|key, _| !commit.decided.contains(key));
         for crowd in commit.crowds {
             crowds.insert((crowd.pairing.clone(), crowd.partition), crowd);
@@ -555,6 +583,7 @@ pub(in crate::journal) fn fold(commits: &[Commit]) -> Saved {
         last_hook: last(hooks.keys().max()),
         hooks: hooks.into_values().filter(is_wanted).collect(),
         status: status.into_values().collect(),
+        outages: outages(commits),
         last_occurrence: last(occurrences.last()),
     }
 }

@@ -210,6 +210,28 @@ impl Wire {
         }
     }
 
+    /// Sends a request once, apart from the limits.
+    pub(super) async fn ask_once<T, E, F>(
+        &self,
+        errand: Errand<'_>,
+        send: impl FnOnce(Client) -> F,
+    ) -> Result<(), StoreError>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let (client, generation) = self.client();
+        let trouble = match send(client).await {
+            Ok(_answer) => return Ok(()),
+            Err(error) => Trouble::of(&error),
+        };
+        if trouble.nature == (Nature::Denied { fresh: true }) {
+            // The next one goes with other credentials, if there are any.
+            self.renew(generation).await;
+        }
+        Err(self.failed(errand, trouble))
+    }
+
     /// An error of this store.
     pub(super) fn error(&self, relation: Option<&str>, kind: StoreErrorKind) -> StoreError {
         let relation = relation.map(str::to_owned);

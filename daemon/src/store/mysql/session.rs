@@ -17,7 +17,7 @@ use mysql_async::{
 };
 use tokio::time::timeout;
 
-use super::table::text;
+use super::table::{quote, text};
 use super::trouble::Trouble;
 use crate::model::Cost;
 use crate::store::governor::{Governor, Permit};
@@ -219,6 +219,20 @@ impl Sessions {
             }
         };
         Err(trouble.tell(&self.store, ask.relation))
+    }
+
+    /// Whether the server answers a new session, besides those that the governor counts, about a
+    /// relation: what stands before a server may answer while that one does not.
+    pub(super) async fn probe(&self, relation: &str) -> Result<(), StoreError> {
+        let sql = format!("SELECT 1 FROM {}.{} LIMIT 1", quote(self.database()), quote(relation));
+        let doing = "asking whether it answers";
+        let ask = Ask { relation: Some(relation), doing, sql, params: Vec::new(), walks: 0 };
+        let answered = async {
+            let mut lease = self.connect().await?;
+            let Some(conn) = lease.conn.as_mut() else { return Ok(()) };
+            self.exchange(conn, &ask, &mut Collect::default()).await.map(|_sound| ())
+        };
+        answered.await.map_err(|trouble: Trouble| trouble.tell(&self.store, ask.relation))
     }
 
     async fn tries(
