@@ -17,7 +17,8 @@ use std::io::Write as _;
 use super::issue::PlanIssue;
 use super::{Access, Located};
 use crate::model::{
-    Batch, Column, ColumnBuilder, ColumnDef, EntityDef, Logical, Number, Value, text,
+    Batch, Column, ColumnBuilder, ColumnDef, EntityDef, FieldDef, Logical, Number, Rule, Value,
+    text,
 };
 
 /// For each column of a primary key its template.
@@ -367,7 +368,17 @@ fn field(entity: &EntityDef, name: &str, column: &ColumnDef) -> Result<Piece, Pl
         let issue = PlanIssue::new(path, format!("`{name}` is no field of `{}`", entity.name));
         return Err(issue.nearest(name, entity.fields.iter().map(|field| field.name.as_str())));
     };
-    let logical = entity.fields[index].logical;
+    let FieldDef { logical, ref rules, .. } = entity.fields[index];
+    // Of one side it is a text, of the other what this stands for, and neither is the other's key.
+    if rules.iter().any(|rule| matches!(rule, Rule::TextIsHex | Rule::TextIsBase64)) {
+        let what = format!(
+            "field `{name}` is binary that one side keeps as a text, so how it is written in key column \
+             `{}` is not known",
+            column.name
+        );
+        return Err(PlanIssue::new(path, what)
+            .help("build the key of other fields, or have a plugin locate the entities"));
+    }
     let fits = match logical {
         Logical::Value => true,
         Logical::Boolean => column.logical == Logical::Boolean,
@@ -499,7 +510,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Buffer, FieldDef, Role};
+    use crate::model::{Buffer, Role};
 
     #[test]
     fn templates_are_read_or_refused() {
@@ -678,6 +689,20 @@ mod tests {
         assert_eq!(located.from_entity, [0, 1]);
         let wholes = [0, 1].map(|row| located.keys.columns[0].whole(row));
         assert_eq!(wholes, [Some(u64::MAX.into()), Some(-1)]);
+    }
+
+    #[test]
+    fn binary_that_one_side_keeps_as_text_has_no_form_in_a_key() {
+        for rule in [Rule::TextIsHex, Rule::TextIsBase64] {
+            let mut entity = entity(&[("id", Logical::Value)]);
+            entity.fields[0].rules.push(rule);
+            for logical in [Logical::Text, Logical::Binary] {
+                let place = key(&[("pk", logical)]);
+                let located = Locator::new(&entity, &template(&[("pk", "{id}")]), &place);
+                let issue = located.unwrap_err().remove(0).to_string();
+                assert!(issue.contains("`id`") && issue.contains("`pk`"), "{issue}");
+            }
+        }
     }
 
     #[test]

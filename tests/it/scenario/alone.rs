@@ -206,11 +206,11 @@ async fn a_key_that_nobody_wrote_and_that_does_not_fit_is_none() {
         &scenario,
         "new.db",
         "ALTER TABLE copies RENAME TO old;
-         CREATE TABLE copies (id INTEGER, part JSON, name TEXT, PRIMARY KEY (id, part));
-         INSERT INTO copies SELECT id, '1', name FROM old",
+         CREATE TABLE copies (id INTEGER, part TEXT, name TEXT, PRIMARY KEY (id, part));
+         INSERT INTO copies SELECT id, '31', name FROM old",
     );
-    change(&scenario, "old.db", "ALTER TABLE things ADD COLUMN part JSON DEFAULT '1'");
-    scenario.change("name = {}", "name = {}\npart = {}");
+    change(&scenario, "old.db", "ALTER TABLE things ADD COLUMN part BLOB DEFAULT x'31'");
+    scenario.change("name = {}", "name = {}\npart = { rules = [\"text=hex\"] }");
     let said = scenario.run(&["verify"]).await;
     assert_eq!(said.code, Some(3), "{said:?}");
     assert!(said.out.contains("not verifiable"), "{said:?}");

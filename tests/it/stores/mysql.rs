@@ -413,8 +413,8 @@ async fn keys_are_compared_by_bytes_not_by_collation() {
             assert_eq!(fetch(&keys).await.len(), 60);
             let walked = handler_reads(&server).await - before;
             assert!(walked < 1_500, "{name}: {walked} index entries for 60 keys");
-            let error = store.split(&read, rows(10)).await.unwrap_err();
-            assert!(error.to_string().contains("`k`") && error.to_string().contains("varchar"));
+            let error = store.split(&read, rows(10)).await.unwrap_err().to_string();
+            assert!(error.contains("`k`") && error.contains("varchar"), "{error}");
         }
     }
 }

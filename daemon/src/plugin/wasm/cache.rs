@@ -31,6 +31,8 @@ const HEADER_BYTES: usize = MAGIC.len() + 32 + 32;
 const FILE_BYTES: u64 = 256 << 20;
 /// All files together; beyond, those go that were not read for the longest time.
 const ALL_BYTES: u64 = 512 << 20;
+/// What is left free for others: the journal lies on the same disk, and must not be in want of it.
+const ROOM_BYTES: u64 = 256 << 20;
 /// What the names of files end with.
 const SUFFIX: &str = ".compiled";
 /// What the one ends with that is being written; one at any other time was never finished.
@@ -41,6 +43,7 @@ const NEW: &str = ".new";
 pub(super) struct Cache {
     directory: PathBuf,
     bytes_max: u64,
+    room: u64,
     /// Whether it was said that nothing can be kept.
     has_complained: AtomicBool,
 }
@@ -82,7 +85,8 @@ impl Key {
 impl Cache {
     /// The cache in `directory`, which need not be there yet.
     pub(super) fn new(directory: PathBuf) -> Self {
-        Self { directory, bytes_max: ALL_BYTES, has_complained: AtomicBool::new(false) }
+        let (bytes_max, room) = (ALL_BYTES, ROOM_BYTES);
+        Self { directory, bytes_max, room, has_complained: AtomicBool::new(false) }
     }
 
     /// A component, compiled now or earlier.
@@ -188,6 +192,12 @@ impl Cache {
             return Ok(());
         }
         let directory = self.make()?;
+        let disk = rustix::fs::fstatvfs(&directory)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < self.room.saturating_add(body.len() as u64) {
+            let free = free >> 20;
+            return Err(io::Error::other(format!("of its disk only {free} MiB are free")));
+        }
         match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(()),
@@ -325,6 +335,14 @@ mod tests {
         // Code that cannot be compiled leaves nothing behind.
         assert!(cache.component(&engine, b"\0asm\x0d\0\x01\0\xff").is_err());
         assert_eq!(kept(&cache), [file]);
+    }
+
+    #[test]
+    fn what_the_journal_may_need_is_left_free() {
+        let (_around, cache) = cache();
+        let cache = Cache { room: u64::MAX, ..cache };
+        cache.component(&engine(), EMPTY).unwrap();
+        assert!(kept(&cache).is_empty() && cache.has_complained.load(Ordering::Relaxed));
     }
 
     #[test]

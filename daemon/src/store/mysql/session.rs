@@ -59,9 +59,8 @@ const PINNED: [(&str, &str); 11] = [
 ];
 /// What of this only MariaDB has: no rows as they were once.
 const PINNED_MARIADB: [(&str, &str); 1] = [("system_versioning_asof", "DEFAULT")];
-/// What only MySQL has: no copy in another engine, and no hidden key.
-const PINNED_MYSQL: [(&str, &str); 2] =
-    [("use_secondary_engine", "0"), ("show_gipk_in_create_table_and_information_schema", "1")];
+/// What only MySQL has: no copy in another engine.
+const PINNED_MYSQL: [(&str, &str); 1] = [("use_secondary_engine", "0")];
 /// The server's code for a variable that it does not have.
 const NO_VARIABLE: u16 = 1193;
 /// Where systems keep the certificates that they trust.
