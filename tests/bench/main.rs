@@ -110,10 +110,12 @@ impl Servers {
         let run = child::measure(child::DRIFTD, &["verify", "--json", "--config", config]).await;
         assert_eq!(run.code, Some(0), "not verified same:\n{}", run.output);
         let said: serde_json::Value = serde_json::from_str(&run.output).unwrap();
-        // A lookup sees every entity once in each direction.
-        let times = if case == Case::Lookup { 2 } else { 1 };
-        let same = &said["pairings"][0]["same"];
-        assert_eq!(same.as_u64(), Some(rows * times), "{}", run.output);
+        // A lookup reads every entity once in each direction, and counts it once.
+        let pairing = &said["pairings"][0];
+        let read = if case == Case::Lookup { 2 * rows } else { rows };
+        for (what, count) in [("same", rows), ("source_rows", read), ("target_rows", read)] {
+            assert_eq!(pairing[what].as_u64(), Some(count), "{what}: {}", run.output);
+        }
         run
     }
 
