@@ -1,5 +1,6 @@
-//! Servers that refuse, hang, die, and lose their tables.
+//! Servers that refuse, hang, die, have no room, and lose their tables.
 
+use driftd_tests::dynamodb_proxy::{Action, Proxy};
 use driftd_tests::mariadb;
 use driftd_tests::scenario::users::{ITEMS, Shop, USERS, User};
 use driftd_tests::scenario::{names, until_some};
@@ -38,11 +39,14 @@ async fn a_wrong_password_is_told_and_heals_when_it_is_put_right() {
 #[tokio::test]
 async fn a_server_that_hangs_or_dies_is_unread_and_heals() {
     let mut shop = Shop::new(30).await;
-    let scenario = scenario(&shop.config(""));
+    shop.add_things().await;
+    // Lookups and a pairing that is read aligned: both learn of the store that is down.
+    let scenario = scenario(&shop.config(ALIGNED));
     scenario.change("[passes]\n", "[passes]\ntries = 2\n");
     let mut daemon = scenario.start();
     daemon.ready().await;
     scenario.passes("users", 1).await;
+    scenario.passes("things", 1).await;
     for (round, dies) in [(1, false), (2, true)] {
         if dies {
             shop.source.kill();
@@ -87,11 +91,90 @@ async fn a_server_that_hangs_or_dies_is_unread_and_heals() {
         }
         scenario.events_of("store.closed", round).await;
         assert_eq!(scenario.events().of("store.closed").len(), round);
-        scenario.found(&["mismatch [3]"]).await;
+        shop.source.exec("UPDATE copies SET name = 'another' WHERE id = 2").await;
+        scenario.found(&["mismatch [2]", "mismatch [3]"]).await;
+        shop.source.exec("UPDATE copies SET name = 'two' WHERE id = 2").await;
         shop.put_target(&User::new(3)).await;
         scenario.clean().await;
     }
-    assert_eq!(names(&scenario.findings(true).await), ["mismatch [3]", "mismatch [3]"]);
+    let all = names(&scenario.findings(true).await);
+    assert_eq!(all, ["mismatch [2]", "mismatch [2]", "mismatch [3]", "mismatch [3]"]);
+    assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
+}
+
+/// A pairing of two tables of one store, which are read side by side.
+const ALIGNED: &str = r#"
+[pairings.things]
+leader = "source"
+source = { store = "shop", relation = "things" }
+target = { store = "shop", relation = "copies" }
+[pairings.things.mapping.fields]
+id = { role = "key" }
+name = {}
+"#;
+
+#[tokio::test]
+async fn a_dynamodb_that_does_not_serve_is_one_incident_whatever_it_says() {
+    let shop = Shop::new(30).await;
+    let proxy = Proxy::start(&shop.target.endpoint).await;
+    let scenario = scenario(&shop.config(""));
+    scenario.change(&shop.target.endpoint, &proxy.endpoint);
+    let mut daemon = scenario.start();
+    daemon.ready().await;
+    scenario.passes("users", 1).await;
+    let ways: [(Action, &str); 3] = [
+        (Action::Hang, "no answer"),
+        (Action::throttle(), "throttled"),
+        (Action::Fail(503, "ServiceUnavailable", "Service is unavailable."), "cannot reach"),
+    ];
+    for (round, (way, cause)) in (1..).zip(ways) {
+        proxy.rule(move |_| way.clone());
+        let line = daemon.logged(&["store `items` is down", cause]).await;
+        scenario.events_of("store.opened", round).await;
+        assert_eq!(scenario.events().of("store.opened").len(), round, "{line}");
+        let page = until_some("readyz says so", async || {
+            let page = daemon.page("/readyz").await;
+            page.filter(|page| page.body.contains("store `items` is down since"))
+        })
+        .await;
+        assert_eq!(page.code, 200, "{page:?}");
+        // What is put right while nobody can look is not told, and what goes wrong is.
+        shop.delete_target(&User::new(7)).await;
+        proxy.rule(|_| Action::Forward);
+        scenario.events_of("store.closed", round).await;
+        scenario.found(&["missing [7]"]).await;
+        shop.put_target(&User::new(7)).await;
+        scenario.clean().await;
+    }
+    let events = scenario.events();
+    assert_eq!(events.of("unread.opened").len(), 0, "it is the store's incident alone");
+    assert_eq!((events.of("store.opened").len(), events.of("store.closed").len()), (3, 3));
+    assert_eq!(names(&scenario.findings(true).await), ["missing [7]"; 3]);
+    assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
+}
+
+#[tokio::test]
+async fn a_server_without_room_for_connections_says_so_and_heals() {
+    let shop = Shop::new(10).await;
+    let scenario = scenario(&shop.config(""));
+    // The least that MariaDB takes.
+    shop.source.exec("SET GLOBAL max_connections = 10").await;
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        all.push(shop.source.conn().await);
+    }
+    let said = scenario.run(&["verify"]).await;
+    assert_eq!(said.code, Some(3), "{said:?}");
+    let words = ["store `shop`", "Too many connections", "lower this store's limits"];
+    assert!(words.iter().all(|word| said.err.contains(word)), "{said:?}");
+    let mut daemon = scenario.start();
+    daemon.logged(&["store `shop`", "Too many connections", "trying again"]).await;
+    for conn in all {
+        conn.disconnect().await.expect("it goes");
+    }
+    daemon.ready().await;
+    scenario.passes("users", 1).await;
+    assert_eq!(names(&scenario.findings(true).await), Vec::<String>::new());
     assert_eq!(daemon.stop().await, Some(0), "{}", daemon.log());
 }
 

@@ -1,6 +1,7 @@
 //! `driftd verify` and `driftd config check`: what the exit code says.
 
-use driftd_tests::scenario::users::{Shop, User};
+use driftd_tests::scenario::users::{ITEMS, Shop, User};
+use serde_json::json;
 
 use super::plugins::hostile;
 use super::scenario;
@@ -117,4 +118,54 @@ async fn every_fault_of_a_configuration_is_told_in_one_run() {
     }
     let said = scenario.run(&["status", "--journal", "none"]).await;
     assert_eq!(said.code, Some(4), "there is no journal: {said:?}");
+}
+
+#[tokio::test]
+async fn attributes_of_items_out_of_scope_are_not_this_pairings_affair() {
+    let shop = Shop::new(3).await;
+    shop.put_item(json!({
+        "pk": {"S": "TENANT#t"}, "sk": {"S": "INVOICE#1"}, "total": {"N": "7"}, "paid": {"N": "1"}
+    }))
+    .await;
+    let mut item = User::new(2).item();
+    item["nickname"] = json!({"S": "Bo"});
+    shop.put_item(item).await;
+    let told = scenario(&shop.config("")).json(&["verify"]).await;
+    let unmapped = &told["pairings"][0]["unmapped"];
+    assert_eq!(unmapped.as_array().map(Vec::len), Some(1), "{told}");
+    assert_eq!(unmapped[0]["attribute"], "nickname", "{told}");
+}
+
+#[tokio::test]
+async fn an_attribute_that_no_item_has_is_told_unless_it_is_optional() {
+    let shop = Shop::new(0).await;
+    shop.add_things().await;
+    for (id, name) in (1..).zip(["one", "two", "three"]) {
+        let name = json!({ "S": name });
+        let (pk, sk) = (json!({"S": format!("THING#{id}")}), json!({"S": "THING"}));
+        shop.put_item(json!({"pk": pk, "sk": sk, "id": {"N": id.to_string()}, "name": name})).await;
+    }
+    shop.source.exec("ALTER TABLE things ADD COLUMN note VARCHAR(20)").await;
+    let config = |note: &str| {
+        format!(
+            r#"{}
+[pairings.things]
+leader = "source"
+source = {{ store = "shop", relation = "things", key = {{ id = "{{id}}" }} }}
+target = {{ store = "items", relation = "{ITEMS}", key = {{ pk = "THING#{{id}}", sk = "THING" }} }}
+[pairings.things.mapping.fields]
+id = {{ role = "key" }}
+name = {{}}
+note = {{ rules = ["absent=null"]{note} }}
+"#,
+            shop.stores()
+        )
+    };
+    for (note, is_told) in [("", true), (", optional = true", false)] {
+        let said = scenario(&config(note)).run(&["verify"]).await;
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert_eq!(said.err.contains("none of the first 3 items"), is_told, "{said:?}");
+        let names = ["`note`", "pairings.things.mapping.fields.note", "optional = true"];
+        assert!(!is_told || names.iter().all(|name| said.err.contains(name)), "{said:?}");
+    }
 }
