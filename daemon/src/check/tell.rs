@@ -79,6 +79,8 @@ impl Window<'_> {
         let entries = |accused: Accused| accused.entries;
         let mut differing: Vec<Entries> = differing.into_iter().map(entries).collect();
         self.count.told += differing.len() as u64;
+        let copies = differing.iter().filter(|entries| self.is_copy(entries)).count();
+        self.outcome.again.differing += copies as u64;
         let many = all > self.crowd || self.outcome.crowd.is_some();
         if many {
             self.crowd(members);
@@ -106,6 +108,7 @@ impl Window<'_> {
                 (None, true) => {
                     self.count.told -= 1;
                     self.count.lost += 1;
+                    self.outcome.again.differing -= u64::from(self.is_copy(&differing[at]));
                 }
                 (Some(sighting), counted) => {
                     self.outcome.named += u64::from(!counted);
@@ -221,6 +224,28 @@ impl Window<'_> {
             (false, _) if side == Side::Source => Teller::This,
             (false, _) if here.len() > 1 => Teller::OtherAndNamed,
             (false, _) => Teller::Other,
+        }
+    }
+
+    /// Whether a key differs because of a copy, while another check compares what lies at its own place.
+    fn is_copy(&self, entries: &Entries) -> bool {
+        let side = match self.tells {
+            Tells::Everything => return false,
+            Tells::OfSource => Side::Source,
+            Tells::OfTarget => Side::Target,
+        };
+        let set = self.sets.of(side);
+        let here = if side == Side::Source { &entries.0 } else { &entries.1 };
+        let with = |standpoint: Standpoint| {
+            let mut of = here.iter().map(|at| &set.entries()[*at]);
+            of.find(|entry| entry.standpoint == standpoint)
+        };
+        match (with(Standpoint::Misplaced), with(Standpoint::Present)) {
+            // The source's scan counts it: this one, but for what was read for a stray alone.
+            (Some(_), Some(home)) => {
+                side == Side::Target || self.homes.of(side).contains(&home.page)
+            }
+            _ => false,
         }
     }
 

@@ -286,11 +286,12 @@ impl Pairing {
         }
         self.status.checks += 1;
         let differing = outcome.differing();
-        // An entity is compared once: what the other direction counts is left to it.
+        // An entity is compared once: what another check counts is left to it. A crowd is bounded, so
+        // that it may have fewer keys than were met.
         let counts = Counts {
             same: outcome.same - outcome.again.same,
             excluded: outcome.excluded - outcome.again.excluded,
-            differing,
+            differing: differing - outcome.again.differing.min(differing),
             nothing: outcome.same == 0 && differing + outcome.told_elsewhere == 0,
         };
         let covered = covered(partition, outcome.rest);

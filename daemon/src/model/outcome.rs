@@ -537,7 +537,7 @@ pub struct Outcome {
     pub told_elsewhere: u64,
     /// Those of the suspects that are such keys: named here because this check saw where else they lie.
     pub named: u64,
-    /// What of `same` and `excluded` the checks of the other direction count: an entity is compared
+    /// What of `same`, `excluded` and the keys that differed another check counts: an entity is compared
     /// once, however often it is read.
     pub again: Again,
     /// What could not be compared, and why.
@@ -557,11 +557,13 @@ pub struct Outcome {
     pub spans: Vec<Span>,
 }
 
-/// What two directions of a pairing both come across, and one of them counts.
+/// What two checks of a pairing both come across, and one of them counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Again {
     /// Entities that both sides hold alike.
     pub same: u64,
+    /// Entities that differ here because of a copy: they are counted by what lies at their own place.
+    pub differing: u64,
     /// Entities out of scope.
     pub excluded: u64,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::check::tell::SIDES;
 
 /// Both sides keep things at a number `n`, which for the thing `k` is to be `k`.
 fn numbered(leader: Side) -> Pair {
@@ -87,8 +88,10 @@ fn a_stray_is_told_by_its_entity_whichever_direction_is_read_first() {
             known.1.dedup();
         }
         assert_eq!(all, seen, "{leader} leads");
-        // Each of them is counted by one direction.
+        // Each of them is counted by one direction; of 3, of which there is a copy, what lies at its own
+        // place is.
         assert_eq!((leading.differing(), following.differing()), (3, 3), "{following:#?}");
+        assert_eq!((leading.again.differing, following.again.differing), (0, 1));
         assert_eq!(leading.same + following.same - following.again.same - leading.again.same, 2);
 
         // Looked at with what either direction saw, the kinds are the same.
@@ -181,5 +184,33 @@ fn a_stray_of_the_leader_is_a_duplicate_if_its_own_place_holds_it_and_else_unrea
             look.sightings.iter().map(|seen| (thing(seen), seen.agrees())).collect();
         assert_eq!(sound, [(3, true)], "{leader} leads");
         assert_eq!(look.unread.len(), 1, "{leader} leads: {look:?}");
+    }
+}
+
+#[test]
+fn an_entity_with_copies_is_compared_once_whichever_partition_they_lie_in() {
+    for (leader, of) in SIDES.into_iter().flat_map(|leader| SIDES.map(|of| (leader, of))) {
+        let pair = numbered(leader);
+        for k in [3, 60, 103] {
+            pair.put(Side::Source, k, k);
+            pair.put(Side::Target, k, k);
+        }
+        // Copies of 3 and of 103, in the partition of the entity and in the other one.
+        for (n, k) in [(4, 3), (70, 3), (80, 103), (10, 103)] {
+            pair.put(of, n, k);
+        }
+        let mut compared = 0;
+        for direction in [Direction::FromSource, Direction::FromTarget] {
+            for (from, until) in [(None, Some(50)), (Some(50), None)] {
+                let extent = Extent::Range(Range { from, until });
+                let partition = Partition { number: 0, extent, direction };
+                let outcome =
+                    check(&pair.context, &partition, 100, Moment(1)).now_or_never().unwrap();
+                assert_eq!(outcome.unread, []);
+                compared += outcome.same - outcome.again.same;
+                compared += outcome.differing() - outcome.again.differing;
+            }
+        }
+        assert_eq!(compared, 3, "{leader} leads, copies in the {of}");
     }
 }
