@@ -145,7 +145,7 @@ pub async fn check(
         Ok(window) => compared(window, partition, crowd).await,
         Err(error) => unstarted(&partition.extent, &error),
     };
-    for unread in outcome.unread.iter_mut().filter(|unread| unread.fault.is_of_plugin()) {
+    for unread in outcome.unread.iter_mut().filter(|unread| unread.fault.code.is_of_plugin()) {
         let Partition { number, direction, .. } = partition;
         // Its bounds are keys; with its number `status` and traces tell of it, too.
         unread.fault.what = format!("{}; partition {number}, {direction}", unread.fault.what);

@@ -10,6 +10,7 @@ pub mod calendar;
 mod commit;
 mod digest;
 mod event;
+mod fault;
 mod finding;
 mod mapping;
 mod moment;
@@ -27,6 +28,7 @@ pub use batch::{Batch, Bitmap, Buffer, Column, ColumnBuilder, VarBytes};
 pub use commit::{Answer, Command, Commit, PartitionEnd, PassState, Saved};
 pub use digest::{Checksum, Digest, MappingIdentity};
 pub use event::{CheckNote, CriterionState, Happening, HookJob, HookState, Note, Occurrence};
+pub use fault::{Fault, FaultCode};
 pub use finding::{
     Broken, Crowd, Finding, FindingStatus, Incident, NamedKey, PairingStatus, Part, RelationNames,
     Still, Subject, Suspect, SuspectPartition, SuspectRule,
@@ -39,8 +41,8 @@ pub use moment::Moment;
 pub use name::{Leads, Side};
 pub use outage::{Outage, StoreStates};
 pub use outcome::{
-    Asked, Cost, DriftKind, Facets, FailedRows, Fault, Key, Look, Member, Outcome, Placed, Reading,
-    Ruled, Sighting, Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
+    Asked, Cost, DriftKind, Facets, FailedRows, Key, Look, Member, Outcome, Placed, Reading, Ruled,
+    Sighting, Span, SpanKind, State, StoreKey, Unread, Verdict, Version, Violation,
 };
 pub use partition::{Cut, Direction, Extent, Partition, Range};
 pub use schema::{ColumnDef, Logical, RelationSchema};

@@ -29,7 +29,7 @@ use futures::FutureExt;
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 
-use crate::model::{Batch, Cost, Extent, Fault, RelationSchema, Secret};
+use crate::model::{Batch, Cost, Extent, FaultCode, RelationSchema, Secret};
 
 use governor::Governor;
 
@@ -354,19 +354,19 @@ impl StoreErrorKind {
 
     /// A short stable name for counting.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> FaultCode {
         match self {
-            Self::Unreachable(_) => "store-unreachable",
-            Self::Timeout { .. } => "store-timeout",
-            Self::Denied(_) => "store-denied",
-            Self::Untrusted(_) => "store-untrusted",
-            Self::TooLarge(_) => "store-too-large",
-            Self::Throttled(_) => "store-throttled",
-            Self::Down(_) => Fault::STORE_DOWN,
-            Self::NoSuchRelation { .. } => "store-no-relation",
-            Self::NoSuchColumn { .. } => "store-no-column",
-            Self::Unfit(_) => "store-unfit",
-            Self::Answer(_) => "store-error",
+            Self::Unreachable(_) => FaultCode::StoreUnreachable,
+            Self::Timeout { .. } => FaultCode::StoreTimeout,
+            Self::Denied(_) => FaultCode::StoreDenied,
+            Self::Untrusted(_) => FaultCode::StoreUntrusted,
+            Self::TooLarge(_) => FaultCode::StoreTooLarge,
+            Self::Throttled(_) => FaultCode::StoreThrottled,
+            Self::Down(_) => FaultCode::StoreDown,
+            Self::NoSuchRelation { .. } => FaultCode::StoreNoRelation,
+            Self::NoSuchColumn { .. } => FaultCode::StoreNoColumn,
+            Self::Unfit(_) => FaultCode::StoreUnfit,
+            Self::Answer(_) => FaultCode::StoreError,
         }
     }
 

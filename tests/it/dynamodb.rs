@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftd::model::{Batch, ColumnBuilder, Cost, Extent, Logical, Number, Value};
+use driftd::model::{Batch, ColumnBuilder, Cost, Extent, FaultCode, Logical, Number, Value};
 use driftd::store::{
     Care, DynamodbSettings, Fetched, Limits, Page, Read, Settings, Store, StoreError,
     StoreErrorKind,
@@ -477,7 +477,7 @@ async fn a_table_that_is_not_there_is_answered_with_the_nearest_names() {
     );
     let fetched = store.fetch(&read, &keys(["u0"]), Care::Consistent).await;
     assert_eq!(fetched.unread[0].0, [0]);
-    assert_eq!(fetched.unread[0].1.kind.code(), "store-no-relation");
+    assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreNoRelation);
 }
 
 #[tokio::test(flavor = "multi_thread")]

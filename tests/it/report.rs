@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use driftd::model::{
     CheckNote, Checksum, Cost, CriterionState, Digest, Direction, DriftKind, Extent, Fault,
-    Finding, FindingStatus, Key, MappingIdentity, Moment, NamedKey, Note, Outage, PairingStatus,
-    Partition, Range, Side, Span, SpanKind, StoreKey, Subject, Value,
+    FaultCode, Finding, FindingStatus, Key, MappingIdentity, Moment, NamedKey, Note, Outage,
+    PairingStatus, Partition, Range, Side, Span, SpanKind, StoreKey, Subject, Value,
 };
 use driftd::report::names::{attribute as key, span as name};
 use driftd::report::{
@@ -120,7 +120,7 @@ fn fault() -> Fault {
         side: Some(Side::Target),
         what: "store `ddb`: cannot reach it".to_owned(),
         remedy: "check that it runs".to_owned(),
-        code: "store-unreachable",
+        code: FaultCode::StoreUnreachable,
     }
 }
 
@@ -517,7 +517,7 @@ fn extras() -> Extras {
     let outage = Outage {
         store: "shop".to_owned(),
         since: Moment(170 * SECOND),
-        code: "store-timeout".to_owned(),
+        code: FaultCode::StoreTimeout,
         what: "no answer".to_owned(),
         remedy: "check the server's load".to_owned(),
     };

@@ -136,9 +136,9 @@ fn incidents(sim: &Sim) -> (Vec<String>, Vec<String>) {
     let mut all = (Vec::new(), Vec::new());
     for (_, _, what) in &sim.record.occurrences {
         if let Happening::Unread { fault, .. } = what {
-            all.0.push(fault.code.to_owned());
+            all.0.push(fault.code.to_string());
         } else if let Happening::Readable { code, .. } = what {
-            all.1.push(code.clone());
+            all.1.push(code.to_string());
         }
     }
     all

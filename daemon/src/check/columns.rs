@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::check::scan::split;
 use crate::check::window::Window;
 use crate::check::{Context, SideContext, store_fault};
-use crate::model::{Direction, Extent, Fault, RelationSchema, Side, Standing};
+use crate::model::{Direction, Extent, Fault, FaultCode, RelationSchema, Side, Standing};
 use crate::plugin::Output;
 use crate::store::{Read, Unmapped};
 
@@ -59,7 +59,7 @@ async fn unspoken(side: Side, here: &SideContext) -> Result<Option<BTreeSet<Stri
                     "if it stays so, correct the mapping and restart driftd, which then maps the \
                          relation as it is"
                         .to_owned(),
-                code: "store-changed",
+                code: FaultCode::StoreChanged,
             });
         }
         let several = here.relations.len() > 1;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::check::tell::Entries;
 use crate::check::window::{Tells, Window};
 use crate::compare::Comparison;
-use crate::model::{Fault, Side};
+use crate::model::{Fault, FaultCode, Side};
 
 /// Keys and rows, by what became of them. What is the same, out of scope, or told elsewhere stands in the
 /// outcome.
@@ -55,7 +55,7 @@ impl Window<'_> {
                     self.context.pairing
                 ),
                 remedy: OURS.to_owned(),
-                code: Fault::NUMBERS,
+                code: FaultCode::Numbers,
             };
             self.unread(format!("{twice} entities"), Some(twice), fault);
         }
@@ -97,7 +97,7 @@ impl Window<'_> {
                 self.context.pairing
             ),
             remedy: OURS.to_owned(),
-            code: Fault::NUMBERS,
+            code: FaultCode::Numbers,
         };
         self.outcome.same = 0;
         self.outcome.again.same = 0;

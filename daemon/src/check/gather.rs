@@ -13,7 +13,7 @@ use crate::check::places::{Place, Wanted};
 use crate::check::portion::{Groups, Lies, Portion};
 use crate::check::share::Share;
 use crate::check::{SideContext, store_fault};
-use crate::model::{Batch, Cost, Fault, Side, StoreKey, Value};
+use crate::model::{Batch, Cost, Fault, FaultCode, Side, StoreKey, Value};
 use crate::store::{Care, Fetched, Page, Query};
 
 /// Keys that are asked for first, if nothing is said, and at most: how large rows are is not known before
@@ -67,7 +67,8 @@ impl Heard {
             Some((_, error)) => {
                 let fault = store_fault(side, error);
                 // Of a store that is down nobody waits for another silence.
-                self.silences = if fault.is_outage() { SILENCES_MAX } else { self.silences + 1 };
+                self.silences =
+                    if fault.code.is_outage() { SILENCES_MAX } else { self.silences + 1 };
                 self.fault = Some(fault);
             }
             None => *self = Self::default(),
@@ -118,7 +119,7 @@ impl Gathered {
             remedy: "have the mapping name fewer rows for each entity, by longer keys, or raise \
                      `checks.memory`"
                 .to_owned(),
-            code: Fault::TOO_MUCH,
+            code: FaultCode::TooMuch,
         };
         self.unread.push((whose.to_vec(), fault.clone()));
         self.too_much = Some(fault);

@@ -15,7 +15,7 @@ use crate::check::tell::{Entries, first};
 use crate::check::window::{self, Sides, Window, too_many_places};
 use crate::check::{Context, SideContext, plugin_fault};
 use crate::model::{
-    Asked, Fault, Key, Look, Moment, Scope, Side, Sighting, SpanKind, State, StoreKey,
+    Asked, Fault, FaultCode, Key, Look, Moment, Scope, Side, Sighting, SpanKind, State, StoreKey,
 };
 use crate::store::Care;
 
@@ -33,7 +33,7 @@ pub async fn look(context: &Context, asked: &[Asked], as_of: Moment) -> Look {
     while let Some(asked) = left.pop() {
         let (part, too_much) = look_at(context, asked, as_of).await;
         parts += 1;
-        let is_spent = part.unread.iter().any(|(_, fault)| fault.code == Fault::PLUGIN_TIME);
+        let is_spent = part.unread.iter().any(|(_, fault)| fault.code == FaultCode::PluginTime);
         let is_over = parts >= PARTS_MAX || is_spent;
         look.source_cost.add(part.source_cost);
         look.target_cost.add(part.target_cost);
@@ -267,7 +267,7 @@ fn displace(window: &mut Window<'_>, places: &mut Places, faults: &mut Sides<Cov
     let pages = |side| (0..window.sets.of(side).page_count()).collect::<Vec<usize>>();
     let (follower, leader) = (pages(leads.follower()), pages(leads.leader()));
     if let Err(fault) = window.displace(&follower, &leader) {
-        places.too_much |= fault.code == Fault::TOO_MUCH;
+        places.too_much |= fault.code == FaultCode::TooMuch;
         let read = places.read.of(leads.follower()).iter().cloned();
         faults.of_mut(leads.follower()).extend(read.map(|at| (at, fault.clone())));
     }
@@ -364,7 +364,7 @@ fn gone(context: &Context, seen: &Sighting) -> Option<Fault> {
             here.relation_names()
         ),
         remedy: format!("the next pass tells; give `{side}.key` if the mapping allows it"),
-        code: Fault::GONE,
+        code: FaultCode::PlaceGone,
     })
 }
 
@@ -375,7 +375,7 @@ fn foreign_key(side: Side, here: &SideContext) -> Fault {
         side: Some(side),
         what: format!("relation `{relation}`: a place that was noted is no key of it any more"),
         remedy: "its primary key has changed: begin with a new journal".to_owned(),
-        code: "place-unknown",
+        code: FaultCode::PlaceUnknown,
     }
 }
 

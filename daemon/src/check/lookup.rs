@@ -14,7 +14,7 @@ use crate::check::scan::Scan;
 use crate::check::stray::PageRows;
 use crate::check::window::Window;
 use crate::check::{SideContext, plugin_fault, store_fault};
-use crate::model::{Cost, Extent, Fault, Range, Side};
+use crate::model::{Cost, Extent, Fault, FaultCode, Range, Side};
 use crate::store::Care;
 
 /// Reads `extent` of `side` and its counterparts into the window.
@@ -276,7 +276,7 @@ fn drop_all(
     window.drop_pages(side, pages);
     // What was read of the other side is not held any more.
     window.met.of_mut(side.other()).back();
-    if fault.code == Fault::TOO_MUCH {
+    if fault.code == FaultCode::TooMuch {
         return Some(fault);
     }
     window.unread(format!("{rows} rows of the {side}"), Some(rows), fault);

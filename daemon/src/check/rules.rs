@@ -8,7 +8,7 @@ use crate::check::plugin_fault;
 use crate::check::tell::{PAIRS_MAX, first};
 use crate::check::window::{Tells, Window};
 use crate::compare::Comparison;
-use crate::model::{Fault, Ruled, Scope, SpanKind, Verdict};
+use crate::model::{Fault, FaultCode, Ruled, Scope, SpanKind, Verdict};
 use crate::plugin::Tally;
 
 /// Snapshots of one rule that are kept before they are merged.
@@ -107,7 +107,7 @@ impl Window<'_> {
                 "have accumulators keep sums, of which there are few, and not what was summed, \
                      make partitions smaller (`partition_rows`), or raise `checks.memory`"
                     .to_owned(),
-            code: "plugin-output",
+            code: FaultCode::PluginOutput,
         })
     }
 

@@ -18,7 +18,7 @@ use futures::stream::BoxStream;
 
 use crate::check::SideContext;
 use crate::check::portion::{Groups, Portion};
-use crate::model::{Cost, Extent, Fault, Range, Side, Value};
+use crate::model::{Cost, Extent, Fault, FaultCode, Range, Side, Value};
 use crate::store::{Page, QUERY_ROWS_MAX, StoreError, StoreErrorKind, moved};
 
 /// Cuts a side into extents of at most about `rows` rows of each of its relations, which cover every
@@ -267,7 +267,7 @@ impl<'a> Scan<'a> {
                         side: Some(self.side),
                         what,
                         remedy: "nothing: the next pass scans them again".to_owned(),
-                        code: "store-error",
+                        code: FaultCode::StoreError,
                     },
                 ));
             }

@@ -11,7 +11,7 @@ use crate::check::plugin_fault;
 use crate::check::tell::{Entries, SIDES, batch_of};
 use crate::check::window::Window;
 use crate::compare::{CellError, Standpoint};
-use crate::model::{Batch, Cut, Digest, Fault, Key, Side, Sighting, State, StoreKey};
+use crate::model::{Batch, Cut, Digest, Fault, FaultCode, Key, Side, Sighting, State, StoreKey};
 
 /// What a side holds of a key, and why its row is rejected if it is.
 type Held = (State, Option<String>);
@@ -315,6 +315,6 @@ fn unsightable(side: Option<Side>, error: &CellError) -> Fault {
         side,
         what: format!("an entity has a field that cannot be compared: {error}"),
         remedy: "have the mapping give a value of the field's type, or reject the row".to_owned(),
-        code: "plugin-output",
+        code: FaultCode::PluginOutput,
     }
 }

@@ -14,7 +14,7 @@ use crate::check::portion::PageLies;
 use crate::check::window::{ENTITIES_MAX, PLACES_MAX, Window, too_many_places};
 use crate::check::{SideContext, plugin_fault};
 use crate::compare::Standpoint;
-use crate::model::{Batch, Fault, Side, Standing, Unread};
+use crate::model::{Batch, Fault, FaultCode, Side, Standing, Unread};
 use crate::plugin::{Access, Placed, PluginError};
 
 /// Rows of entities, by page.
@@ -321,6 +321,6 @@ fn unnamed(side: Side, here: &SideContext) -> Fault {
             "have `locate` (or `{side}.key`) name the row that an entity was mapped from, in the form in \
              which the store keeps its key"
         ),
-        code: "plugin-place",
+        code: FaultCode::PluginPlace,
     }
 }

@@ -12,8 +12,8 @@ use crate::check::plugin_fault;
 use crate::check::window::{Tells, Window};
 use crate::compare::{Comparison, EntitySet, Standpoint};
 use crate::model::{
-    Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Fault, FieldDef, Key, Logical, Member,
-    Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
+    Batch, Buffer, Column, ColumnBuilder, Digest, DriftKind, Fault, FaultCode, FieldDef, Key,
+    Logical, Member, Scope, Side, Sighting, SpanKind, State, StoreKey, Unread, Violation,
 };
 use crate::plugin::{Checked, PairViolation, Pairs, PluginError};
 
@@ -140,7 +140,7 @@ impl Window<'_> {
                 remedy: "mend what the finding of this partition tells of; driftd counts the rest \
                          then"
                     .to_owned(),
-                code: Fault::TOO_MUCH,
+                code: FaultCode::TooMuch,
             };
             self.unread(format!("{rows} differences"), Some(rows), fault);
         }

@@ -10,8 +10,8 @@ use futures::FutureExt;
 
 use super::*;
 use crate::model::{
-    Asked, ColumnDef, Logical, Look, Number, Range, RelationSchema, Role, Sighting, State,
-    StoreKey, Value,
+    Asked, ColumnDef, FaultCode, Logical, Look, Number, Range, RelationSchema, Role, Sighting,
+    State, StoreKey, Value,
 };
 use crate::plugin::builtin::{BuiltIn, Field, Settings};
 use crate::plugin::template::{KeyTemplate, Template};
@@ -164,7 +164,7 @@ fn a_key_that_is_gone_from_a_side_that_cannot_be_searched_is_not_said_to_lack() 
     let look = looked(&pair, &asked);
     assert_eq!(look.sightings, []);
     assert_eq!(look.unread.len(), 1);
-    assert_eq!(look.unread[0].1.code, Fault::GONE);
+    assert_eq!(look.unread[0].1.code, FaultCode::PlaceGone);
 
     // With the target's row gone, too, both sides agree.
     pair.target.delete("things", &[int(1)]);
@@ -200,7 +200,7 @@ fn a_place_that_is_no_key_any_more_is_unread() {
     asked.target_at = vec![StoreKey(Value::List(vec![text("1"), int(2)]).to_cbor().into())];
     let look = looked(&pair, &[asked]);
     assert_eq!(look.sightings, []);
-    assert_eq!(look.unread[0].1.code, "place-unknown");
+    assert_eq!(look.unread[0].1.code, FaultCode::PlaceUnknown);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_crowd_of_more_members_than_can_be_held_is_told_as_far_as_it_is() {
     let outcome = check(&pair.context, &partition, 10, Moment(1)).now_or_never().unwrap();
     assert_eq!(outcome.crowd.map(|members| members.len()), Some(32));
     let unread: u64 = outcome.unread.iter().filter_map(|unread| unread.rows).sum();
-    assert_eq!((unread, outcome.unread[0].fault.code), (8, Fault::TOO_MUCH));
+    assert_eq!((unread, outcome.unread[0].fault.code), (8, FaultCode::TooMuch));
 }
 
 #[test]

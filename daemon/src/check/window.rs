@@ -19,8 +19,8 @@ use crate::check::stray::Placing;
 use crate::check::{Context, SideContext, plugin_fault};
 use crate::compare::{Asks, EntitySet, Stands, compare};
 use crate::model::{
-    Batch, Cost, FailedRows, Fault, Key, Member, Moment, Outcome, Range, Reading, Side, Span,
-    SpanKind, Standing, StoreKey, Unread,
+    Batch, Cost, FailedRows, Fault, FaultCode, Key, Member, Moment, Outcome, Range, Reading, Side,
+    Span, SpanKind, Standing, StoreKey, Unread,
 };
 use crate::plugin::{Failed, Mapped, Output, Placed, PluginError, Rows, Session};
 
@@ -199,7 +199,7 @@ impl<'a> Window<'a> {
                 "have the mapping make fewer and smaller entities of these rows, make pages smaller \
                      (`page_rows`), or raise `checks.memory`"
                     .to_owned(),
-            code: Fault::TOO_MUCH,
+            code: FaultCode::TooMuch,
         })
     }
 
@@ -674,6 +674,6 @@ pub(super) fn too_many_places(side: Side, here: &SideContext) -> Fault {
         remedy: "have the mapping name fewer places for each entity, or make pages smaller \
                  (`page_rows`)"
             .to_owned(),
-        code: Fault::TOO_MUCH,
+        code: FaultCode::TooMuch,
     }
 }

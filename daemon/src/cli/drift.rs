@@ -10,8 +10,8 @@ use crate::cli::output::{Output, ago, table};
 use crate::cli::{CONFIGURATION, CliError, JournalPath, SAME, abort, keys, unknown};
 use crate::journal::{Filter, Reader, named_key, readable_key, readable_place};
 use crate::model::{
-    Command, DriftKind, Finding, FindingStatus, Moment, NamedKey, PairingStatus, Side, StoreKey,
-    Subject, Unjudged, Unsettled,
+    Command, DriftKind, FaultCode, Finding, FindingStatus, Moment, NamedKey, PairingStatus, Side,
+    StoreKey, Subject, Unjudged, Unsettled,
 };
 use crate::report::form::rfc3339;
 use crate::run::Clock;
@@ -188,7 +188,7 @@ pub(super) fn unsettled_json(
         "entities": unsettled.entities,
         "why": unsettled.why.as_str(),
         "what": unsettled.what,
-        "code": unsettled.fault,
+        "code": unsettled.fault.map(FaultCode::as_str),
         "first_seen": rfc3339(unsettled.first_seen),
         "at": rfc3339(unsettled.at),
         "looks": unsettled.looks,

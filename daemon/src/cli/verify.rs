@@ -14,7 +14,7 @@ use crate::cli::listing::{self, Listed, Listing};
 use crate::cli::output::{Output, table};
 use crate::cli::progress::Progress;
 use crate::cli::{CONFIGURATION, CliError, ConfigPath, DRIFT, SAME, UNTOLD, drift, load};
-use crate::model::{Fault, Finding, Happening, Moment, Note, PairingStatus, Unsettled};
+use crate::model::{Fault, FaultCode, Finding, Happening, Moment, Note, PairingStatus, Unsettled};
 use crate::report::{LogLevel, status};
 use crate::run::{Clock, Ended, Purpose, Signals, Supplied};
 
@@ -53,7 +53,7 @@ pub(super) struct Options {
 }
 
 /// Why something was unread, and how often, by pairing and code.
-type Faults = BTreeMap<(String, &'static str), (Fault, u64)>;
+type Faults = BTreeMap<(String, FaultCode), (Fault, u64)>;
 
 /// What could not be told, gathered during a pass.
 #[derive(Default)]
@@ -235,7 +235,7 @@ fn json(
         .map(|((pairing, code), (fault, count))| {
             serde_json::json!({
                 "pairing": pairing,
-                "code": code,
+                "code": code.as_str(),
                 "what": fault.what,
                 "remedy": fault.remedy,
                 "count": count,

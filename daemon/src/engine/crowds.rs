@@ -502,7 +502,7 @@ impl Pairing {
         }
         let mut crowding = self.crowds.remove(at);
         crowding.fail(step.now.after(self.spec.settle.wait_max), tries);
-        if step.until == Until::OnePass && (crowding.failed >= tries || fault.is_outage()) {
+        if step.until == Until::OnePass && (crowding.failed >= tries || fault.code.is_outage()) {
             // A single pass does not wait for ever for a store: what cannot be looked at is unsettled.
             let crowd = &crowding.crowd;
             let gone = LetGo {
@@ -512,7 +512,7 @@ impl Pairing {
                 looks: crowding.scans,
                 why: Why::Unread,
                 what: format!("{}; {}", fault.what, fault.remedy),
-                fault: Some(fault.code.to_owned()),
+                fault: Some(fault.code),
             };
             self.let_go(step, gone);
             self.disperse(step, &crowding.crowd, false);

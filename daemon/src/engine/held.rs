@@ -42,7 +42,7 @@ impl Held {
 
     /// Says that it is not read.
     pub(super) fn start(&mut self, step: &mut Step<'_>) {
-        let (pairing, code) = (self.status.pairing.clone(), self.fault.code.to_owned());
+        let (pairing, code) = (self.status.pairing.clone(), self.fault.code);
         if self.status.incidents.insert(Incident { partition: None, code }) {
             let (partition, fault) = (None, self.fault.clone());
             step.happened(Happening::Unread { pairing, partition, fault, tries: 1 });

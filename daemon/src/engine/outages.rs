@@ -96,8 +96,8 @@ impl Pairing {
     /// the store, a moment is enough.
     pub(super) fn waits_for(&mut self, step: &mut Step<'_>, fault: &Fault) -> bool {
         // What is no answer comes of what is down, also if it was the first to notice.
-        let of_down = fault.is_silence() && self.waits_for_stores();
-        let waits = (fault.is_outage() || of_down) && step.until == Until::Stopped;
+        let of_down = fault.code.is_silence() && self.waits_for_stores();
+        let waits = (fault.code.is_outage() || of_down) && step.until == Until::Stopped;
         if waits && !self.waits_for_stores() {
             let until = step.now.after(self.spec.plan.wait(1));
             self.paused_until = Some(until);

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::engine::pairing::{Pairing, Purpose};
 use crate::engine::{Job, Spec, Step, Until};
 use crate::model::{
-    CheckNote, Direction, Extent, Fault, Happening, Incident, Moment, Note, Outcome, PairingStatus,
-    Partition, PartitionEnd, PassState, Side,
+    CheckNote, Direction, Extent, Fault, FaultCode, Happening, Incident, Moment, Note, Outcome,
+    PairingStatus, Partition, PartitionEnd, PassState, Side,
 };
 use crate::plan;
 
@@ -41,7 +41,7 @@ pub(super) struct Frame {
     open: u64,
     unread: u64,
     /// Codes of the faults for which partitions were given up.
-    faults: BTreeSet<String>,
+    faults: BTreeSet<FaultCode>,
 }
 
 /// What a check compared.
@@ -67,7 +67,7 @@ impl Phase {
                 let mut frame = Frame::new(pass.clone());
                 if frame.unread > 0 {
                     // For which of them is not known any more, so none is taken for over.
-                    frame.faults = status.incidents.iter().map(|one| one.code.clone()).collect();
+                    frame.faults = status.incidents.iter().map(|one| one.code).collect();
                 }
                 Self::Passing(frame)
             }
@@ -245,7 +245,7 @@ impl Pairing {
             return;
         }
         self.failed(step);
-        if fault.is_outage() || self.failures >= self.tries(step, true) {
+        if fault.code.is_outage() || self.failures >= self.tries(step, true) {
             self.open_incident(step, None, &fault);
             if step.until == Until::OnePass {
                 self.status.last_pass_unread += 1;
@@ -410,9 +410,9 @@ impl Pairing {
         counts: Counts,
     ) {
         let nothing = counts.nothing;
-        let of_store = fault.code.starts_with("store-");
+        let of_store = fault.code.is_of_store();
         // A single pass does not ask again what is known to be down.
-        let limit = if fault.is_outage() { 1 } else { self.tries(step, of_store) };
+        let limit = if fault.code.is_outage() { 1 } else { self.tries(step, of_store) };
         let waits_for_store = self.waits_for(step, fault);
         let Phase::Passing(frame) = &mut self.phase else { return };
         let tries = frame.tries.remove(&partition).unwrap_or(0);
@@ -438,7 +438,7 @@ impl Pairing {
         }
         frame.open = frame.open.saturating_sub(1);
         frame.unread += 1;
-        frame.faults.insert(fault.code.to_owned());
+        frame.faults.insert(fault.code);
         self.status.done += 1;
         self.status.unread_partitions += 1;
         self.status_changed = true;
@@ -481,7 +481,7 @@ impl Pairing {
             one.code == fault.code && one.partition.is_some() == partition.is_some()
         };
         if !self.status.incidents.iter().any(known) {
-            self.status.incidents.insert(Incident { partition, code: fault.code.to_owned() });
+            self.status.incidents.insert(Incident { partition, code: fault.code });
             self.status_changed = true;
             step.happened(Happening::Unread {
                 pairing: self.spec.name.clone(),

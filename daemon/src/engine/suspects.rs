@@ -12,8 +12,8 @@ use crate::engine::rules::told_as_whole;
 use crate::engine::unsettled::LetGo;
 use crate::engine::{Step, Until};
 use crate::model::{
-    Extent, Fault, Happening, Key, Look, Moment, Note, Outcome, Partition, Side, Sighting, State,
-    StoreKey, Suspect, Unjudged, Version, Why,
+    Extent, Fault, FaultCode, Happening, Key, Look, Moment, Note, Outcome, Partition, Side,
+    Sighting, State, StoreKey, Suspect, Unjudged, Version, Why,
 };
 use crate::settle::{self, LagChange, LookedAt, Origin, Verdict};
 
@@ -219,7 +219,8 @@ impl Pairing {
         }
         self.count_costs(result.source_cost, result.target_cost);
         let nothing = result.sightings.is_empty() && !result.unread.is_empty();
-        let outage = result.unread.iter().map(|(_, fault)| fault).find(|fault| fault.is_outage());
+        let outage =
+            result.unread.iter().map(|(_, fault)| fault).find(|fault| fault.code.is_outage());
         let waits = outage.cloned().is_some_and(|fault| self.waits_for(step, &fault));
         if nothing && !waits {
             self.failed(step);
@@ -238,7 +239,7 @@ impl Pairing {
             });
         }
         for (key, fault) in &result.unread {
-            let gone = fault.code == Fault::GONE;
+            let gone = fault.code == FaultCode::PlaceGone;
             if gone {
                 let ids = self.by_key.get(key).into_iter();
                 for id in ids.flat_map(|ids| ids.difference(&self.anew)) {
@@ -272,11 +273,11 @@ impl Pairing {
     }
 
     fn look_failed(&mut self, step: &mut Step<'_>, key: &Key, fault: &Fault) {
-        let gone = fault.code == Fault::GONE;
+        let gone = fault.code == FaultCode::PlaceGone;
         match self.suspects.get_mut(key) {
             Some(suspect) => {
                 self.due.remove(&(suspect.due, key.clone()));
-                if fault.is_outage() && step.until == Until::Stopped {
+                if fault.code.is_outage() && step.until == Until::Stopped {
                     // It was not tried, and is looked at as soon as the store answers.
                     suspect.due = step.now;
                     self.due.insert((suspect.due, key.clone()));
@@ -284,13 +285,13 @@ impl Pairing {
                 }
                 settle::failed(suspect, step.now, &self.spec.settle);
                 let ends = gone || step.until == Until::OnePass;
-                let spent = suspect.failed >= self.spec.plan.tries.get() || fault.is_outage();
+                let spent = suspect.failed >= self.spec.plan.tries.get() || fault.code.is_outage();
                 if ends && spent {
                     // A single pass does not wait for ever for a store. And a key that is gone from
                     // its place is met by the next pass, or by none.
                     let Some(suspect) = self.suspects.remove(key) else { return };
                     let what = format!("{}; {}", fault.what, fault.remedy);
-                    let why = (Why::Unread, what, Some(fault.code.to_owned()));
+                    let why = (Why::Unread, what, Some(fault.code));
                     self.let_go_of(step, &suspect, why);
                     self.decided(step, suspect.check, key.clone(), false);
                     return;
@@ -347,7 +348,7 @@ impl Pairing {
         &mut self,
         step: &mut Step<'_>,
         suspect: &Suspect,
-        (why, what, fault): (Why, String, Option<String>),
+        (why, what, fault): (Why, String, Option<FaultCode>),
     ) {
         let subject = Unjudged::Key(suspect.key.clone());
         let (first_seen, looks) = (suspect.first_seen, suspect.looks);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    Digest, DriftKind, Facets, Key, Sighting, State, StoreKey, Subject, Unjudged, Why,
+    Digest, DriftKind, Facets, FaultCode, Key, Sighting, State, StoreKey, Subject, Unjudged, Why,
 };
 
 /// What checks and looks answer.
@@ -128,7 +128,9 @@ pub(super) fn answer(job: Job, world: World, now: Moment) -> Event {
             if world == World::Gone {
                 let text = || "gone".to_owned();
                 let (what, remedy) = (text(), text());
-                result.unread.push((key(), Fault { side: None, what, remedy, code: Fault::GONE }));
+                result
+                    .unread
+                    .push((key(), Fault { side: None, what, remedy, code: FaultCode::PlaceGone }));
             }
             Event::Looked { look, result }
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Step;
 use crate::engine::pairing::Pairing;
-use crate::model::{Happening, Moment, Unjudged, Unsettled, Why};
+use crate::model::{FaultCode, Happening, Moment, Unjudged, Unsettled, Why};
 
 /// What is listed of a pairing; beyond, what was let go longest ago makes room.
 const LISTED_MAX: usize = 10_000;
@@ -35,7 +35,7 @@ pub(super) struct LetGo {
     pub(super) looks: u32,
     pub(super) why: Why,
     pub(super) what: String,
-    pub(super) fault: Option<String>,
+    pub(super) fault: Option<FaultCode>,
 }
 
 impl Listed {

@@ -10,10 +10,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::journal::text::Word;
 use crate::model::{
-    Broken, Command, CriterionState, Crowd, Digest, DriftKind, Facets, Finding, FindingStatus,
-    HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey, Outage, PairingStatus,
-    Part, Partition, RelationNames, Severity, Side, State, Still, StoreKey, Subject, Suspect,
-    SuspectPartition, SuspectRule, Unjudged, Unsettled, Version, Violation, Why,
+    Broken, Command, CriterionState, Crowd, Digest, DriftKind, Facets, FaultCode, Finding,
+    FindingStatus, HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey, Outage,
+    PairingStatus, Part, Partition, RelationNames, Severity, Side, State, Still, StoreKey, Subject,
+    Suspect, SuspectPartition, SuspectRule, Unjudged, Unsettled, Version, Violation, Why,
 };
 
 /// A word that has a JSON form.
@@ -210,7 +210,8 @@ struct UnsettledForm {
     #[serde(with = "text")]
     why: Why,
     what: String,
-    fault: Option<String>,
+    #[serde(with = "maybe_text")]
+    fault: Option<FaultCode>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -387,7 +388,8 @@ struct OutageForm {
     store: String,
     #[serde(with = "text")]
     since: Moment,
-    code: String,
+    #[serde(with = "text")]
+    code: FaultCode,
     what: String,
     remedy: String,
 }
@@ -535,16 +537,16 @@ mod incidents {
         incidents: &BTreeSet<Incident>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        to.collect_seq(incidents.iter().map(|one| (one.partition.map(Text), &one.code)))
+        to.collect_seq(incidents.iter().map(|one| (one.partition.map(Text), Text(one.code))))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<BTreeSet<Incident>, D::Error> {
-        let incidents = Vec::<(Option<Text<Partition>>, String)>::deserialize(from)?.into_iter();
-        let incident = |(partition, code): (Option<Text<Partition>>, String)| Incident {
-            partition: partition.map(|Text(partition)| partition),
-            code,
+        let incidents =
+            Vec::<(Option<Text<Partition>>, Text<FaultCode>)>::deserialize(from)?.into_iter();
+        let incident = |(partition, Text(code)): (Option<Text<Partition>>, Text<FaultCode>)| {
+            Incident { partition: partition.map(|Text(partition)| partition), code }
         };
         Ok(incidents.map(incident).collect())
     }

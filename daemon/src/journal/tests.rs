@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::format::Form as _;
 use super::*;
 use crate::model::{
-    Command, Direction, Extent, Occurrence, Partition, PartitionEnd, PassState, Range,
+    Command, Direction, Extent, FaultCode, Occurrence, Partition, PartitionEnd, PassState, Range,
 };
 
 mod tidy;
@@ -130,7 +130,7 @@ fn occurrence(number: u64) -> (Commit, Vec<(u64, Vec<u8>)>) {
     let what = crate::model::Happening::Readable {
         pairing: "users".to_owned(),
         partition: None,
-        code: "store-timeout".to_owned(),
+        code: FaultCode::StoreTimeout,
     };
     let occurrences = vec![Occurrence { number, at: NOW, what }];
     let commit = Commit { occurrences, ..Commit::default() };

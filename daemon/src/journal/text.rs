@@ -7,9 +7,9 @@
 use std::fmt::Write as _;
 
 use crate::model::{
-    Digest, Direction, DriftKind, Extent, HookState, Key, MappingIdentity, Moment, Number,
-    Partition, PartitionEnd, Placed, Range, RelationNames, Severity, Side, StoreKey, Unjudged,
-    Value, Version, Why, text,
+    Digest, Direction, DriftKind, Extent, FaultCode, HookState, Key, MappingIdentity, Moment,
+    Number, Partition, PartitionEnd, Placed, Range, RelationNames, Severity, Side, StoreKey,
+    Unjudged, Value, Version, Why, text,
 };
 
 /// A word that has a text form.
@@ -220,6 +220,16 @@ impl Word for DriftKind {
 
     fn from_text(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+impl Word for FaultCode {
+    fn to_text(&self) -> String {
+        self.as_str().to_owned()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text)
     }
 }
 

@@ -5,8 +5,8 @@
 //! has its number before it is committed, so that its event has one id for ever.
 
 use crate::model::{
-    Checksum, Cost, DriftKind, FailedRows, Fault, Finding, Key, Moment, Outage, Partition, Side,
-    Span, Unsettled,
+    Checksum, Cost, DriftKind, FailedRows, Fault, FaultCode, Finding, Key, Moment, Outage,
+    Partition, Side, Span, Unsettled,
 };
 
 /// Something that alerting systems must learn, in the order of its number.
@@ -92,7 +92,7 @@ pub enum Happening {
         /// The partition of which it was said that it is unread; none: the pairing as a whole.
         partition: Option<Partition>,
         /// The code of the fault that was said to be why.
-        code: String,
+        code: FaultCode,
     },
     /// A store does not answer: nothing that reads it goes on.
     StoreDown(Outage),

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{
-    Digest, DriftKind, Key, MappingIdentity, Moment, Partition, Severity, Side, State, StoreKey,
-    Violation,
+    Digest, DriftKind, FaultCode, Key, MappingIdentity, Moment, Partition, Severity, Side, State,
+    StoreKey, Violation,
 };
 
 /// A key that differed and is looked at again until it can be judged.
@@ -274,7 +274,7 @@ pub struct Incident {
     /// The partition of which it was told; none: the pairing as a whole, a store answers nothing.
     pub partition: Option<Partition>,
     /// The fault's code.
-    pub code: String,
+    pub code: FaultCode,
 }
 
 /// How far a pairing has come; also what `status` prints and metrics are made of. Counts are since

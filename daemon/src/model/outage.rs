@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::Moment;
+use crate::model::{FaultCode, Moment};
 
 /// A store that is down: why, as far as its last sign says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Outage {
     /// Since when nothing that it was asked was answered.
     pub since: Moment,
     /// The code of the fault.
-    pub code: String,
+    pub code: FaultCode,
     /// The fault in words, without secrets and values.
     pub what: String,
     /// What a person can do about it.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Checksum, Cut, Digest, Extent, Moment, Number, Side};
+use crate::model::{Checksum, Cut, Digest, Extent, Fault, Moment, Number, Side};
 
 /// An entity's key: the deterministic CBOR array of its key fields' canonical values, in plan order.
 /// Where a mapping has several entity types, it is tag 55045 on `[type number, that array]`.
@@ -340,57 +340,6 @@ impl Sighting {
     }
 }
 
-/// Why something could not be compared. Shown to people: it names the store or plugin, holds no row
-/// values and no secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The side that was being read or mapped, if one was.
-    pub side: Option<Side>,
-    /// What happened, where: store, relation or plugin, digest, function; and the cause.
-    pub what: String,
-    /// What to do about it.
-    pub remedy: String,
-    /// A short stable name for counting: `store-unreachable`, `plugin-trap`, ...
-    pub code: &'static str,
-}
-
-impl Fault {
-    /// The code of a key that is no longer where it was, on a side that cannot be searched for it:
-    /// whether it is there at all, only a pass can tell.
-    pub const GONE: &'static str = "place-gone";
-    /// The code of what is unread because a mapping looks for more than may be held at once.
-    pub const TOO_MUCH: &'static str = "too-much";
-    /// The code of what is unread because the counts of a check do not add up, or a row is in a comparison
-    /// twice: a fault of driftd itself.
-    pub const NUMBERS: &'static str = "numbers";
-    /// The code of what was not read because its store is known to be down.
-    pub const STORE_DOWN: &'static str = "store-down";
-    /// The code of a whole pairing that could not be begun, so that nothing of it is read.
-    pub const NOT_BEGUN: &'static str = "not-begun";
-    /// The code of what is unread because a plugin has run for as long as it may in one check.
-    pub const PLUGIN_TIME: &'static str = "plugin-time";
-
-    /// Whether nothing was read because a store is down: that is told of the store, and is no fault of
-    /// what was to be read.
-    #[must_use]
-    pub fn is_outage(&self) -> bool {
-        self.code == Self::STORE_DOWN
-    }
-
-    /// Whether a store gave no answer, or only that it can give none.
-    #[must_use]
-    pub fn is_silence(&self) -> bool {
-        let silent = ["store-unreachable", "store-timeout", "store-throttled", Self::STORE_DOWN];
-        silent.contains(&self.code)
-    }
-
-    /// Whether a plugin, or the built-in mapping, failed.
-    #[must_use]
-    pub fn is_of_plugin(&self) -> bool {
-        self.code.starts_with("plugin-")
-    }
-}
-
 /// A part that was not compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
@@ -572,7 +521,7 @@ impl Outcome {
     /// Why something of it was not read, if that is because a store is down.
     #[must_use]
     pub fn outage(&self) -> Option<&Fault> {
-        self.unread.iter().map(|unread| &unread.fault).find(|fault| fault.is_outage())
+        self.unread.iter().map(|unread| &unread.fault).find(|fault| fault.code.is_outage())
     }
 
     /// How many keys differed, without those that the other direction counts.

@@ -3,7 +3,7 @@
 //! Owns [`Unsettled`] as data. Refuses to say when something is let go: the engine does. Invariant: it
 //! holds keys, names and reasons in words for people, never values.
 
-use crate::model::{Key, MappingIdentity, Moment, Partition};
+use crate::model::{FaultCode, Key, MappingIdentity, Moment, Partition};
 
 /// Something that differed and could not be judged within its looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Unsettled {
     /// The same in words: what happened, and of a fault what to do about it.
     pub what: String,
     /// The code of the fault because of which it could not be looked at, if one was.
-    pub fault: Option<String>,
+    pub fault: Option<FaultCode>,
 }
 
 /// What could not be judged.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::fault::PluginErrorKind;
-use crate::model::Moment;
+use crate::model::{FaultCode, Moment};
 
 /// Checks and looks in a row in which a function failed and never succeeded, after which the plugin is left alone. Few enough
 /// that a plugin that cannot work costs little, and more than are in flight of one pairing when one
@@ -24,7 +24,7 @@ pub(super) enum Went {
     /// It was called, and each function succeeded at least once.
     Well,
     /// A function failed and never succeeded; the code of the failure.
-    Badly(&'static str),
+    Badly(FaultCode),
     /// It was not called.
     Uncalled,
 }
@@ -43,7 +43,7 @@ pub(super) enum Change {
 pub(super) struct Pause {
     pub(super) since: Moment,
     pub(super) failures: u32,
-    pub(super) cause: &'static str,
+    pub(super) cause: FaultCode,
     pub(super) next: Moment,
     wait: Duration,
 }
@@ -127,7 +127,7 @@ mod tests {
         let mut breaker = Breaker::default();
         for second in 0..5 {
             assert_eq!(breaker.admit(at(second)), Ok(false));
-            let change = breaker.note(at(second), false, Went::Badly("plugin-trap"));
+            let change = breaker.note(at(second), false, Went::Badly(FaultCode::PluginTrap));
             assert_eq!(change.is_some(), second == 4);
         }
         breaker
@@ -137,7 +137,8 @@ mod tests {
     fn failures_in_a_row_open_it_and_others_do_not() {
         let mut breaker = Breaker::default();
         for second in 0..40 {
-            let went = if second % 5 == 4 { Went::Well } else { Went::Badly("plugin-trap") };
+            let went =
+                if second % 5 == 4 { Went::Well } else { Went::Badly(FaultCode::PluginTrap) };
             assert_eq!(breaker.note(at(second), false, went), None);
             assert_eq!(breaker.note(at(second), false, Went::Uncalled), None);
             assert_eq!(breaker.admit(at(second)), Ok(false));
@@ -164,15 +165,15 @@ mod tests {
             assert_eq!(breaker.note(now, true, Went::Uncalled), None);
             assert_eq!(breaker.admit(now), Ok(true));
             assert_eq!(breaker.note(now, false, Went::Well), None, "it began before");
-            assert_eq!(breaker.note(now, true, Went::Badly("plugin-fuel")), None);
+            assert_eq!(breaker.note(now, true, Went::Badly(FaultCode::PluginFuel)), None);
         }
         now = now.after(WAIT_MAX);
         assert_eq!(breaker.admit(now), Ok(true));
         let change = breaker.note(now, true, Went::Well);
         let Some(Change::Closed(pause)) = change else { panic!("{change:?}") };
-        assert_eq!((pause.since, pause.failures, pause.cause), (at(4), 13, "plugin-fuel"));
+        assert_eq!((pause.since, pause.failures, pause.cause), (at(4), 13, FaultCode::PluginFuel));
         for _ in 0..4 {
-            assert_eq!(breaker.note(now, false, Went::Badly("plugin-fuel")), None);
+            assert_eq!(breaker.note(now, false, Went::Badly(FaultCode::PluginFuel)), None);
         }
         assert_eq!(breaker.admit(now), Ok(false));
     }

@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Write as _};
 
-use crate::model::{Fault, Moment, Side, text};
+use crate::model::{FaultCode, Moment, Side, text};
 
 /// Stands in a trap's message between what trapped and what the guest said just before.
 pub(super) const LAST_WORDS: &str = "; the plugin's last words: ";
@@ -228,7 +228,7 @@ pub enum PluginErrorKind {
         /// Checks and looks in a row in which a call failed.
         failures: u32,
         /// The code of the last failure.
-        cause: &'static str,
+        cause: FaultCode,
         /// When it is tried again.
         next: Moment,
     },
@@ -237,18 +237,18 @@ pub enum PluginErrorKind {
 impl PluginErrorKind {
     /// A short stable name for counting.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> FaultCode {
         match self {
-            Self::Trap(_) => "plugin-trap",
-            Self::Fuel { .. } => "plugin-fuel",
-            Self::Deadline { .. } => "plugin-deadline",
-            Self::Patience { .. } => Fault::PLUGIN_TIME,
-            Self::Memory { .. } => "plugin-memory",
-            Self::Output { .. } => "plugin-output",
-            Self::Malformed(_) => "plugin-malformed",
-            Self::Lawless { .. } => "plugin-lawless",
-            Self::Own { .. } => "plugin-error",
-            Self::Paused { .. } => "plugin-paused",
+            Self::Trap(_) => FaultCode::PluginTrap,
+            Self::Fuel { .. } => FaultCode::PluginFuel,
+            Self::Deadline { .. } => FaultCode::PluginDeadline,
+            Self::Patience { .. } => FaultCode::PluginTime,
+            Self::Memory { .. } => FaultCode::PluginMemory,
+            Self::Output { .. } => FaultCode::PluginOutput,
+            Self::Malformed(_) => FaultCode::PluginMalformed,
+            Self::Lawless { .. } => FaultCode::PluginLawless,
+            Self::Own { .. } => FaultCode::PluginError,
+            Self::Paused { .. } => FaultCode::PluginPaused,
         }
     }
 }
@@ -273,7 +273,7 @@ mod tests {
         PluginErrorKind::Paused {
             since: Moment(1_700_000_000_999_999),
             failures: 5,
-            cause: "plugin-trap",
+            cause: FaultCode::PluginTrap,
             next: Moment(1_700_000_005_000_000),
         }
     }
@@ -367,7 +367,7 @@ mod tests {
                 "plugin `orders` (0a1b), map-batch, pairing `shop`, target, batch 17, 1024 rows";
             assert_eq!(error.blame(), format!("{place}: {what}; 17 rows fail by themselves"));
             assert_eq!(error.remedy(), remedy);
-            assert_eq!(error.kind.code(), code);
+            assert_eq!(error.kind.code().as_str(), code);
         }
     }
 }

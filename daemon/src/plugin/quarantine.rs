@@ -24,7 +24,7 @@ use super::{
     Checked, Located, Mapped, Mapper, Output, PairViolation, Pairs, Placed, PluginError,
     PluginErrorKind, Rows, Session, Tallied, Tally,
 };
-use crate::model::{Batch, InvariantDef, MappingIdentity, MappingPlan, Moment, Side};
+use crate::model::{Batch, FaultCode, InvariantDef, MappingIdentity, MappingPlan, Moment, Side};
 
 /// Rows that may be found guilty in one check, and as many pairs and entities; a look may find as many as
 /// it asks for.
@@ -114,7 +114,7 @@ impl Shared {
                 let error = self.paused(pause, failed.as_ref());
                 let last = failed.map(|failed| failed.blame()).unwrap_or_default();
                 tracing::warn!(
-                    target: "driftd", pairing, code = error.kind.code(),
+                    target: "driftd", pairing, code = error.kind.code().as_str(),
                     "{}; the last failure: {last}; {}", error.blame(), error.remedy()
                 );
             }
@@ -180,7 +180,7 @@ struct GuardedSession {
     /// Functions of which a call succeeded.
     sound: Vec<&'static str>,
     /// Functions of which a call failed, and the code of the failure.
-    unsound: Vec<(&'static str, &'static str)>,
+    unsound: Vec<(&'static str, FaultCode)>,
     /// Whether the plugin has not been called since it was started.
     fresh: bool,
     batch: u64,
@@ -230,7 +230,7 @@ impl Drop for GuardedSession {
         // A function that succeeds on some rows is worth calling; what it fails on is unread.
         let lost = self.unsound.iter().rfind(|(function, _)| !self.sound.contains(function));
         let went = match lost {
-            Some((_, code)) => Went::Badly(code),
+            Some((_, code)) => Went::Badly(*code),
             None if self.sound.is_empty() => Went::Uncalled,
             None => Went::Well,
         };
@@ -287,7 +287,7 @@ impl Session for GuardedSession {
             *error.call = Call { pairing, side: Some(side), rows, ..Call::default() };
             let pairing = &self.shared.pairing;
             tracing::warn!(
-                target: "driftd", pairing, code = error.kind.code(),
+                target: "driftd", pairing, code = error.kind.code().as_str(),
                 "{}; rejected rows of this check are told by their places; {}",
                 error.blame(), error.remedy()
             );

@@ -10,8 +10,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::model::{
-    CriterionState, DriftKind, Finding, FindingStatus, Happening, HookJob, HookState, NamedKey,
-    Occurrence, Outage, Partition, Severity, Subject, Unjudged, Unsettled,
+    CriterionState, DriftKind, FaultCode, Finding, FindingStatus, Happening, HookJob, HookState,
+    NamedKey, Occurrence, Outage, Partition, Severity, Subject, Unjudged, Unsettled,
 };
 use crate::report::Identity;
 use crate::report::form::{partition_name, rfc3339};
@@ -407,7 +407,7 @@ fn data<'a>(what: &'a Happening, identity: &Identity) -> Data<'a> {
             ..unread(pairing, partition.as_ref(), fault.code, identity)
         }),
         Happening::Readable { pairing, partition, code } => {
-            Data::Unread(unread(pairing, partition.as_ref(), code, identity))
+            Data::Unread(unread(pairing, partition.as_ref(), *code, identity))
         }
         Happening::StoreDown(outage) => Data::Store(store(outage, None)),
         Happening::StoreUp { outage, lasted_micros } => {
@@ -537,7 +537,7 @@ fn store(outage: &Outage, lasted_micros: Option<u64>) -> Store<'_> {
     let Outage { store, since, code, what, remedy } = outage;
     let told = |words| lasted_micros.is_none().then(|| bounded(words));
     let (what, remedy) = (told(what), told(remedy));
-    Store { store, since: rfc3339(*since), code, what, remedy, lasted_micros }
+    Store { store, since: rfc3339(*since), code: code.as_str(), what, remedy, lasted_micros }
 }
 
 fn not_settled<'a>(unsettled: &'a Unsettled, identity: &Identity) -> NotSettled<'a> {
@@ -556,7 +556,7 @@ fn not_settled<'a>(unsettled: &'a Unsettled, identity: &Identity) -> NotSettled<
         partition: partition.map(|partition| part(partition, identity)),
         invariant: invariant.map(String::as_str),
         why: unsettled.why.as_str(),
-        code: unsettled.fault.as_deref(),
+        code: unsettled.fault.map(FaultCode::as_str),
         first_seen: rfc3339(unsettled.first_seen),
         looks: unsettled.looks,
         identity: unsettled.identity.to_string(),
@@ -566,13 +566,13 @@ fn not_settled<'a>(unsettled: &'a Unsettled, identity: &Identity) -> NotSettled<
 fn unread<'a>(
     pairing: &'a str,
     partition: Option<&Partition>,
-    code: &'a str,
+    code: FaultCode,
     identity: &Identity,
 ) -> Unread<'a> {
     Unread {
         pairing,
         partition: partition.map(|partition| part(partition, identity)),
-        code,
+        code: code.as_str(),
         side: None,
         what: None,
         remedy: None,

@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use crate::model::{
-    CriterionState, DriftKind, FailedRows, Fault, Finding, Happening, HookJob, Key, Moment, Outage,
-    Partition, Subject, Unjudged, Unsettled,
+    CriterionState, DriftKind, FailedRows, Fault, FaultCode, Finding, Happening, HookJob, Key,
+    Moment, Outage, Partition, Subject, Unjudged, Unsettled,
 };
 use crate::report::events;
 use crate::report::form::partition_name;
@@ -99,10 +99,10 @@ pub fn happening(what: &Happening, identity: &Identity) {
         ),
         Happening::Unread { pairing, partition, fault, tries } => warn!(
             target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name),
-            code = fault.code, tries, "unread: {}; {}", fault.what, fault.remedy
+            code = fault.code.as_str(), tries, "unread: {}; {}", fault.what, fault.remedy
         ),
         Happening::Readable { pairing, partition, code } => info!(
-            target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name), code,
+            target: "driftd", event, pairing, partition = partition.as_ref().map(partition_name), code = code.as_str(),
             "what was unread can be read again; nothing to do"
         ),
         Happening::StoreDown(outage) => store(event, outage, None),
@@ -206,7 +206,7 @@ fn passed(event: &str, pairing: &str, pass: u64, (compared, unread): (u64, u64))
 /// `before` is how often that was not said since the last line.
 pub fn unread(pairing: &str, key: Option<&Key>, fault: &Fault, before: u64, identity: &Identity) {
     warn!(
-        target: "driftd", pairing, code = fault.code, unsaid = before,
+        target: "driftd", pairing, code = fault.code.as_str(), unsaid = before,
         key_hmac = key.map(|key| identity.key_hmac(pairing, key)),
         "unread, to be tried again: {}; {}", fault.what, fault.remedy
     );
@@ -222,7 +222,7 @@ pub fn failed(
 ) {
     let FailedRows { key, rows, fault } = failed;
     warn!(
-        target: "driftd", pairing, code = fault.code, partition = partition_name(partition), rows,
+        target: "driftd", pairing, code = fault.code.as_str(), partition = partition_name(partition), rows,
         key_hmac = identity.key_hmac(pairing, key), unsaid = before,
         "rows fail by themselves and count as unmappable, the rest is compared; the first: {}; {}; \
          `driftd drift` lists them once they are confirmed", fault.what, fault.remedy
@@ -234,12 +234,12 @@ fn store(event: &str, outage: &Outage, lasted_micros: Option<u64>) {
     let Outage { store, code, what, remedy, .. } = outage;
     match lasted_micros {
         None => error!(
-            target: "driftd", event, store, code,
+            target: "driftd", event, store, code = code.as_str(),
             "store `{store}` is down: {what}; what reads it is unread and waits until it answers; \
              {remedy}"
         ),
         Some(lasted) => info!(
-            target: "driftd", event, store, code, lasted_s = seconds(lasted),
+            target: "driftd", event, store, code = code.as_str(), lasted_s = seconds(lasted),
             "store `{store}` answers again: what reads it goes on; nothing to do"
         ),
     }
@@ -257,7 +257,7 @@ pub fn unsettled(what: &Unsettled, before: u64, identity: &Identity) {
         target: "driftd", event = super::names::event::UNSETTLED, pairing, entity, entities,
         key_hmac = key.map(|key| identity.key_hmac(pairing, key)),
         partition = partition.map(partition_name), invariant,
-        why = why.as_str(), code = fault, looks, unsaid = before,
+        why = why.as_str(), code = fault.map(FaultCode::as_str), looks, unsaid = before,
         "what differed could not be judged; the next pass looks at it again, `driftd drift \
          --unsettled` lists it and says why"
     );
@@ -357,7 +357,8 @@ mod tests {
         let key = Key(Value::List(vec![Value::Text(SECRET.to_owned())]).to_cbor().into());
         let hmac = identity(&open_settings()).key_hmac("users", &key);
         let what = "plugin `users` (0123), map-batch, batch 3: trapped".to_owned();
-        let fault = Fault { side: None, what, remedy: "mend it".to_owned(), code: "plugin-trap" };
+        let fault =
+            Fault { side: None, what, remedy: "mend it".to_owned(), code: FaultCode::PluginTrap };
         let line = written(|identity| unread("users", Some(&key), &fault, 2, identity));
         assert_eq!(
             (&line["key_hmac"], &line["unsaid"]),

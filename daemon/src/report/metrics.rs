@@ -12,7 +12,8 @@ use opentelemetry::metrics::{Histogram, Meter};
 use prometheus::{Registry, TextEncoder};
 
 use crate::model::{
-    CheckNote, CriterionState, DriftKind, Fault, Moment, Outage, PairingStatus, StoreStates,
+    CheckNote, CriterionState, DriftKind, Fault, FaultCode, Moment, Outage, PairingStatus,
+    StoreStates,
 };
 use crate::report::export::{Dropped, lock};
 use crate::report::names::{Metric, attribute, metric};
@@ -57,7 +58,7 @@ struct Snapshot {
     extras: Extras,
     /// When this process saw a pairing's first pass under its identity.
     first: BTreeMap<(String, u128), Moment>,
-    faults: BTreeMap<(String, &'static str), u64>,
+    faults: BTreeMap<(String, FaultCode), u64>,
     dropped: Dropped,
 }
 
@@ -189,10 +190,10 @@ const COUNTERS: [Read<u64>; 12] = [
     (metric::DRIFT_RESOLVED, |snapshot| each(snapshot, |status| status.resolved)),
     (metric::UNREAD, |snapshot| each(snapshot, |status| status.unread)),
     (metric::FAULTS, |snapshot| {
-        let labels = |(pairing, code): &(String, &'static str)| {
+        let labels = |(pairing, code): &(String, FaultCode)| {
             vec![
                 KeyValue::new(attribute::PAIRING, pairing.clone()),
-                KeyValue::new(attribute::FAULT, *code),
+                KeyValue::new(attribute::FAULT, code.as_str()),
             ]
         };
         snapshot.faults.iter().map(|(key, count)| (*count, labels(key))).collect()

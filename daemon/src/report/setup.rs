@@ -167,7 +167,9 @@ impl Report {
                 self.unread(pairing, key.as_ref(), fault);
             }
             Note::Failed { pairing, partition, failed } => {
-                if let Some(before) = self.failed.tell(pairing, failed.fault.code, self.now) {
+                if let Some(before) =
+                    self.failed.tell(pairing, failed.fault.code.as_str(), self.now)
+                {
                     log::failed(pairing, partition, failed, before, &self.identity);
                 }
             }
@@ -187,7 +189,7 @@ impl Report {
 
     fn unread(&mut self, pairing: &str, key: Option<&Key>, fault: &Fault) {
         self.metrics.unread(pairing, fault);
-        if let Some(before) = self.unread.tell(pairing, fault.code, self.now) {
+        if let Some(before) = self.unread.tell(pairing, fault.code.as_str(), self.now) {
             log::unread(pairing, key, fault, before, &self.identity);
         }
     }

@@ -47,7 +47,7 @@ struct StoreDown<'a> {
 
 fn store_down(outage: &Outage) -> StoreDown<'_> {
     let Outage { store, since, code, what, remedy } = outage;
-    StoreDown { store, since: rfc3339(*since), code, what, remedy }
+    StoreDown { store, since: rfc3339(*since), code: code.as_str(), what, remedy }
 }
 
 #[derive(Serialize)]

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::{
-    CriterionState, Digest, Direction, DriftKind, Extent, Fault, Finding, FindingStatus, Happening,
-    HookJob, HookState, Key, MappingIdentity, Moment, NamedKey, Number, Occurrence, Outage,
-    Partition, Range, Severity, Side, StoreKey, Subject, Unjudged, Unsettled, Value, Why,
+    CriterionState, Digest, Direction, DriftKind, Extent, Fault, FaultCode, Finding, FindingStatus,
+    Happening, HookJob, HookState, Key, MappingIdentity, Moment, NamedKey, Number, Occurrence,
+    Outage, Partition, Range, Severity, Side, StoreKey, Subject, Unjudged, Unsettled, Value, Why,
 };
 use crate::report::{EventSink, Identity, KeyExport, Settings};
 
@@ -117,7 +117,7 @@ fn fault() -> Fault {
         side: Some(Side::Source),
         what: "store `shop`: cannot reach db:3306".to_owned(),
         remedy: "check that the server runs".to_owned(),
-        code: "store-unreachable",
+        code: FaultCode::StoreUnreachable,
     }
 }
 
@@ -137,7 +137,7 @@ pub(crate) fn unsettled() -> Unsettled {
         times: 1,
         why: Why::Unread,
         what: format!("{SECRET}: its place is gone"),
-        fault: Some("place-gone".to_owned()),
+        fault: Some(FaultCode::PlaceGone),
     }
 }
 
@@ -199,7 +199,7 @@ fn of_pairings() -> Vec<Happening> {
         Happening::CaughtUp { pairing: pairing.clone(), lasted_micros: 90_000_000 },
         Happening::Unread { pairing: pairing.clone(), partition, fault: fault(), tries: 5 },
         Happening::Unread { pairing: pairing.clone(), partition: None, fault: fault(), tries: 1 },
-        Happening::Readable { pairing: pairing.clone(), partition, code: fault().code.to_owned() },
+        Happening::Readable { pairing: pairing.clone(), partition, code: fault().code },
         Happening::Unsettled(unsettled()),
         Happening::Unsettled(Unsettled {
             subject: Unjudged::Rule {
@@ -226,7 +226,7 @@ fn outage() -> Outage {
     Outage {
         store: "shop".to_owned(),
         since: Moment(20_000_000),
-        code: "store-unreachable".to_owned(),
+        code: FaultCode::StoreUnreachable,
         what: "cannot reach db:3306: Connection refused".to_owned(),
         remedy: "check that the server runs".to_owned(),
     }

@@ -222,7 +222,7 @@ impl Traces {
         };
         let error = match kept {
             Kept::Drift => Some("drift"),
-            Kept::Unread => check.unread.first().map(|(_, fault)| fault.code),
+            Kept::Unread => check.unread.first().map(|(_, fault)| fault.code.as_str()),
             Kept::Slow | Kept::Ratio => None,
         };
         attributes.extend(error.map(|error| KeyValue::new(attribute::ERROR_TYPE, error)));
@@ -269,7 +269,7 @@ impl Traces {
             out.push(KeyValue::new(attribute::EXTENT, extent));
         }
         if !check.unread.is_empty() {
-            let codes = check.unread.iter().map(|(_, fault)| fault.code.to_owned());
+            let codes = check.unread.iter().map(|(_, fault)| fault.code.to_string());
             out.push(texts(attribute::UNREAD, codes));
         }
         for (side, checksum) in &check.checksums {

@@ -209,13 +209,13 @@ fn reopen(sink: &mut Sink) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Commit, Happening, Occurrence};
+    use crate::model::{Commit, FaultCode, Happening, Occurrence};
 
     fn happen(journal: &mut Journal, numbers: std::ops::RangeInclusive<u64>) {
         let what = || Happening::Readable {
             pairing: "users".to_owned(),
             partition: None,
-            code: "store-unreachable".to_owned(),
+            code: FaultCode::StoreUnreachable,
         };
         let occurrence = |number| Occurrence { number, at: Moment(1), what: what() };
         let occurrences: Vec<_> = numbers.map(occurrence).collect();

@@ -37,7 +37,7 @@ pub(super) async fn prove(
             Err(error) => {
                 let fault = check::store_fault(side, &error);
                 tracing::warn!(
-                    target: "driftd", pairing, %side, code = fault.code,
+                    target: "driftd", pairing, %side, code = fault.code.as_str(),
                     "the plugin is not tried on rows of the {side}: {}; {}", fault.what, fault.remedy
                 );
                 continue;
@@ -49,7 +49,7 @@ pub(super) async fn prove(
                 return Err(error);
             }
             Err(error) => tracing::warn!(
-                target: "driftd", pairing, %side, code = error.kind.code(),
+                target: "driftd", pairing, %side, code = error.kind.code().as_str(),
                 "the plugin fails on rows that it was tried on: {}; {}; rows on which it fails alone \
                  will count as unmappable, and what else is lost by it as unread",
                 error.blame(), error.remedy()

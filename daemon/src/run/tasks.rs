@@ -19,7 +19,7 @@ use crate::check::{Context, check, look, survey};
 use crate::engine::{Event, Job};
 use crate::hook;
 use crate::journal::{Journal, JournalError};
-use crate::model::{Direction, Fault, HookJob, Look, Moment, Outcome, Unread};
+use crate::model::{Direction, Fault, FaultCode, HookJob, Look, Moment, Outcome, Unread};
 use crate::report::panics::{self, Panicked};
 use crate::run::{Clock, Contexts, JournalPath};
 
@@ -266,7 +266,7 @@ fn failed(obligation: Obligation, failure: &Failure) -> Event {
             }
         }
         .to_owned(),
-        code: "internal",
+        code: FaultCode::Internal,
     };
     match obligation {
         Obligation::Split { pairing, direction } => {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::PairingSettings;
-use crate::model::{Fault, Side};
+use crate::model::{Fault, FaultCode, Side};
 use crate::plugin::PluginError;
 use crate::plugin::wasm::{AttachError, LoadError};
 use crate::run::Purpose;
@@ -233,7 +233,7 @@ impl Unstarted {
             side: None,
             what: format!("the pairing cannot be begun: {}", line(&self.reasons().join("; "))),
             remedy: remedy.to_owned(),
-            code: Fault::NOT_BEGUN,
+            code: FaultCode::NotBegun,
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use crate::model::{Moment, Outage};
+use crate::model::{FaultCode, Moment, Outage};
 
 /// The wait before the first probe of a store that is down; it doubles up to [`WAIT_MAX`].
 const WAIT: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ struct Down {
 /// Why a probe was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cause {
-    pub(super) code: &'static str,
+    pub(super) code: FaultCode,
     pub(super) what: String,
     pub(super) remedy: String,
 }
@@ -119,7 +119,7 @@ impl Health {
         // What was asked meanwhile was answered: then it was the probe that was unlucky.
         let in_doubt = self.due().is_some_and(|due| due <= now);
         let Some(since) = since.or_else(|| self.silent.filter(|_| in_doubt)) else { return };
-        let (store, code) = (self.store.clone(), code.to_owned());
+        let store = self.store.clone();
         let due = now.after(jittered(&self.store, probes));
         self.down = Some(Down { outage: Outage { store, since, code, what, remedy }, probes, due });
     }

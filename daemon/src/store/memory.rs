@@ -499,7 +499,7 @@ fn cost(page: &Page) -> Cost {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::{ColumnDef, Logical, Number};
+    use crate::model::{ColumnDef, FaultCode, Logical, Number};
 
     use super::*;
 
@@ -604,6 +604,6 @@ mod tests {
         handle.heal();
         handle.stop();
         let pages: Vec<_> = futures::executor::block_on(store.scan(&read, &extent).collect());
-        assert_eq!(pages[0].as_ref().unwrap_err().kind.code(), "store-unreachable");
+        assert_eq!(pages[0].as_ref().unwrap_err().kind.code(), FaultCode::StoreUnreachable);
     }
 }

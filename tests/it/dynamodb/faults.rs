@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_sdk_dynamodb::config::IdentityCache;
+use driftd::model::FaultCode;
 use driftd::store::dynamodb::with_client;
 use driftd_tests::dynamodb::config;
 use tokio::net::TcpListener;
@@ -93,7 +94,7 @@ async fn what_does_not_heal_is_told_when_patience_ends() {
         let read = read(&store, "users", &["age"], &[]).await;
         proxy.rule(move |_| fault.clone());
         for error in errors(&store, &read).await {
-            assert_eq!(error.kind.code(), code, "{error}");
+            assert_eq!(error.kind.code().as_str(), code, "{error}");
             let told = error.to_string();
             assert!(told.contains(words), "{told}");
             assert!(told.contains("store `target`, relation `users`"), "{told}");
@@ -208,7 +209,7 @@ async fn an_endpoint_that_never_answers_is_a_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let error = super::store(&endpoint, &impatient()).describe("users").await.unwrap_err();
-    assert_eq!(error.kind.code(), "store-timeout");
+    assert_eq!(error.kind.code(), FaultCode::StoreTimeout);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Queries of what shares a partition key.
 
+use driftd::model::FaultCode;
 use driftd::store::Query;
 
 use super::*;
@@ -123,12 +124,12 @@ async fn a_store_that_does_not_answer_is_not_asked_question_by_question() {
     let mut unread: Vec<_> = fetched.unread.iter().flat_map(|(at, _)| at.iter().copied()).collect();
     unread.sort_unstable();
     assert_eq!(unread, (0..200).collect::<Vec<_>>());
-    assert!(fetched.unread.iter().all(|(_, error)| error.kind.code() == "store-denied"));
+    assert!(fetched.unread.iter().all(|(_, error)| error.kind.code().as_str() == "store-denied"));
     assert!(proxy.calls("Query").len() < 20, "{}", proxy.calls("Query").len());
     // An answer without items has not looked.
     proxy.rule(|_| Action::Say(200, "{}"));
     let fetched = store.query(&read, &partitions(&["p0"]), Care::Ordinary).await;
-    assert_eq!(fetched.unread[0].1.kind.code(), "store-error");
+    assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreError);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +139,7 @@ async fn only_keys_are_asked_by_and_only_as_dynamodb_can() {
         let columns: Vec<_> = columns.iter().map(ToString::to_string).collect();
         let error = store.found_by("orders", &columns).await.unwrap_err();
         let words = error.to_string();
-        assert_eq!(error.kind.code(), "store-unfit", "{words}");
+        assert_eq!(error.kind.code(), FaultCode::StoreUnfit, "{words}");
         assert!(
             words.contains("partition key `pk`, alone or followed by the sort key `sk`"),
             "{words}"
@@ -146,5 +147,5 @@ async fn only_keys_are_asked_by_and_only_as_dynamodb_can() {
     }
     let whole = Query { prefix: true, ..partitions(&["p"]) };
     let fetched = store.query(&read, &whole, Care::Ordinary).await;
-    assert_eq!(fetched.unread[0].1.kind.code(), "store-unfit");
+    assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreUnfit);
 }

@@ -8,7 +8,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use driftd::model::{Batch, Buffer, Column, ColumnBuilder, Extent, Logical, Range, Value};
+use driftd::model::{
+    Batch, Buffer, Column, ColumnBuilder, Extent, FaultCode, Logical, Range, Value,
+};
 use driftd::store::{self, Care, Read, Store, Timeouts};
 use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use driftd_tests::mariadb::{Flavour, Server, count};
@@ -306,7 +308,7 @@ async fn texts_bytes_labels_and_json_come_as_they_are() {
         let read = read(store.as_ref(), "v", &["id", "w"]).await;
         let extents = store.split(&read, rows(10)).await.unwrap();
         let error = store.scan(&read, &extents[0]).next().await.unwrap().unwrap_err();
-        assert_eq!(error.kind.code(), "store-unfit");
+        assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
         let error = error.to_string();
         assert!(error.contains("`w`") && error.contains("vector"), "{error}");
     }
@@ -562,7 +564,7 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
             assert!(fetched.pages.is_empty());
             let (positions, error) = &fetched.unread[0];
             assert_eq!(positions, &[0, 1]);
-            assert_eq!(error.kind.code(), "store-unfit");
+            assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
             let extent = Extent::Range(Range { from: Some(0), until: Some(10) });
             let error = store.scan(&read, &extent).next().await.unwrap().unwrap_err();
             assert!(error.to_string().ends_with("restart driftd"), "{error}");
@@ -608,7 +610,7 @@ async fn only_reading_statements_are_sent_in_a_session_that_refuses_writes() {
         let store = open(&server).await;
         // Whatever a statement does, the session refuses to write: also to one that hides in a name.
         let error = store.describe("t` WHERE spend() = 1; DROP TABLE t; --").await.unwrap_err();
-        assert_eq!(error.kind.code(), "store-no-relation");
+        assert_eq!(error.kind.code(), FaultCode::StoreNoRelation);
         table(store.as_ref(), "t", &["id", "v"]).await;
         let read = read(store.as_ref(), "t", &["v"]).await;
         let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;

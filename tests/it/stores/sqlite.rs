@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use driftd::model::{Batch, Column, ColumnBuilder, Extent, Logical, Number, Range, Value};
+use driftd::model::{
+    Batch, Column, ColumnBuilder, Extent, FaultCode, Logical, Number, Range, Value,
+};
 use driftd::store::{self, Care, Limits, Query, Read, Store, Timeouts};
 use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use futures::StreamExt;
@@ -171,7 +173,7 @@ async fn declared_types_decide_and_what_does_not_fit_is_an_error() {
     assert_eq!(columns[6].bytes(0), Some(&b"5"[..]));
     let asked = read(file.store.describe("wrong").await.unwrap(), &["v"]);
     let error = file.store.scan(&asked, &extent).next().await.unwrap().unwrap_err();
-    assert_eq!(error.kind.code(), "store-unfit");
+    assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
     assert!(error.to_string().contains("`v`") && !error.to_string().contains("no number"));
 }
 
@@ -200,7 +202,10 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
         let fetched = file.store.fetch(&read, &keys, Care::Consistent).await;
         assert!(fetched.pages.is_empty());
         let (positions, error) = &fetched.unread[0];
-        assert_eq!((positions.as_slice(), error.kind.code()), ([0].as_slice(), "store-unfit"));
+        assert_eq!(
+            (positions.as_slice(), error.kind.code().as_str()),
+            ([0].as_slice(), "store-unfit")
+        );
         let extent = Extent::Range(Range { from: None, until: None });
         let error = file.store.scan(&read, &extent).next().await.unwrap().unwrap_err();
         assert!(error.to_string().ends_with("restart driftd"), "{error}");
@@ -221,7 +226,7 @@ async fn rows_without_a_key_are_told_and_not_passed_over() {
         cut: None,
     };
     let error = file.store.split(&read, NonZeroU32::new(10).unwrap()).await.unwrap_err();
-    assert_eq!(error.kind.code(), "store-unfit");
+    assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
     assert!(error.to_string().contains("\"a\" is null"), "{error}");
 }
 
@@ -251,7 +256,7 @@ async fn a_statement_that_crawls_is_interrupted() {
     };
     let extent = Extent::Range(Range { from: None, until: None });
     let first = hasty.scan(&read, &extent).next().await.unwrap();
-    assert_eq!(first.map(|page| page.rows.rows).unwrap_err().kind.code(), "store-timeout");
+    assert_eq!(first.map(|page| page.rows.rows).unwrap_err().kind.code(), FaultCode::StoreTimeout);
     hasty.describe("t").await.unwrap();
 }
 
@@ -268,7 +273,7 @@ async fn a_file_locked_by_a_writer_is_an_error_that_heals() {
     file.writer.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
     file.writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let error = file.store.describe("t").await.unwrap_err();
-    assert_eq!(error.kind.code(), "store-throttled");
+    assert_eq!(error.kind.code(), FaultCode::StoreThrottled);
     file.writer.execute_batch("COMMIT").unwrap();
     file.store.describe("t").await.unwrap();
 }
@@ -378,7 +383,7 @@ async fn a_key_by_which_no_row_is_found_again_is_refused() {
         [("t", "`day` is of type date"), ("f", "`id` of its primary key is a float")]
     {
         let error = file.store.describe(relation).await.unwrap_err();
-        assert_eq!(error.kind.code(), "store-unfit");
+        assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
         assert!(error.to_string().contains(words), "{error}");
     }
 }

@@ -6,7 +6,9 @@
 
 use std::num::NonZeroU32;
 
-use driftd::model::{Batch, Column, ColumnBuilder, Extent, Logical, RelationSchema, Value};
+use driftd::model::{
+    Batch, Column, ColumnBuilder, Extent, FaultCode, Logical, RelationSchema, Value,
+};
 use driftd::store::{Care, Fetched, QUERY_ROWS_MAX, Query, Read, Store, StoreErrorKind};
 use futures::StreamExt;
 
@@ -72,10 +74,10 @@ pub(super) async fn rows_come_in_the_order_of_the_column_that_cuts(fixture: &dyn
     if !store.abilities().ranges {
         let read = cut(&schema, "count", 10);
         let error = store.split(&read, NonZeroU32::MIN).await.unwrap_err();
-        assert_eq!(error.kind.code(), "store-unfit", "{error}");
+        assert_eq!(error.kind.code(), FaultCode::StoreUnfit, "{error}");
         let extent = Extent::Segment { index: 0, of: 1 };
         let error = store.scan(&read, &extent).next().await.unwrap().unwrap_err();
-        assert_eq!(error.kind.code(), "store-unfit", "{error}");
+        assert_eq!(error.kind.code(), FaultCode::StoreUnfit, "{error}");
         return;
     }
     let expected = sorted(rows.clone());
@@ -111,10 +113,10 @@ async fn an_integer_cuts_and_nothing_else(store: &dyn Store, schema: &RelationSc
     for (column, code) in [("name", "store-unfit"), ("cuont", "store-no-column")] {
         let read = cut(schema, column, 10);
         let error = store.split(&read, NonZeroU32::MIN).await.unwrap_err();
-        assert_eq!(error.kind.code(), code, "{error}");
+        assert_eq!(error.kind.code().as_str(), code, "{error}");
         assert!(error.to_string().contains(&format!("`{column}`")), "{error}");
         let error = store.scan(&read, &extents[0]).next().await.unwrap().unwrap_err();
-        assert_eq!(error.kind.code(), code, "{error}");
+        assert_eq!(error.kind.code().as_str(), code, "{error}");
     }
 }
 
@@ -342,7 +344,8 @@ pub(super) async fn how_a_value_begins_is_compared_by_bytes(fixture: &dyn Fixtur
     }
     let whole = query(&schema, &["owner"], &[vec![integer(1)]], true);
     let fetched = store.query(&read, &whole, Care::Ordinary).await;
-    assert_eq!(fetched.unread[0].1.kind.code(), "store-unfit", "an integer begins with nothing");
+    let refused = fetched.unread[0].1.kind.code();
+    assert_eq!(refused, FaultCode::StoreUnfit, "an integer begins with nothing");
     if !fixture.open() {
         by_one_text(store, &schema, &rows, &questions).await;
     }
@@ -382,7 +385,7 @@ pub(super) async fn too_many_rows_leave_a_question_unread(fixture: &dyn Fixture)
     let fetched = store.query(&read, &query, Care::Ordinary).await;
     let [(positions, error)] = fetched.unread.as_slice() else { panic!("{:?}", fetched.unread) };
     assert_eq!(positions, &[1, 4]);
-    assert_eq!(error.kind.code(), "store-unfit");
+    assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
     assert!(error.to_string().contains("more than 10,000 rows belong to one value of `owner`"));
     let rows: Vec<_> = fetched.pages.iter().flat_map(|page| rows_of(page, &read)).collect();
     let of = |owner: i64| rows.iter().filter(|row| row["owner"] == integer(owner)).count();
@@ -406,12 +409,12 @@ pub(super) async fn what_rows_are_found_by_is_said_with_a_remedy(fixture: &dyn F
         assert_eq!(near[0], "name");
     }
     let error = store.found_by("fnding", &columns(&["owner"])).await.unwrap_err();
-    assert_eq!(error.kind.code(), "store-no-relation", "{error}");
+    assert_eq!(error.kind.code(), FaultCode::StoreNoRelation, "{error}");
     let Some(remedy) = fixture.remedy() else { return };
     let read = read(&schema, &ALL, 10);
     for names in [&["part"][..], &["name", "count"]] {
         let error = store.found_by("finding", &columns(names)).await.unwrap_err();
-        assert_eq!(error.kind.code(), "store-unfit", "{error}");
+        assert_eq!(error.kind.code(), FaultCode::StoreUnfit, "{error}");
         for word in [&format!("`{}`", names[0]), remedy] {
             assert!(error.to_string().contains(word), "{error}");
         }
@@ -423,7 +426,7 @@ pub(super) async fn what_rows_are_found_by_is_said_with_a_remedy(fixture: &dyn F
         let fetched = store.query(&read, &query, Care::Ordinary).await;
         assert!(fetched.pages.is_empty());
         assert_eq!(fetched.unread[0].0, [0]);
-        assert_eq!(fetched.unread[0].1.kind.code(), "store-unfit");
+        assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreUnfit);
     }
 }
 

@@ -10,9 +10,10 @@ use super::{asked, int, nonzero, row, text};
 use crate::check::{Context, RelationContext, Share, SideContext, check, look};
 use crate::compare::Canon;
 use crate::model::{
-    Asked, Batch, Column, ColumnBuilder, ColumnDef, Direction, EntityDef, Extent, FieldDef,
-    InvariantDef, Leads, Logical, MappingIdentity, MappingPlan, Moment, Outcome, Partition, Range,
-    RelationPlan, RelationSchema, Role, Side, SidePlan, Sighting, Standing, State, Value,
+    Asked, Batch, Column, ColumnBuilder, ColumnDef, Direction, EntityDef, Extent, FaultCode,
+    FieldDef, InvariantDef, Leads, Logical, MappingIdentity, MappingPlan, Moment, Outcome,
+    Partition, Range, RelationPlan, RelationSchema, Role, Side, SidePlan, Sighting, Standing,
+    State, Value,
 };
 use crate::plugin::{
     Access, Located, Mapped, Mapper, Output, PairViolation, Pairs, PluginError, Rows, Session,
@@ -344,7 +345,7 @@ fn a_leader_whose_rows_the_mapping_does_not_name_is_unread_and_nothing_of_it_is_
     assert_eq!((outcome.same, outcome.suspects), (2, vec![]));
     assert_eq!(outcome.unread.iter().filter_map(|unread| unread.rows).sum::<u64>(), 2);
     for unread in outcome.unread {
-        assert_eq!(unread.fault.code, "plugin-place");
+        assert_eq!(unread.fault.code, FaultCode::PluginPlace);
         assert!(unread.fault.what.contains("relation `cast`"), "{}", unread.fault.what);
     }
 }

@@ -12,9 +12,9 @@ use crate::check::{Context, RelationContext, Share, SideContext, check, look};
 use crate::compare::Canon;
 use crate::model::{
     Asked, Batch, Column, ColumnBuilder, ColumnDef, Direction, DriftKind, EntityDef, Extent,
-    FieldDef, InvariantDef, Key, Leads, Logical, Look, MappingIdentity, MappingPlan, Moment,
-    Number, Outcome, Partition, Range, RelationPlan, RelationSchema, Role, Scope, Severity, Side,
-    SidePlan, Sighting, Standing, State, Value, Verdict, Violation,
+    FaultCode, FieldDef, InvariantDef, Key, Leads, Logical, Look, MappingIdentity, MappingPlan,
+    Moment, Number, Outcome, Partition, Range, RelationPlan, RelationSchema, Role, Scope, Severity,
+    Side, SidePlan, Sighting, Standing, State, Value, Verdict, Violation,
 };
 use crate::plugin::{
     Access, Checked, Located, Mapped, Mapper, Output, PairViolation, Pairs, Placed, PluginError,

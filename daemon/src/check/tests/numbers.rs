@@ -39,7 +39,7 @@ fn a_row_that_is_taken_in_twice_is_unread_and_neither_a_duplicate_nor_the_same()
     let outcome = window.finish();
     assert_eq!((outcome.same, outcome.suspects.as_slice()), (0, &[][..]));
     let [unread] = outcome.unread.as_slice() else { panic!("{:?}", outcome.unread) };
-    assert_eq!((unread.rows, unread.fault.code), (Some(2), Fault::NUMBERS));
+    assert_eq!((unread.rows, unread.fault.code), (Some(2), FaultCode::Numbers));
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn a_check_whose_numbers_do_not_add_up_says_nothing_is_the_same() {
         // As if an error had become a difference that nobody tells.
         window.count.told += u64::from(breaks);
         let outcome = window.finish();
-        let codes: Vec<&str> = outcome.unread.iter().map(|unread| unread.fault.code).collect();
+        let codes: Vec<_> = outcome.unread.iter().map(|unread| unread.fault.code).collect();
         match breaks {
-            true => assert_eq!((outcome.same, codes), (0, vec![Fault::NUMBERS])),
+            true => assert_eq!((outcome.same, codes), (0, vec![FaultCode::Numbers])),
             false => assert_eq!((outcome.same, codes), (2, vec![])),
         }
     }

@@ -165,8 +165,8 @@ fn a_stray_of_the_leader_is_a_duplicate_if_its_own_place_holds_it_and_else_unrea
             .map(|seen| (thing(seen), matches!(seen.state(leader), State::Duplicate(_))))
             .collect();
         assert_eq!(kinds, BTreeMap::from([(3, true), (5, true)]), "{leader} leads: {leading:#?}");
-        let unread: Vec<&str> = leading.unread.iter().map(|unread| unread.fault.code).collect();
-        assert_eq!(unread, ["plugin-place"], "{leader} leads");
+        let unread: Vec<_> = leading.unread.iter().map(|unread| unread.fault.code).collect();
+        assert_eq!(unread, [FaultCode::PluginPlace], "{leader} leads");
         assert!(following.suspects.iter().all(|seen| thing(seen) == 4), "{following:#?}");
 
         let asked: Vec<Asked> = leading.suspects.iter().map(asked).collect();

@@ -7,8 +7,8 @@ use super::*;
 use crate::engine::tests::{settings as engine_settings, sighting};
 use crate::engine::{Engine, Event, Job, Settings};
 use crate::model::{
-    Digest, FindingStatus, InvariantDef, Look, MappingIdentity, Range, Saved, Scope, Severity,
-    Unread,
+    Digest, Fault, FaultCode, FindingStatus, InvariantDef, Look, MappingIdentity, Range, Saved,
+    Scope, Severity, Unread,
 };
 
 const BEGIN: Moment = Moment(1_000_000_000_000_000);
@@ -58,8 +58,8 @@ fn holds() -> Outcome {
 
 fn unread() -> Vec<Unread> {
     let text = || "gone".to_owned();
-    let fault =
-        crate::model::Fault { side: None, what: text(), remedy: text(), code: "store-gone" };
+    let code = FaultCode::StoreError;
+    let fault = Fault { side: None, what: text(), remedy: text(), code };
     vec![Unread { scope: text(), rows: None, key: None, fault }]
 }
 

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::model::{
-    Broken, Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, Finding,
-    FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment, NamedKey,
-    Number, Occurrence, Outage, PairingStatus, Part, Partition, PartitionEnd, PassState, Range,
-    RelationNames, Saved, Severity, Side, State, Still, StoreKey, Subject, Suspect,
+    Broken, Commit, CriterionState, Crowd, Digest, Direction, DriftKind, Extent, Facets, FaultCode,
+    Finding, FindingStatus, Happening, HookJob, HookState, Incident, Key, MappingIdentity, Moment,
+    NamedKey, Number, Occurrence, Outage, PairingStatus, Part, Partition, PartitionEnd, PassState,
+    Range, RelationNames, Saved, Severity, Side, State, Still, StoreKey, Subject, Suspect,
     SuspectPartition, SuspectRule, Unjudged, Unsettled, Value, Version, Violation, Why,
 };
 
@@ -306,7 +306,7 @@ fn status() -> impl Strategy<Value = PairingStatus> {
     let counts = vec(any::<u64>(), 19);
     let kinds = (btree_map(kind(), any::<u64>(), 0..3), btree_map(kind(), any::<u64>(), 0..3));
     let unmapped = prop::collection::btree_set((side(), word()), 0..3);
-    let incident = (of(partition()), word());
+    let incident = (of(partition()), code());
     let incident = incident.prop_map(|(partition, code)| Incident { partition, code });
     let incidents = prop::collection::btree_set(incident, 0..3);
     let names = (word(), vec(word(), 0..2), vec(word(), 0..2));
@@ -367,7 +367,7 @@ fn unjudged() -> impl Strategy<Value = Unjudged> {
 
 fn unsettled() -> impl Strategy<Value = Unsettled> {
     let counts = (any::<u64>(), any::<u32>(), any::<u64>());
-    let why = (select(Why::ALL.to_vec()), word(), of(word()));
+    let why = (select(Why::ALL.to_vec()), word(), of(code()));
     (pairing(), identity(), unjudged(), of(word()), (moment(), moment()), counts, why).prop_map(
         |(pairing, identity, subject, entity, (first_seen, at), counts, (why, what, fault))| {
             Unsettled {
@@ -388,12 +388,16 @@ fn unsettled() -> impl Strategy<Value = Unsettled> {
     )
 }
 
+fn code() -> impl Strategy<Value = FaultCode> {
+    prop::sample::select(&FaultCode::ALL[..])
+}
+
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         finding().prop_map(Happening::Confirmed),
         criterion().prop_map(Happening::Reset),
         outage().prop_map(Happening::StoreDown),
-        (pairing(), word()).prop_map(|(pairing, code)| Happening::Readable {
+        (pairing(), code()).prop_map(|(pairing, code)| Happening::Readable {
             pairing,
             partition: None,
             code,
@@ -402,7 +406,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn outage() -> impl Strategy<Value = Outage> {
-    let words = (word(), word(), word());
+    let words = (code(), word(), word());
     (store(), moment(), words).prop_map(|(store, since, (code, what, remedy))| Outage {
         store,
         since,

@@ -410,7 +410,7 @@ fn too_many_failures_in_a_row_leave_the_plugin_alone_until_a_try_goes_well() {
     }
     world.calls();
     let error = world.mapper.begin(Moment(0)).map(drop).unwrap_err();
-    assert_eq!(error.kind.code(), "plugin-paused");
+    assert_eq!(error.kind.code(), FaultCode::PluginPaused);
     let told = error.blame();
     assert!(told.starts_with("plugin `fake` (0123456789ab), init, pairing `things`: is not called since 1970-01-01T00:00:00Z because 5 checks in a row failed"), "{told}");
     // A try that calls nothing decides nothing; one that fails makes the wait longer.

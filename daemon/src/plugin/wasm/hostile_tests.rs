@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::model::{Batch, ColumnBuilder, ColumnDef, Logical, Moment, RelationSchema, Side};
+use crate::model::{
+    Batch, ColumnBuilder, ColumnDef, FaultCode, Logical, Moment, RelationSchema, Side,
+};
 use crate::plugin::template::KeyTemplate;
 use crate::plugin::{Limits, Pairs, Place, Rows, Tally};
 
@@ -671,7 +673,7 @@ fn a_self_test_refuses_what_no_guard_can_help_and_tells_no_value() {
         [("trap", "plugin-trap"), ("spin", "plugin-fuel"), ("error", "plugin-error")]
     {
         let error = proven(mode).unwrap_err();
-        assert_eq!(error.kind.code(), code, "the guard's affair");
+        assert_eq!(error.kind.code().as_str(), code, "the guard's affair");
         assert!(error.blame().contains("pairing `things`, source, 7 rows"), "{}", error.blame());
     }
     // What is empty says nothing, and the guard around a plugin is not in the way.
@@ -679,7 +681,7 @@ fn a_self_test_refuses_what_no_guard_can_help_and_tells_no_value() {
     calls.prove(Side::Source, &Rows::each(0, &things(0, "")), Moment(0)).unwrap();
     let guarded = crate::plugin::guarded(calls, "things", Arc::new(|| Moment(0)));
     let error = guarded.prove(Side::Target, &Rows::each(0, &rows), Moment(0)).unwrap_err();
-    assert_eq!(error.kind.code(), "plugin-lawless");
+    assert_eq!(error.kind.code(), FaultCode::PluginLawless);
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn at(seconds: i64) -> Moment {
 }
 
 fn cause() -> Cause {
-    let (code, what) = ("store-unreachable", "cannot reach db:3306".to_owned());
+    let (code, what) = (FaultCode::StoreUnreachable, "cannot reach db:3306".to_owned());
     Cause { code, what, remedy: "check that the server runs".to_owned() }
 }
 
@@ -39,8 +39,8 @@ fn a_store_that_answers_neither_a_request_nor_a_probe_is_down_within_its_patienc
     let outage = health.outage().unwrap();
     assert_eq!((outage.store.as_str(), outage.since), ("shop", at(10)));
     assert_eq!(
-        (outage.code.as_str(), outage.what.as_str()),
-        ("store-unreachable", "cannot reach db:3306")
+        (outage.code, outage.what.as_str()),
+        (FaultCode::StoreUnreachable, "cannot reach db:3306")
     );
 }
 
@@ -143,7 +143,7 @@ fn a_store_that_is_found_again_is_up_and_the_next_outage_begins_anew() {
 #[test]
 fn why_a_store_is_down_is_what_the_last_probe_says() {
     let mut health = down();
-    let late = Cause { code: "store-timeout", what: "no answer".to_owned(), ..cause() };
+    let late = Cause { code: FaultCode::StoreTimeout, what: "no answer".to_owned(), ..cause() };
     health.probed(at(50), Err(late));
     let outage = health.outage().unwrap();
     assert_eq!((outage.code.as_str(), outage.what.as_str()), ("store-timeout", "no answer"));

@@ -213,7 +213,7 @@ mod tests {
         ];
         for (code, name, again) in table {
             let trouble = server(code, "Unknown 'x'");
-            assert_eq!((trouble.kind.code(), trouble.again), (name, again), "{code}");
+            assert_eq!((trouble.kind.code().as_str(), trouble.again), (name, again), "{code}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! How rows that belong together are walked and found: by an index, and by bytes.
 
-use driftd::model::{Batch, ColumnBuilder, Extent, Range};
+use driftd::model::{Batch, ColumnBuilder, Extent, FaultCode, Range};
 use driftd::store::{Fetched, Query};
 use driftd_tests::mariadb::{Flavour, Server, count};
 use futures::StreamExt;
@@ -277,7 +277,10 @@ async fn collations_that_tear_apart_what_begins_alike_are_refused() {
             let fetched = store.query(&read, &start, Care::Ordinary).await;
             assert!(fetched.pages.is_empty());
             let (positions, error) = &fetched.unread[0];
-            assert_eq!((positions.as_slice(), error.kind.code()), (&[0][..], "store-unfit"));
+            assert_eq!(
+                (positions.as_slice(), error.kind.code().as_str()),
+                (&[0][..], "store-unfit")
+            );
             for word in [&format!("`{column}`"), collation, "utf8mb4_bin"] {
                 assert!(error.to_string().contains(word), "{error}");
             }
@@ -328,7 +331,7 @@ async fn an_index_that_does_not_serve_is_refused_with_one_that_does() {
             } else {
                 refused.unwrap_err()
             };
-            assert_eq!(error.kind.code(), "store-unfit", "{error}");
+            assert_eq!(error.kind.code(), FaultCode::StoreUnfit, "{error}");
             let words = error.to_string();
             assert!(words.contains(&format!("`{column}`")), "{words}");
             server.exec(remedy(&words)).await;
@@ -363,7 +366,7 @@ async fn an_index_of_several_columns_serves_those_it_begins_with() {
         }
         for columns in [&["b"][..], &["b", "a"], &["b", "c"], &["c", "a"], &["v"]] {
             let error = store.found_by("t", &names(columns)).await.unwrap_err();
-            assert_eq!(error.kind.code(), "store-unfit", "{columns:?}: {error}");
+            assert_eq!(error.kind.code(), FaultCode::StoreUnfit, "{columns:?}: {error}");
         }
         let one = of(vec![integer_keys(&[2]), integer_keys(&[3]), integer_keys(&[1])]);
         let fetched =

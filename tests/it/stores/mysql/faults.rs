@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use driftd::model::{Extent, Range, Secret};
+use driftd::model::{Extent, FaultCode, Range, Secret};
 use driftd::store::{self, Care, MysqlSettings, Query, StoreErrorKind, Tls};
 use driftd_tests::mariadb::{Flavour, PASSWORD, Server, count};
 use futures::StreamExt;
@@ -29,7 +29,7 @@ async fn a_rotated_password_is_found_and_a_wrong_one_is_denied() {
             store::Settings { kind: store::Kind::Mysql(mysql), ..server.settings("source") };
         let store = store::open(&settings).await.unwrap();
         let error = store.describe("t").await.unwrap_err();
-        assert_eq!(error.kind.code(), "store-denied");
+        assert_eq!(error.kind.code(), FaultCode::StoreDenied);
         assert!(error.to_string().contains("driftd") && !format!("{error:?}").contains("wrong"));
         PASSWORD.clone_into(&mut password.lock().unwrap());
         store.describe("t").await.unwrap();
@@ -44,7 +44,7 @@ async fn what_the_user_may_not_read_is_denied_not_missing() {
         server.exec("CREATE TABLE other (id INT PRIMARY KEY); GRANT SELECT ON test.other TO driftd@'127.0.0.1'").await;
         let store = open(&server).await;
         store.describe("other").await.unwrap();
-        assert_eq!(store.describe("secret").await.unwrap_err().kind.code(), "store-denied");
+        assert_eq!(store.describe("secret").await.unwrap_err().kind.code(), FaultCode::StoreDenied);
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_row_above_the_servers_limit_says_which_and_is_not_tried_again() {
         assert_eq!(fetched.unread.len(), 1, "{fetched:?}");
         let (whose, error) = &fetched.unread[0];
         assert_eq!(whose, &[0], "the other row is there");
-        assert_eq!(error.kind.code(), "store-too-large", "{error}");
+        assert_eq!(error.kind.code(), FaultCode::StoreTooLarge, "{error}");
         assert!(error.to_string().contains("max_allowed_packet"), "{error}");
         assert!(!error.kind.heals());
         let tries = executed(&mut conn).await - before;
@@ -105,7 +105,7 @@ async fn a_key_by_which_no_row_is_found_again_is_refused() {
     for server in Server::start_each().await {
         server.exec("CREATE TABLE f (a INT, k DOUBLE, PRIMARY KEY (a, k))").await;
         let error = open(&server).await.describe("f").await.unwrap_err();
-        assert_eq!(error.kind.code(), "store-unfit");
+        assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
         assert!(error.to_string().contains("`k` of its primary key is a float"), "{error}");
     }
 }
@@ -319,14 +319,14 @@ async fn tls_is_verified_as_far_as_it_is_asked() {
         for tls in [Tls::VerifiedBy(keys.path().join(wrong)), Tls::Verified] {
             let error = describe(tls).await.unwrap_err();
             assert!(error.to_string().contains("over TLS"), "{error}");
-            assert_eq!(error.kind.code(), "store-untrusted");
+            assert_eq!(error.kind.code(), FaultCode::StoreUntrusted);
             let remedy = error.kind.remedy();
             assert!(remedy.contains("tls = { ca =") && remedy.contains("required"), "{remedy}");
             let cause = std::error::Error::source(&error).unwrap().to_string();
             assert!(cause.contains("certificate"), "{cause}");
         }
         let error = describe(Tls::Disabled).await.unwrap_err();
-        assert_eq!(error.kind.code(), "store-denied", "{error}");
+        assert_eq!(error.kind.code(), FaultCode::StoreDenied, "{error}");
         assert!(error.to_string().contains("REQUIRE SSL"), "{error}");
         let error = describe(Tls::VerifiedBy(keys.path().join("nowhere.pem"))).await.unwrap_err();
         assert!(error.to_string().contains("nowhere.pem"), "{error}");

@@ -49,7 +49,7 @@ fn rules_that_keep_too_much_say_nothing_and_the_others_go_on() {
     // Where one snapshot fits, two do not.
     assert!(!outcome.unread.is_empty());
     for unread in &outcome.unread {
-        assert_eq!(unread.fault.code, "plugin-output");
+        assert_eq!(unread.fault.code, FaultCode::PluginOutput);
         assert!(unread.fault.what.contains("at most 33554432 in one check"), "{unread:?}");
     }
     // Something was unread, so that none of them says that it holds.

@@ -31,7 +31,7 @@ fn what_is_looked_for_is_read_in_parts_that_can_be_held() {
     (1..=20).for_each(|no| large_line(99, no));
     let outcome = world.checked(Direction::FromSource);
     let [unread] = outcome.unread.as_slice() else { panic!("{:?}", outcome.unread) };
-    assert_eq!((unread.fault.code, unread.rows), ("too-much", Some(21)));
+    assert_eq!((unread.fault.code, unread.rows), (FaultCode::TooMuch, Some(21)));
     assert!(unread.fault.what.contains("relation `items`: what the mapping looks for"));
     assert_eq!((outcome.same, outcome.suspects), (40, vec![]));
 }
@@ -104,7 +104,7 @@ fn a_group_of_too_many_rows_is_unread_and_the_others_are_compared() {
     assert_eq!(outcome.suspects, []);
     let [unread] = outcome.unread.as_slice() else { panic!("{:?}", outcome.unread) };
     assert_eq!(unread.scope, "[2, 3)");
-    assert_eq!(unread.fault.code, "store-unfit");
+    assert_eq!(unread.fault.code, FaultCode::StoreUnfit);
     assert!(unread.fault.what.contains("more than 10000 rows"), "{}", unread.fault.what);
     // Looked up from the other side it is unread, too, and not missing.
     world.item(2, "LINE#7", &[("cents", whole_number(1))]);
