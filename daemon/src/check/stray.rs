@@ -11,7 +11,7 @@ use crate::check::cover::{Cover, covers};
 use crate::check::gather::part;
 use crate::check::places::{Wanted, located};
 use crate::check::portion::PageLies;
-use crate::check::window::{ENTITIES_MAX, PLACES_MAX, Window, too_many_places};
+use crate::check::window::{ENTITIES_MAX, PLACES_MAX, Tells, Window, too_many_places};
 use crate::check::{SideContext, plugin_fault};
 use crate::compare::Standpoint;
 use crate::model::{Batch, Fault, FaultCode, Side, Standing, Unread};
@@ -215,21 +215,44 @@ impl Window<'_> {
         if strays.is_empty() {
             return;
         }
-        let set = self.sets.of(leader);
-        let homes: BTreeSet<Box<[u8]>> = (0..set.entries().len())
-            .filter(|at| set.entries()[*at].standpoint == Standpoint::Present)
-            .map(|at| Box::from(set.key(at)))
-            .filter(|key| keys.contains(key))
-            .collect();
         for (page, rows) in strays {
-            let set = self.sets.of(leader);
-            let is_home = |row: &usize| {
-                set.entry_of(page, *row).is_some_and(|entry| homes.contains(set.key(entry)))
-            };
-            let lost: Vec<usize> = rows.into_iter().filter(|row| !is_home(row)).collect();
+            let (_copies, lost) = self.copies(leader, (page, rows), &keys);
             let fault = unnamed(leader, self.context.side(leader));
             self.lose(leader, page, lost.into_iter().map(|row| (row, fault.clone())).collect());
         }
+    }
+
+    /// Takes copies that the source's scan met by accident out of the comparison: it compares what lies
+    /// at their own places, and the target's scan meets them, whoever looks for them or not.
+    pub(super) fn leave_copies(&mut self) {
+        if self.tells != Tells::OfSource {
+            return;
+        }
+        let pages: Vec<usize> = (0..self.sets.of(Side::Target).page_count()).collect();
+        let (strays, keys) = self.strays(Side::Target, &pages);
+        for (page, rows) in strays {
+            let (copies, _alone) = self.copies(Side::Target, (page, rows), &keys);
+            self.drop_rows(Side::Target, page, &copies);
+        }
+    }
+
+    /// Strays of a page, which have these keys: those whose own place is known to hold them, too, and the
+    /// others.
+    fn copies(
+        &self,
+        side: Side,
+        (page, strays): (usize, Vec<usize>),
+        keys: &BTreeSet<Box<[u8]>>,
+    ) -> (Vec<usize>, Vec<usize>) {
+        let set = self.sets.of(side);
+        let homes: BTreeSet<&[u8]> = (0..set.entries().len())
+            .filter(|at| set.entries()[*at].standpoint == Standpoint::Present)
+            .map(|at| set.key(at))
+            .filter(|key| keys.contains(*key))
+            .collect();
+        strays.into_iter().partition(|row| {
+            set.entry_of(page, *row).is_some_and(|entry| homes.contains(set.key(entry)))
+        })
     }
 
     /// The strays among these pages of a side, by page, and their keys.

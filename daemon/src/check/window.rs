@@ -618,6 +618,7 @@ impl<'a> Window<'a> {
     /// Compares what the window holds, and empties it.
     pub(super) fn compare(&mut self) {
         self.lose_unnamed();
+        self.leave_copies();
         self.drop_lost_keys();
         for side in [Side::Source, Side::Target] {
             let dropped = std::mem::take(self.dropped.of_mut(side));

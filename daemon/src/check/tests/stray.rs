@@ -189,14 +189,16 @@ fn a_stray_of_the_leader_is_a_duplicate_if_its_own_place_holds_it_and_else_unrea
 
 #[test]
 fn an_entity_with_copies_is_compared_once_whichever_partition_they_lie_in() {
-    for (leader, of) in SIDES.into_iter().flat_map(|leader| SIDES.map(|of| (leader, of))) {
+    let all = SIDES.into_iter().flat_map(|leader| SIDES.map(|of| (leader, of)));
+    for (leader, of) in all {
         let pair = numbered(leader);
         for k in [3, 60, 103] {
             pair.put(Side::Source, k, k);
             pair.put(Side::Target, k, k);
         }
-        // Copies of 3 and of 103, in the partition of the entity and in the other one.
-        for (n, k) in [(4, 3), (70, 3), (80, 103), (10, 103)] {
+        // Copies of 3 and of 103, in the partition of the entity, in the other one, and where another
+        // entity is looked for.
+        for (n, k) in [(4, 3), (70, 3), (80, 103), (10, 103), (60, 103)] {
             pair.put(of, n, k);
         }
         let mut compared = 0;
