@@ -260,7 +260,7 @@ fn failed(obligation: Obligation, failure: &Failure) -> Event {
         side: None,
         what: format!("driftd itself failed: {failure}"),
         remedy: match failure {
-            Failure::NoThread(_) => "let driftd have more threads, or lower `passes.concurrency`",
+            Failure::NoThread(_) => "let driftd have more threads (`ulimit -u`, `TasksMax=`), or lower `checks.concurrency`",
             Failure::Panicked(_) | Failure::Cancelled => {
                 "this is a fault of driftd; please report it with the log"
             }

@@ -22,6 +22,9 @@ use crate::run::Clock;
 use crate::store::Store;
 use crate::store::watched::{Board, Watch};
 
+/// The wait after a probe that failed because of driftd itself.
+const AFTER_PANIC: Duration = Duration::from_secs(30);
+
 /// The stores that are watched. The tasks end with this.
 pub(super) struct Watching {
     clock: Clock,
@@ -84,12 +87,15 @@ impl Watching {
 
 /// Looks for a store whenever it does not answer, for ever.
 async fn attend(store: String, watch: Arc<Watch>, clock: Clock) {
+    let now = clock.shared();
     let sleep = move |until: Moment| -> BoxFuture<'static, ()> {
         let clock = clock.clone();
         async move { clock.sleep_until(until).await }.boxed()
     };
     while let Err(panicked) = panics::caught_in(watch.attend(&sleep)).await {
         tracing::error!(target: "driftd", store, "driftd itself failed to probe: {panicked}");
+        // What is due still is, and may fail again.
+        sleep(now().after(AFTER_PANIC)).await;
     }
 }
 
