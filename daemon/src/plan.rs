@@ -1,7 +1,7 @@
 //! Which partitions a pass visits, in which order, and how fast.
 //!
 //! Owns the settings of passes, the choice of directions, and the seeded order. Refuses to open a
-//! connection: it gets abilities and split points as data. Invariant: a pass visits every partition
+//! connection: it gets capabilities and split points as data. Invariant: a pass visits every partition
 //! of every needed direction exactly once, and the same seed gives the same order.
 
 use std::num::NonZeroU32;

@@ -8,7 +8,7 @@
 
 mod begins;
 pub mod dynamodb;
-pub mod governor;
+pub mod rate_limiter;
 mod health;
 mod identity;
 pub mod memory;
@@ -31,7 +31,7 @@ use futures::stream::BoxStream;
 
 use crate::model::{Batch, Cost, Extent, FaultCode, RelationSchema, Secret};
 
-use governor::Governor;
+use rate_limiter::RateLimiter;
 
 /// Rows that one row of a query's values may match; beyond, that question is unread: what belongs
 /// together must fit into memory.
@@ -45,7 +45,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn name(&self) -> &str;
 
     /// What the store can do.
-    fn abilities(&self) -> Abilities;
+    fn capabilities(&self) -> Capabilities;
 
     /// What the store says of `relation`.
     ///
@@ -83,12 +83,22 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Fetches the rows with these primary keys: a batch of the relation's key columns, in key
     /// order. Keys without a row are simply not in the result. What could not be read is in
     /// [`Fetched::unread`], so that one part's failure does not cost the others.
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched>;
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched>;
 
     /// Fetches the rows that match `query`, each once. Values without a row are simply not in the
     /// result; positions in [`Fetched::unread`] are rows of [`Query::values`]. A question is answered
     /// whole or is unread as a whole; one that holds a null matches nothing.
-    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched>;
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched>;
 
     /// Whether rows are found by these columns without walking the relation: asked at start. For a
     /// query by prefix, the last column is the one that only begins with its value.
@@ -128,7 +138,7 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// What a store can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abilities {
+pub struct Capabilities {
     /// Scans ranges of integer keys, in key order.
     pub ranges: bool,
     /// Has strongly consistent reads apart from ordinary ones.
@@ -137,11 +147,11 @@ pub struct Abilities {
 
 /// How fresh a fetched row must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Care {
+pub enum Consistency {
     /// Whatever the store gives at its ordinary price.
-    Ordinary,
+    Eventual,
     /// As fresh as the store can give: looking again.
-    Consistent,
+    Strong,
 }
 
 /// What is read of a relation. Made once, when the plan is made.
@@ -410,7 +420,7 @@ fn nearest(names: &[String]) -> String {
 /// # Errors
 /// If the settings themselves are unfit: a certificate that cannot be read, a file that is not there.
 pub async fn open(settings: &Settings) -> Result<Arc<dyn Store>, StoreError> {
-    open_under(settings, &Arc::new(Governor::new(&settings.limits))).await
+    open_under(settings, &Arc::new(RateLimiter::new(&settings.limits))).await
 }
 
 /// The same store twice: as the settings say, and with another `patience`. Both are one store: what is
@@ -422,21 +432,21 @@ pub async fn open_both(
     settings: &Settings,
     patience: Duration,
 ) -> Result<(Arc<dyn Store>, Arc<dyn Store>), StoreError> {
-    let governor = Arc::new(Governor::new(&settings.limits));
+    let limiter = Arc::new(RateLimiter::new(&settings.limits));
     let mut other = settings.clone();
     other.timeouts.patience = patience;
-    Ok((open_under(settings, &governor).await?, open_under(&other, &governor).await?))
+    Ok((open_under(settings, &limiter).await?, open_under(&other, &limiter).await?))
 }
 
 async fn open_under(
     settings: &Settings,
-    governor: &Arc<Governor>,
+    limiter: &Arc<RateLimiter>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let governor = Arc::clone(governor);
+    let limiter = Arc::clone(limiter);
     match &settings.kind {
-        Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql, governor))),
-        Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb, governor).await,
-        Kind::Sqlite { path } => Ok(Arc::new(sqlite::Sqlite::new(settings, path, governor))),
+        Kind::Mysql(mysql) => Ok(Arc::new(mysql::Mysql::new(settings, mysql, limiter))),
+        Kind::Dynamodb(dynamodb) => dynamodb::open(settings, dynamodb, limiter).await,
+        Kind::Sqlite { path } => Ok(Arc::new(sqlite::Sqlite::new(settings, path, limiter))),
     }
 }
 

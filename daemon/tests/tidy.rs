@@ -72,7 +72,7 @@ const IMPURE: [&str; 16] = [
 const CLOCKS: [(&str, &str); 3] = [
     ("run/clock.rs", "it is the clock"),
     ("store/dynamodb/wire.rs", "a store times its own requests"),
-    ("store/governor.rs", "a store paces itself"),
+    ("store/rate_limiter.rs", "a store paces itself"),
 ];
 
 /// Modules in which no error may become a value without a reason: `quiet.txt` has the reasons.

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use driftd::model::{Batch, ColumnBuilder, Cost, Extent, FaultCode, Logical, Number, Value};
 use driftd::store::{
-    Care, DynamodbSettings, Fetched, Limits, Page, Read, Settings, Store, StoreError,
+    Consistency, DynamodbSettings, Fetched, Limits, Page, Read, Settings, Store, StoreError,
     StoreErrorKind,
 };
 use driftd_tests::dynamodb::{Server, client, settings, store};
@@ -169,7 +169,8 @@ async fn an_empty_table_gives_no_rows_and_still_its_cost() {
     assert_eq!(store.split(&read, rows(100)).await.unwrap().len(), 4);
     let pages = scan(&store, &read, 100).await.unwrap();
     assert_eq!(pages, []);
-    let (pages, cost) = all_read(store.fetch(&read, &keys(["u1", "u2"]), Care::Consistent).await);
+    let (pages, cost) =
+        all_read(store.fetch(&read, &keys(["u1", "u2"]), Consistency::Strong).await);
     assert_eq!(pages, []);
     assert_eq!((cost.requests, cost.capacity), (1, 2.0));
 }
@@ -195,8 +196,8 @@ async fn a_fetch_gives_what_is_there_of_many_keys() {
     let mut asked: Vec<String> = (0..300).map(|n| format!("u{n}")).collect();
     asked.extend((0..300).step_by(3).map(|n| format!("u{n}")));
     asked.extend((0..60).map(|n| format!("missing{n}")));
-    for care in [Care::Ordinary, Care::Consistent] {
-        let (pages, cost) = all_read(store.fetch(&read, &keys(&asked), care).await);
+    for consistency in [Consistency::Eventual, Consistency::Strong] {
+        let (pages, cost) = all_read(store.fetch(&read, &keys(&asked), consistency).await);
         let mut found = cells(&read, &pages);
         found.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut expected: Vec<_> = (0..300)
@@ -205,7 +206,7 @@ async fn a_fetch_gives_what_is_there_of_many_keys() {
         expected.sort_by(|(a, _), (b, _)| a.cmp(b));
         assert_eq!(found, expected);
         assert_eq!((cost.rows, cost.requests), (300, 4));
-        let each = if care == Care::Consistent { 1.0 } else { 0.5 };
+        let each = if consistency == Consistency::Strong { 1.0 } else { 0.5 };
         assert!((cost.capacity - 360.0 * each).abs() < 1e-6, "{cost:?}");
     }
 }
@@ -223,14 +224,14 @@ async fn a_fetch_of_large_items_is_answered_in_parts() {
     let store = store(&proxy.endpoint, &settings());
     let read = read(&store, "large", &["v"], &[]).await;
     let asked = keys((0..60).map(|n| format!("u{n}")));
-    let (pages, cost) = all_read(store.fetch(&read, &asked, Care::Ordinary).await);
+    let (pages, cost) = all_read(store.fetch(&read, &asked, Consistency::Eventual).await);
     assert_eq!(cells(&read, &pages).len(), 60);
     assert!(cost.requests > 1, "16 MB are the most of one answer");
     assert!(pages.iter().all(|page| page.cost.bytes < 5_000_000));
 
     // Once it is known how large items are, an answer is kept small.
     let before = proxy.calls("BatchGetItem").len();
-    let (pages, _) = all_read(store.fetch(&read, &asked, Care::Ordinary).await);
+    let (pages, _) = all_read(store.fetch(&read, &asked, Consistency::Eventual).await);
     assert_eq!(cells(&read, &pages).len(), 60);
     for call in &proxy.calls("BatchGetItem")[before..] {
         assert_eq!(call.body["RequestItems"]["large"]["Keys"].as_array().unwrap().len(), 10);
@@ -244,10 +245,11 @@ async fn keys_that_no_item_can_have_cost_no_other_key() {
     let read = read(&store, "users", &["age"], &[]).await;
     let long = "x".repeat(2_049);
     let (pages, _) =
-        all_read(store.fetch(&read, &keys(["u1", "", &long, "u2"]), Care::Ordinary).await);
+        all_read(store.fetch(&read, &keys(["u1", "", &long, "u2"]), Consistency::Eventual).await);
     assert_eq!(cells(&read, &pages).len(), 2);
 
-    let mut fetched = store.fetch(&read, &keys([&b"u1"[..], b"\xff", b"u2"]), Care::Ordinary).await;
+    let mut fetched =
+        store.fetch(&read, &keys([&b"u1"[..], b"\xff", b"u2"]), Consistency::Eventual).await;
     assert_eq!(cells(&read, &fetched.pages).len(), 2);
     let (positions, error) = fetched.unread.pop().unwrap();
     assert_eq!((positions, &error.kind.heals()), (vec![1], &false));
@@ -289,7 +291,7 @@ async fn keys_of_every_type_are_typed_columns() {
         blobs.push_bytes(&[0, 1, 2]);
     }
     let asked = Batch { rows: 6, columns: vec![numbers.finish(), blobs.finish()] };
-    let (pages, _) = all_read(store.fetch(&read, &asked, Care::Consistent).await);
+    let (pages, _) = all_read(store.fetch(&read, &asked, Consistency::Strong).await);
     assert_eq!(cells(&read, &pages), [row("12.5", &[0, 1, 2], "one")]);
 }
 
@@ -427,7 +429,7 @@ async fn pointers_reach_into_items_and_the_rest_is_told() {
     let wrong = read(&store, "users", &["/a~2"], &[]).await;
     let error = scan(&store, &wrong, 1_000).await.unwrap_err();
     assert!(error.to_string().contains("`/a~2` is not a JSON pointer"), "{error}");
-    let fetched = store.fetch(&wrong, &keys(["u1", "u2"]), Care::Ordinary).await;
+    let fetched = store.fetch(&wrong, &keys(["u1", "u2"]), Consistency::Eventual).await;
     assert_eq!(fetched.unread[0].0, [0, 1]);
 }
 
@@ -475,7 +477,7 @@ async fn a_table_that_is_not_there_is_answered_with_the_nearest_names() {
         matches!(&pages[..], [Err(StoreError { kind: StoreErrorKind::NoSuchRelation { .. }, .. })]),
         "{pages:?}"
     );
-    let fetched = store.fetch(&read, &keys(["u0"]), Care::Consistent).await;
+    let fetched = store.fetch(&read, &keys(["u0"]), Consistency::Strong).await;
     assert_eq!(fetched.unread[0].0, [0]);
     assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreNoRelation);
 }

@@ -12,7 +12,7 @@ use std::num::NonZeroU32;
 use driftd::model::{
     Batch, Buffer, Column, ColumnBuilder, Extent, Logical, Number, RelationSchema, Value,
 };
-use driftd::store::{Care, Fetched, Page, Read, Store, StoreErrorKind};
+use driftd::store::{Consistency, Fetched, Page, Read, Store, StoreErrorKind};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 
@@ -238,7 +238,7 @@ async fn split(store: &dyn Store, read: &Read, rows: u32) -> Vec<Extent> {
             Extent::Segment { .. } => false,
         };
         let holding = extents.iter().filter(holds).count();
-        let ranges = store.abilities().ranges;
+        let ranges = store.capabilities().ranges;
         assert_eq!(holding, usize::from(ranges), "{key} lies in one range of {extents:?}");
     }
     extents
@@ -256,7 +256,7 @@ pub async fn every_row_comes_once(fixture: &dyn Fixture) {
         let found = scan_all(fixture.store(), &read, &extents).await;
         assert!(found == rows, "{} of {} rows, {extents:?}", found.len(), rows.len());
     }
-    if fixture.store().abilities().ranges {
+    if fixture.store().capabilities().ranges {
         let extents = split(fixture.store(), &read(&schema, &ALL, 10), 100).await;
         assert!(extents.len() >= 10, "a large relation is cut: {extents:?}");
     }
@@ -268,8 +268,10 @@ pub async fn an_empty_relation_is_read_without_rows(fixture: &dyn Fixture) {
     let extents = split(fixture.store(), &read(&schema, &ALL, 10), 10).await;
     assert!(!extents.is_empty(), "keys that come later lie somewhere");
     assert_eq!(scan_all(fixture.store(), &read(&schema, &ALL, 10), &extents).await, []);
-    let fetched =
-        fixture.store().fetch(&read(&schema, &ALL, 10), &keys(&schema, &[1]), Care::Ordinary).await;
+    let fetched = fixture
+        .store()
+        .fetch(&read(&schema, &ALL, 10), &keys(&schema, &[1]), Consistency::Eventual)
+        .await;
     assert!(fetched.pages.is_empty() && fetched.unread.is_empty());
 }
 
@@ -325,7 +327,8 @@ pub async fn nulls_absence_and_empty_texts_are_told_apart(fixture: &dyn Fixture)
     let extents = split(fixture.store(), &read(&schema, &ALL, 10), 10).await;
     let read = read(&schema, &ALL, 10);
     assert_eq!(scan_all(fixture.store(), &read, &extents).await, expected);
-    let fetched = fixture.store().fetch(&read, &keys(&schema, &[3, 2, 1]), Care::Consistent).await;
+    let fetched =
+        fixture.store().fetch(&read, &keys(&schema, &[3, 2, 1]), Consistency::Strong).await;
     assert_eq!(fetched_rows(&fetched, &read), expected);
 }
 
@@ -346,7 +349,7 @@ pub async fn the_largest_and_smallest_keys_are_read(fixture: &dyn Fixture) {
         assert_eq!(scan_all(fixture.store(), &read, &extents).await, rows);
     }
     let read = read(&schema, &ALL, 10);
-    let fetched = fixture.store().fetch(&read, &keys(&schema, &ids), Care::Ordinary).await;
+    let fetched = fixture.store().fetch(&read, &keys(&schema, &ids), Consistency::Eventual).await;
     assert_eq!(fetched_rows(&fetched, &read), rows);
 }
 
@@ -387,8 +390,8 @@ pub async fn fetch_gives_what_is_there(fixture: &dyn Fixture) {
     ] {
         let expected = |row: &&Row| asked.iter().any(|id| row["id"] == integer(*id));
         let expected: Vec<_> = rows.iter().filter(expected).cloned().collect();
-        for care in [Care::Ordinary, Care::Consistent] {
-            let fetched = fixture.store().fetch(&read, &keys(&schema, &asked), care).await;
+        for consistency in [Consistency::Eventual, Consistency::Strong] {
+            let fetched = fixture.store().fetch(&read, &keys(&schema, &asked), consistency).await;
             let found = fetched_rows(&fetched, &read);
             assert!(found == expected, "{} rows for {} keys", found.len(), asked.len());
         }
@@ -447,14 +450,15 @@ pub async fn what_is_not_there_is_named_with_what_is_near(fixture: &dyn Fixture)
         assert!(pages.next().await.is_none(), "an error ends a scan");
         let StoreErrorKind::NoSuchColumn { column, near } = &error.kind else { panic!("{error}") };
         assert_eq!((column.as_str(), near[0].as_str()), ("nmae", "name"));
-        let fetched = fixture.store().fetch(&read, &keys(&schema, &[1]), Care::Ordinary).await;
+        let fetched =
+            fixture.store().fetch(&read, &keys(&schema, &[1]), Consistency::Eventual).await;
         assert_eq!(fetched.unread[0].0, [0], "what cannot be read is unread, not missing");
     }
     fixture.drop_relation("customers").await;
     let read = read(&schema, &ALL, 10);
     let error = fixture.store().scan(&read, &extents[0]).next().await.unwrap().unwrap_err();
     assert!(matches!(error.kind, StoreErrorKind::NoSuchRelation { .. }), "{error}");
-    let fetched = fixture.store().fetch(&read, &keys(&schema, &[1]), Care::Consistent).await;
+    let fetched = fixture.store().fetch(&read, &keys(&schema, &[1]), Consistency::Strong).await;
     assert!(fetched.pages.is_empty() && fetched.unread.len() == 1, "a dropped table is unread");
 }
 
@@ -474,7 +478,7 @@ pub async fn a_store_that_fails_never_looks_empty(fixture: &mut dyn Fixture) {
     assert_eq!(pages.len(), 1, "the error, and nothing after it");
     assert!(pages[0].as_ref().unwrap_err().kind.heals());
     let asked: Vec<_> = (1..=25).collect();
-    let fetched = store.fetch(&read, &keys(&schema, &asked), Care::Consistent).await;
+    let fetched = store.fetch(&read, &keys(&schema, &asked), Consistency::Strong).await;
     assert!(fetched.pages.is_empty());
     let mut unread: Vec<_> =
         fetched.unread.iter().flat_map(|(positions, _)| positions.iter().copied()).collect();

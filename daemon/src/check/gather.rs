@@ -14,7 +14,7 @@ use crate::check::portion::{Groups, Lies, Portion};
 use crate::check::share::Share;
 use crate::check::{SideContext, store_fault};
 use crate::model::{Batch, Cost, Fault, FaultCode, Side, StoreKey, Value};
-use crate::store::{Care, Fetched, Page, Query};
+use crate::store::{Consistency, Fetched, Page, Query};
 
 /// Keys that are asked for first, if nothing is said, and at most: how large rows are is not known before
 /// they are read, and what came before need not be like what follows.
@@ -173,7 +173,7 @@ pub(super) async fn gather(
     (side, here): (Side, &SideContext),
     wanted: Wanted,
     keys_first: Option<usize>,
-    (care, share): (Care, Share),
+    (consistency, share): (Consistency, Share),
     (met, heard): (&mut Met, Heard),
 ) -> Gathered {
     let mut gathered = Gathered { heard, ..Gathered::default() };
@@ -185,7 +185,7 @@ pub(super) async fn gather(
                 break;
             }
             let before = gathered.bytes;
-            let fetched = here.store.fetch(&context.read, &part(&keys, &chunk), care).await;
+            let fetched = here.store.fetch(&context.read, &part(&keys, &chunk), consistency).await;
             gathered.took(side, &fetched, &whose[chunk.clone()]);
             chunks.learn(&chunk, gathered.bytes - before);
             // A row of a relation whose rows are grouped lies by itself only if its group is null.
@@ -209,7 +209,7 @@ pub(super) async fn gather(
             let values = part(&values, &chunk).into_owned();
             let query = Query { columns: columns.clone(), values, prefix };
             let before = gathered.bytes;
-            let fetched = here.store.query(read, &query, care).await;
+            let fetched = here.store.query(read, &query, consistency).await;
             gathered.took(side, &fetched, &whose[chunk.clone()]);
             chunks.learn(&chunk, gathered.bytes - before);
             let pages = fetched.pages.into_iter().filter(|page| page.keys.rows > 0);
@@ -225,7 +225,7 @@ pub(super) async fn gather(
         }
         let later = groups.split_off(chunk.len());
         let before = gathered.bytes;
-        gather_groups((side, here), groups, care, &mut gathered).await;
+        gather_groups((side, here), groups, consistency, &mut gathered).await;
         chunks.learn(&chunk, gathered.bytes - before);
         groups = later;
     }
@@ -237,7 +237,7 @@ pub(super) async fn gather(
 async fn gather_groups(
     (side, here): (Side, &SideContext),
     groups: Vec<(Vec<Value>, Vec<usize>)>,
-    care: Care,
+    consistency: Consistency,
     gathered: &mut Gathered,
 ) {
     let (values, whose): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
@@ -245,7 +245,7 @@ async fn gather_groups(
     let mut read = Vec::new();
     for relation in here.grouped() {
         let query = here.group_query(relation, values.clone());
-        let fetched = here.store.query(&here.relations[relation].read, &query, care).await;
+        let fetched = here.store.query(&here.relations[relation].read, &query, consistency).await;
         gathered.cost.add(fetched.cost);
         gathered.weigh(&fetched.pages);
         gathered.heard.hear(side, &fetched);

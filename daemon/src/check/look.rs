@@ -17,7 +17,7 @@ use crate::check::{Context, SideContext, plugin_fault};
 use crate::model::{
     Asked, Fault, FaultCode, Key, Look, Moment, Scope, Side, Sighting, SpanKind, State, StoreKey,
 };
-use crate::store::Care;
+use crate::store::Consistency;
 
 /// Places of a key on a side beyond which those are forgotten at which nothing is.
 const PLACES_MAX: usize = 64;
@@ -153,7 +153,7 @@ async fn read(
     let met = places.met.of_mut(side);
     let known = (met, Heard::default());
     let gathered =
-        gather((side, here), wanted, None, (Care::Consistent, context.share), known).await;
+        gather((side, here), wanted, None, (Consistency::Strong, context.share), known).await;
     window.add_cost(side, gathered.cost);
     places.too_much |= gathered.too_much.is_some();
     for (whose, fault) in gathered.unread {

@@ -15,7 +15,7 @@ use crate::check::stray::PageRows;
 use crate::check::window::Window;
 use crate::check::{SideContext, plugin_fault, store_fault};
 use crate::model::{Cost, Extent, Fault, FaultCode, Range, Side};
-use crate::store::Care;
+use crate::store::Consistency;
 
 /// Reads `extent` of `side` and its counterparts into the window.
 pub(super) async fn read(window: &mut Window<'_>, side: Side, extent: Extent) {
@@ -158,7 +158,7 @@ async fn take_in(window: &mut Window<'_>, side: Side, portion: Portion) -> Optio
         (other, context.side(other)),
         wanted,
         keys_first,
-        (Care::Ordinary, context.share),
+        (Consistency::Eventual, context.share),
         known,
     )
     .await;
@@ -201,7 +201,8 @@ async fn homes(window: &mut Window<'_>, side: Side, (pages, absorbed): (&[usize]
     window.meet(side);
     let heard = window.heard.of(side).clone();
     let known = (window.met.of_mut(side), heard);
-    let gathered = gather((side, here), wanted, None, (Care::Ordinary, context.share), known).await;
+    let gathered =
+        gather((side, here), wanted, None, (Consistency::Eventual, context.share), known).await;
     window.heard.of_mut(side).clone_from(&gathered.heard);
     window.add_cost(side, gathered.cost);
     for (whose, fault) in gathered.unread {

@@ -89,7 +89,7 @@ pub async fn first_rows(
 ) -> Result<Option<Rows<'static>>, StoreError> {
     let mut here = context.side(side).clone();
     here.store = store;
-    let ranges = here.store.abilities().ranges;
+    let ranges = here.store.capabilities().ranges;
     if ranges && !here.relations.iter().all(is_cut_by_integers) {
         return Ok(None);
     }
@@ -141,7 +141,7 @@ fn unmapped(rows: &Rows<'_>) -> Mapped {
 }
 
 async fn extents(here: &SideContext, rows: NonZeroU32) -> Result<Vec<Extent>, StoreError> {
-    if !here.store.abilities().ranges {
+    if !here.store.capabilities().ranges {
         return Ok(vec![Extent::Segment { index: 0, of: 1 }]);
     }
     split(here, rows).await

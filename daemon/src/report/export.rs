@@ -130,7 +130,7 @@ impl Ticket {
 
 /// What went wrong at the receiver since it was told; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Trouble {
+pub struct ExportErrors {
     failures: Arc<Mutex<Failures>>,
 }
 
@@ -146,7 +146,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// Bytes of an exporter's error that are told.
 const ERROR_MAX: usize = 300;
 
-impl Trouble {
+impl ExportErrors {
     fn add(&self, signal: Signal, error: &OTelSdkError) {
         let mut failures = lock(&self.failures);
         failures.count += 1;
@@ -187,7 +187,7 @@ pub struct Watched<E> {
     /// Where losses are counted.
     pub dropped: Dropped,
     /// Where failures are told.
-    pub trouble: Trouble,
+    pub export_errors: ExportErrors,
     /// Room in its queue.
     pub ticket: Ticket,
 }
@@ -206,7 +206,7 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
         self.ticket.left(spans);
         if let Err(error) = &result {
             self.dropped.add(Signal::Traces, Reason::Export, spans as u64);
-            self.trouble.add(Signal::Traces, error);
+            self.export_errors.add(Signal::Traces, error);
         }
         result
     }
@@ -229,7 +229,7 @@ impl<E: PushMetricExporter> PushMetricExporter for Watched<E> {
         let result = caught(self.inner.export(metrics)).await;
         if let Err(error) = &result {
             self.dropped.add(Signal::Metrics, Reason::Export, 1);
-            self.trouble.add(Signal::Metrics, error);
+            self.export_errors.add(Signal::Metrics, error);
         }
         result
     }
@@ -287,11 +287,12 @@ mod tests {
 
     #[test]
     fn an_exporter_that_panics_has_lost_its_batch_and_goes_on() {
-        let (dropped, trouble, ticket) = (Dropped::default(), Trouble::default(), Ticket::new(1));
+        let (dropped, export_errors, ticket) =
+            (Dropped::default(), ExportErrors::default(), Ticket::new(1));
         let exporter = Watched {
             inner: Panicking,
             dropped: dropped.clone(),
-            trouble: trouble.clone(),
+            export_errors: export_errors.clone(),
             ticket: ticket.clone(),
         };
         for _ in 0..2 {
@@ -299,7 +300,7 @@ mod tests {
             futures::executor::block_on(exporter.export(vec![span()])).unwrap_err();
             assert!(ticket.room_for(1), "what was lost makes room");
         }
-        let (_, failures, error) = trouble.due(Moment(1)).unwrap();
+        let (_, failures, error) = export_errors.due(Moment(1)).unwrap();
         assert_eq!(failures, 2);
         assert!(error.contains("report/export.rs:") && !error.contains("secret"), "{error}");
         assert!(dropped.counts().contains(&(Signal::Traces, Reason::Export, 2)));
@@ -307,12 +308,12 @@ mod tests {
 
     #[test]
     fn a_dead_receiver_is_counted_at_once_and_told_every_ten_seconds() {
-        let (dropped, trouble) = (Dropped::default(), Trouble::default());
+        let (dropped, export_errors) = (Dropped::default(), ExportErrors::default());
         let ticket = Ticket::new(2);
         let exporter = Watched {
             inner: Dead,
             dropped: dropped.clone(),
-            trouble: trouble.clone(),
+            export_errors: export_errors.clone(),
             ticket: ticket.clone(),
         };
         let fail = || {
@@ -324,7 +325,7 @@ mod tests {
             assert!(ticket.room_for(2), "what failed makes room");
         };
         let due = |seconds: i64| {
-            let told = trouble.due(Moment(seconds * 1_000_000));
+            let told = export_errors.due(Moment(seconds * 1_000_000));
             told.map(|(signal, failures, error)| {
                 assert!(error.len() <= ERROR_MAX);
                 (signal, failures)

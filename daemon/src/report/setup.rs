@@ -24,7 +24,7 @@ use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 
 use crate::model::{Fault, Happening, Key, Moment, Note, PairingStatus};
-use crate::report::export::{Dropped, Signal, Ticket, Trouble, Watched};
+use crate::report::export::{Dropped, ExportErrors, Signal, Ticket, Watched};
 use crate::report::log::{self, Repeats};
 use crate::report::metrics::{Extras, Metrics};
 use crate::report::names::SCOPE;
@@ -72,7 +72,7 @@ pub struct Report {
     traces: Option<Traces>,
     tracers: Option<SdkTracerProvider>,
     meters: SdkMeterProvider,
-    trouble: Trouble,
+    export_errors: ExportErrors,
     unread: Repeats,
     failed: Repeats,
     now: Moment,
@@ -90,9 +90,9 @@ impl Report {
         environment: Environment<'_>,
     ) -> Result<Self, ReportError> {
         let resource = resource(&identity, environment);
-        let (dropped, trouble, ticket) =
-            (Dropped::default(), Trouble::default(), Ticket::new(QUEUE));
-        let watch = Watch { dropped: &dropped, trouble: &trouble, ticket: &ticket };
+        let (dropped, export_errors, ticket) =
+            (Dropped::default(), ExportErrors::default(), Ticket::new(QUEUE));
+        let watch = Watch { dropped: &dropped, export_errors: &export_errors, ticket: &ticket };
 
         let tracers = match route(Signal::Traces, settings, environment)? {
             Some(route) => Some(tracers(&route, resource.clone(), &watch)?),
@@ -127,7 +127,7 @@ impl Report {
         let metrics = Metrics::new(&meters.meter(SCOPE), registry, dropped);
         let (unread, failed) = (Repeats::default(), Repeats::default());
         let now = Moment::default();
-        Ok(Self { identity, metrics, traces, tracers, meters, trouble, unread, failed, now })
+        Ok(Self { identity, metrics, traces, tracers, meters, export_errors, unread, failed, now })
     }
 
     /// The metrics, for whoever serves them.
@@ -174,7 +174,7 @@ impl Report {
                 }
             }
         }
-        self.trouble.tell(self.now);
+        self.export_errors.tell(self.now);
     }
 
     /// Takes what is known now; call it about once a second.
@@ -184,7 +184,7 @@ impl Report {
         if let Some(traces) = &mut self.traces {
             traces.tick(now);
         }
-        self.trouble.tell(self.now);
+        self.export_errors.tell(self.now);
     }
 
     fn unread(&mut self, pairing: &str, key: Option<&Key>, fault: &Fault) {
@@ -212,7 +212,7 @@ impl Report {
         if stopped.recv_timeout(timeout).is_err() {
             tracing::warn!(target: "driftd", "the OTLP receiver did not take the last telemetry in time");
         }
-        self.trouble.tell(Moment(i64::MAX));
+        self.export_errors.tell(Moment(i64::MAX));
     }
 }
 
@@ -226,7 +226,7 @@ pub fn environment(name: &str) -> Option<String> {
 /// What watches exporters.
 struct Watch<'a> {
     dropped: &'a Dropped,
-    trouble: &'a Trouble,
+    export_errors: &'a ExportErrors,
     ticket: &'a Ticket,
 }
 
@@ -235,7 +235,7 @@ impl Watch<'_> {
         Watched {
             inner,
             dropped: self.dropped.clone(),
-            trouble: self.trouble.clone(),
+            export_errors: self.export_errors.clone(),
             ticket: self.ticket.clone(),
         }
     }

@@ -28,13 +28,13 @@ pub(super) fn unscannable(
         };
         let store = described.store.name();
         let grouped = plan.relations.iter().filter(|relation| !relation.group_by.is_empty());
-        let why = if !described.store.abilities().ranges && grouped.count() > 1 {
+        let why = if !described.store.capabilities().ranges && grouped.count() > 1 {
             Some(format!(
                 "store `{store}` gives rows in no order, so that those of several relations \
                  cannot be joined while they are scanned; let the other side be the one with \
                  several relations, or group the rows of one relation only"
             ))
-        } else if described.store.abilities().ranges && !facts.ranges {
+        } else if described.store.capabilities().ranges && !facts.ranges {
             let uncut = plan.relations.iter().find_map(|relation| uncut(described, relation));
             uncut.map(|(relation, what)| {
                 format!(
@@ -113,7 +113,7 @@ pub(super) fn facts(
             .map(str::to_owned),
         _ => None,
     };
-    SideFacts { ranges: described.store.abilities().ranges && cut, locatable, key_field }
+    SideFacts { ranges: described.store.capabilities().ranges && cut, locatable, key_field }
 }
 
 /// What the relations of a side are called.
@@ -143,7 +143,7 @@ pub(super) fn side_context(
             ignored: plan.ignored.clone(),
             page_rows,
             // Segments are not cut by a column.
-            cut: cut.filter(|_| described.store.abilities().ranges),
+            cut: cut.filter(|_| described.store.capabilities().ranges),
         };
         RelationContext { read, group: plan.group_by.clone() }
     };

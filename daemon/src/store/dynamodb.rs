@@ -17,7 +17,7 @@ mod cells;
 mod keys;
 mod query;
 mod selection;
-mod trouble;
+mod request_error;
 mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -37,11 +37,11 @@ use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
 
 use crate::model::{Batch, ColumnDef, Cost, Extent, Logical, RelationSchema};
-use crate::store::governor::{Governor, Permit};
 use crate::store::near::nearest;
+use crate::store::rate_limiter::{Permit, RateLimiter};
 use crate::store::{
-    Abilities, Care, DynamodbSettings, Fetched, Page, Query, Read, Settings, Store, StoreError,
-    StoreErrorKind, questions,
+    Capabilities, Consistency, DynamodbSettings, Fetched, Page, Query, Read, Settings, Store,
+    StoreError, StoreErrorKind, questions,
 };
 use keys::{Wanted, Wishes};
 use query::Inquiry;
@@ -75,9 +75,9 @@ const LIST_REQUESTS: usize = 10;
 pub async fn open(
     settings: &Settings,
     dynamodb: &DynamodbSettings,
-    governor: Arc<Governor>,
+    limiter: Arc<RateLimiter>,
 ) -> Result<Arc<dyn Store>, StoreError> {
-    let wire = Wire::open(settings, dynamodb, governor).await?;
+    let wire = Wire::open(settings, dynamodb, limiter).await?;
     if dynamodb.segments.is_some_and(|segments| segments.get() > SEGMENTS_MAX) {
         let what = format!("`segments` must be at most {SEGMENTS_MAX}");
         return Err(wire.error(None, StoreErrorKind::Unfit(what)));
@@ -109,8 +109,8 @@ impl Store for Dynamodb {
         &self.wire.store
     }
 
-    fn abilities(&self) -> Abilities {
-        Abilities { ranges: false, consistent: true }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ranges: false, consistent: true }
     }
 
     fn describe<'a>(
@@ -154,7 +154,12 @@ impl Store for Dynamodb {
         }
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         async move {
             let relation = Some(read.schema.relation.as_str());
             let mut fetched = Fetched::default();
@@ -179,14 +184,14 @@ impl Store for Dynamodb {
                     let unread = vec![(positions(wishes), error)];
                     return Fetched { unread, ..Fetched::default() };
                 }
-                let part = Lookup::new(self, read, &selection, care).run(wishes).await;
+                let part = Lookup::new(self, read, &selection, consistency).run(wishes).await;
                 let mut errors = part.unread.iter().map(|(_, error)| &error.kind);
                 if let Some(kind) = errors.find(|kind| kind.is_silence()) {
                     silent.get_or_init(|| kind.clone());
                 }
                 part
             };
-            // The governor lets through as many as may be; more than that would only wait there.
+            // The limiter lets through as many as may be; more than that would only wait there.
             let mut batches = stream::iter(batches(wishes, self.batch_keys()))
                 .map(look_up)
                 .buffer_unordered(self.wire.concurrency);
@@ -200,14 +205,19 @@ impl Store for Dynamodb {
         .boxed()
     }
 
-    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         if !query.prefix && read.schema.key_columns().map(|column| &column.name).eq(&query.columns)
         {
             // Whole keys are fetched, a hundred at a time.
-            return self.fetch(read, &query.values, care);
+            return self.fetch(read, &query.values, consistency);
         }
         async move {
-            Inquiry::query(self, read, query, care).await.unwrap_or_else(|kind| {
+            Inquiry::query(self, read, query, consistency).await.unwrap_or_else(|kind| {
                 questions::unasked(query, self.wire.error(Some(&read.schema.relation), kind))
             })
         }
@@ -461,7 +471,7 @@ impl Scan<'_> {
     /// DynamoDB's own bound of 1 MB is the best one.
     #[expect(clippy::cast_possible_truncation, reason = "clamped before")]
     fn limit(&self) -> Option<i32> {
-        let rows = self.store.wire.governor().page_rows(NonZeroU32::MAX);
+        let rows = self.store.wire.limiter().page_rows(NonZeroU32::MAX);
         let rows = (rows < NonZeroU32::MAX).then(|| f64::from(rows.get()));
         let least = match (rows, self.step) {
             (Some(rows), Some(step)) => rows.min(step),
@@ -487,15 +497,20 @@ struct Lookup<'a> {
     store: &'a Dynamodb,
     read: &'a Read,
     selection: &'a Selection,
-    care: Care,
+    consistency: Consistency,
     patience: Patience,
     fetched: Fetched,
 }
 
 impl<'a> Lookup<'a> {
-    fn new(store: &'a Dynamodb, read: &'a Read, selection: &'a Selection, care: Care) -> Self {
+    fn new(
+        store: &'a Dynamodb,
+        read: &'a Read,
+        selection: &'a Selection,
+        consistency: Consistency,
+    ) -> Self {
         let (patience, fetched) = (store.wire.patience(), Fetched::default());
-        Self { store, read, selection, care, patience, fetched }
+        Self { store, read, selection, consistency, patience, fetched }
     }
 
     async fn run(mut self, wishes: Wishes) -> Fetched {
@@ -533,7 +548,7 @@ impl<'a> Lookup<'a> {
             |what: &str| wire.error(Some(relation), StoreErrorKind::Answer(what.to_owned()));
         let keys: Vec<_> = wishes.values().map(|Wanted { key, .. }| key.clone()).collect();
         let request = KeysAndAttributes::builder()
-            .consistent_read(self.care == Care::Consistent)
+            .consistent_read(self.consistency == Consistency::Strong)
             .set_keys(Some(keys))
             .build()
             .map_err(|_incomplete| answered("the request has no keys"))?;

@@ -22,7 +22,8 @@ use crate::model::{Batch, Cost, Extent, Range, RelationSchema, Value};
 use crate::store::near::nearest;
 use crate::store::questions::{self, Questions};
 use crate::store::{
-    Abilities, Care, Fetched, Page, Query, Read, Store, StoreError, StoreErrorKind as Kind,
+    Capabilities, Consistency, Fetched, Page, Query, Read, Store, StoreError,
+    StoreErrorKind as Kind,
 };
 
 use belonging::Spot;
@@ -103,7 +104,7 @@ impl Memory {
     fn read<T>(
         &self,
         relation: &str,
-        care: Care,
+        consistency: Consistency,
         look: impl FnOnce(&Relation) -> Result<T, Kind>,
     ) -> Result<T, StoreError> {
         let mut world = lock(&self.world);
@@ -111,7 +112,7 @@ impl Memory {
             .faults
             .strike()
             .and_then(|()| {
-                let current = care == Care::Consistent && self.consistent;
+                let current = consistency == Consistency::Strong && self.consistent;
                 let relations = match &world.stale {
                     Some(stale) if !current => stale,
                     Some(_) | None => &world.relations,
@@ -126,7 +127,7 @@ impl Memory {
 
     /// The next page of a scan.
     fn page(&self, read: &Read, extent: &Extent, scan: &mut Scan) -> Result<Page, StoreError> {
-        self.read(&read.schema.relation, Care::Ordinary, |relation| {
+        self.read(&read.schema.relation, Consistency::Eventual, |relation| {
             if let Some(cut) = read.other_cut() {
                 return relation.page_by(read, cut, extent, scan);
             }
@@ -168,18 +169,20 @@ impl Store for Memory {
         &self.name
     }
 
-    fn abilities(&self) -> Abilities {
+    fn capabilities(&self) -> Capabilities {
         let world = lock(&self.world);
         let ranges = world.relations.values().all(|relation| relation.layout == Layout::Ranges);
-        Abilities { ranges, consistent: self.consistent }
+        Capabilities { ranges, consistent: self.consistent }
     }
 
     fn describe<'a>(
         &'a self,
         relation: &'a str,
     ) -> BoxFuture<'a, Result<RelationSchema, StoreError>> {
-        future::lazy(move |_| self.read(relation, Care::Ordinary, |found| Ok(found.schema.clone())))
-            .boxed()
+        future::lazy(move |_| {
+            self.read(relation, Consistency::Eventual, |found| Ok(found.schema.clone()))
+        })
+        .boxed()
     }
 
     fn split<'a>(
@@ -188,8 +191,10 @@ impl Store for Memory {
         rows: NonZeroU32,
     ) -> BoxFuture<'a, Result<Vec<Extent>, StoreError>> {
         let relation = &read.schema.relation;
-        future::lazy(move |_| self.read(relation, Care::Ordinary, |found| found.split(read, rows)))
-            .boxed()
+        future::lazy(move |_| {
+            self.read(relation, Consistency::Eventual, |found| found.split(read, rows))
+        })
+        .boxed()
     }
 
     fn scan<'a>(
@@ -210,13 +215,18 @@ impl Store for Memory {
         .boxed()
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         future::lazy(move |_| {
             let mut fetched = Fetched::default();
             let limit = usize::try_from(read.page_rows.get()).unwrap_or(usize::MAX);
             let positions: Vec<usize> = (0..keys.rows).collect();
             for chunk in positions.chunks(limit) {
-                let page = self.read(&read.schema.relation, care, |relation| {
+                let page = self.read(&read.schema.relation, consistency, |relation| {
                     let mut page = PageBuilder::new(read)?;
                     let mut asked: Vec<_> = chunk
                         .iter()
@@ -242,8 +252,13 @@ impl Store for Memory {
         .boxed()
     }
 
-    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
-        future::lazy(move |_| self.ask(read, query, care)).boxed()
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
+        future::lazy(move |_| self.ask(read, query, consistency)).boxed()
     }
 
     fn found_by<'a>(
@@ -252,12 +267,12 @@ impl Store for Memory {
         columns: &'a [String],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         let look = move |found: &Relation| found.found_by(columns);
-        future::lazy(move |_| self.read(relation, Care::Ordinary, look)).boxed()
+        future::lazy(move |_| self.read(relation, Consistency::Eventual, look)).boxed()
     }
 }
 
 impl Memory {
-    fn ask(&self, read: &Read, query: &Query, care: Care) -> Fetched {
+    fn ask(&self, read: &Read, query: &Query, consistency: Consistency) -> Fetched {
         let relation = read.schema.relation.as_str();
         let mut questions = match Questions::new(read, query) {
             Ok(questions) => questions,
@@ -269,7 +284,7 @@ impl Memory {
         while let Some(part) = questions.next(limit) {
             let values = questions.values(&part);
             let look = |found: &Relation| found.asked(&questions.read, query, &values);
-            match self.read(relation, care, look) {
+            match self.read(relation, consistency, look) {
                 Ok(pages) => questions.answered(part, pages, |kind| self.error(relation, kind)),
                 Err(error) => questions.failed(part, error),
             }
@@ -580,15 +595,15 @@ mod tests {
         let mut key = crate::model::ColumnBuilder::bytes(1);
         key.push_bytes(b"USER#0");
         let keys = Batch { rows: 1, columns: vec![key.finish()] };
-        let fetch = |care| {
-            let fetched = futures::executor::block_on(store.fetch(&read, &keys, care));
+        let fetch = |consistency| {
+            let fetched = futures::executor::block_on(store.fetch(&read, &keys, consistency));
             assert!(fetched.unread.is_empty());
             fetched.pages.iter().map(|page| page.rows.rows).sum::<usize>()
         };
-        assert_eq!(fetch(Care::Ordinary), 1);
-        assert_eq!(fetch(Care::Consistent), 0);
+        assert_eq!(fetch(Consistency::Eventual), 1);
+        assert_eq!(fetch(Consistency::Strong), 0);
         handle.refresh();
-        assert_eq!(fetch(Care::Ordinary), 0);
+        assert_eq!(fetch(Consistency::Eventual), 0);
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod query;
 mod session;
 mod statement;
 mod table;
-mod trouble;
+mod request_error;
 mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -37,12 +37,12 @@ use self::statement::{Chunk, Reader, Want};
 use self::table::Table;
 use self::wire::Pages;
 use crate::model::{Batch, Extent, Range, RelationSchema};
-use crate::store::governor::Governor;
 use crate::store::identity::{Asked, assert_found_again};
 use crate::store::questions::{self, Questions};
+use crate::store::rate_limiter::RateLimiter;
 use crate::store::{
-    Abilities, Care, Fetched, MysqlSettings, Page, QUERY_BYTES_MAX, Query, Read, Settings, Store,
-    StoreError, StoreErrorKind as Kind,
+    Capabilities, Consistency, Fetched, MysqlSettings, Page, QUERY_BYTES_MAX, Query, Read,
+    Settings, Store, StoreError, StoreErrorKind as Kind,
 };
 
 /// About how many bytes of values one step reads.
@@ -112,10 +112,10 @@ enum Next {
 impl Mysql {
     /// The store that `settings` describe. Connects when it is first asked.
     #[must_use]
-    pub fn new(settings: &Settings, mysql: &MysqlSettings, governor: Arc<Governor>) -> Self {
+    pub fn new(settings: &Settings, mysql: &MysqlSettings, limiter: Arc<RateLimiter>) -> Self {
         Self {
             name: settings.name.clone(),
-            sessions: Sessions::new(settings, mysql, governor),
+            sessions: Sessions::new(settings, mysql, limiter),
             known: Mutex::new(Known::default()),
         }
     }
@@ -179,7 +179,7 @@ impl Mysql {
             NonZeroU32::new(u32::try_from(rows).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
         // A page is read at once anyway, unless its rows are known to be large.
         let most = if known.is_none() { most.min(read.page_rows) } else { most };
-        u64::from(self.sessions.governor().page_rows(most).get())
+        u64::from(self.sessions.limiter().page_rows(most).get())
     }
 
     fn learn(&self, reader: &Reader<'_>, pages: &[Page]) {
@@ -406,8 +406,8 @@ impl Store for Mysql {
         &self.name
     }
 
-    fn abilities(&self) -> Abilities {
-        Abilities { ranges: true, consistent: false }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ranges: true, consistent: false }
     }
 
     fn describe<'a>(
@@ -463,7 +463,12 @@ impl Store for Mysql {
         .boxed()
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, _care: Care) -> BoxFuture<'a, Fetched> {
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        _care: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         // There is one server: it has no staler and no fresher reads.
         self.fetch_all(read, keys).boxed()
     }
@@ -472,7 +477,7 @@ impl Store for Mysql {
         &'a self,
         read: &'a Read,
         query: &'a Query,
-        _care: Care,
+        _care: Consistency,
     ) -> BoxFuture<'a, Fetched> {
         async move {
             let answered = self.query_all(read, query).await;

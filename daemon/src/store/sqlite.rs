@@ -29,11 +29,11 @@ use tokio::time::timeout;
 
 use self::table::Table;
 use crate::model::{Batch, Cost, Extent, Range, RelationSchema};
-use crate::store::governor::Governor;
 use crate::store::identity::{Asked, assert_found_again};
 use crate::store::questions::{self, Questions};
+use crate::store::rate_limiter::RateLimiter;
 use crate::store::{
-    Abilities, Care, Fetched, Limits, Page, Query, Read, Settings, Store, StoreError,
+    Capabilities, Consistency, Fetched, Limits, Page, Query, Read, Settings, Store, StoreError,
     StoreErrorKind as Kind, Timeouts,
 };
 
@@ -59,7 +59,7 @@ const fn may_be_of_one(kind: &Kind) -> bool {
 pub struct Sqlite {
     name: String,
     place: Arc<Place>,
-    governor: Arc<Governor>,
+    limiter: Arc<RateLimiter>,
     /// How long a read may take, waiting for a lock included.
     limit: Duration,
     /// Connections that nobody uses; never more than there are permits, and one for a probe.
@@ -89,24 +89,24 @@ struct Open {
 impl Sqlite {
     /// The store of a file. Opened when it is first asked.
     #[must_use]
-    pub fn new(settings: &Settings, path: &Path, governor: Arc<Governor>) -> Self {
+    pub fn new(settings: &Settings, path: &Path, limiter: Arc<RateLimiter>) -> Self {
         let at = At::File(path.to_owned());
-        Self::at(&settings.name, at, governor, settings.timeouts)
+        Self::at(&settings.name, at, limiter, settings.timeouts)
     }
 
     /// The store of a SQLite URI, such as `file:demo?mode=memory&cache=shared`. What it names must
     /// exist for as long as the store.
     #[must_use]
     pub fn shared(name: &str, uri: &str) -> Self {
-        let governor = Arc::new(Governor::new(&Limits::default()));
-        Self::at(name, At::Uri(uri.to_owned()), governor, Timeouts::default())
+        let limiter = Arc::new(RateLimiter::new(&Limits::default()));
+        Self::at(name, At::Uri(uri.to_owned()), limiter, Timeouts::default())
     }
 
-    fn at(name: &str, at: At, governor: Arc<Governor>, timeouts: Timeouts) -> Self {
+    fn at(name: &str, at: At, limiter: Arc<RateLimiter>, timeouts: Timeouts) -> Self {
         Self {
             name: name.to_owned(),
             place: Arc::new(Place { at, patience: timeouts.read }),
-            governor,
+            limiter,
             limit: timeouts.patience,
             idle: Mutex::new(Vec::new()),
         }
@@ -118,7 +118,7 @@ impl Sqlite {
         relation: &str,
         work: impl FnOnce(&Connection) -> Result<(T, Cost), Kind> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let permit = self.governor.enter().await;
+        let permit = self.limiter.enter().await;
         let (answer, cost) = self.at_once(relation, work).await?;
         permit.charge(&cost);
         Ok(answer)
@@ -184,7 +184,7 @@ impl Sqlite {
 
     /// The next page of a scan; none: there is nothing more.
     async fn page(&self, read: &Read, scan: Scan) -> Result<Option<(Page, Scan)>, StoreError> {
-        let (asked, limit) = (read.clone(), self.governor.page_rows(read.page_rows));
+        let (asked, limit) = (read.clone(), self.limiter.page_rows(read.page_rows));
         let work = move |connection: &Connection| {
             let table = Table::still(connection, &asked)?;
             let mut scan = scan;
@@ -326,8 +326,8 @@ impl Store for Sqlite {
         &self.name
     }
 
-    fn abilities(&self) -> Abilities {
-        Abilities { ranges: true, consistent: false }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { ranges: true, consistent: false }
     }
 
     fn describe<'a>(
@@ -373,7 +373,12 @@ impl Store for Sqlite {
         .boxed()
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, _care: Care) -> BoxFuture<'a, Fetched> {
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        _care: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         // There is one file: it has no staler and no fresher reads.
         self.fetch_all(read, keys).boxed()
     }
@@ -382,7 +387,7 @@ impl Store for Sqlite {
         &'a self,
         read: &'a Read,
         query: &'a Query,
-        _care: Care,
+        _care: Consistency,
     ) -> BoxFuture<'a, Fetched> {
         self.query_all(read, query).boxed()
     }
@@ -431,11 +436,11 @@ impl Place {
             At::File(path) => Connection::open_with_flags(path, flags),
             At::Uri(uri) => Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI),
         };
-        let connection = opened.map_err(|error| self.trouble(&error))?;
+        let connection = opened.map_err(|error| self.error_kind(&error))?;
         let set = connection
             .busy_timeout(self.patience)
             .and_then(|()| connection.pragma_update(None, "query_only", true));
-        set.map_err(|error| self.trouble(&error))?;
+        set.map_err(|error| self.error_kind(&error))?;
         Ok(Open { connection, file })
     }
 
@@ -447,12 +452,12 @@ impl Place {
         Ok(Some((found.dev(), found.ino())))
     }
 
-    fn trouble(&self, error: &rusqlite::Error) -> Kind {
+    fn error_kind(&self, error: &rusqlite::Error) -> Kind {
         let place = match &self.at {
             At::File(path) => path.display().to_string(),
             At::Uri(uri) => uri.clone(),
         };
-        let kind = trouble(error);
+        let kind = error_kind(error);
         if let Kind::Answer(words) = kind {
             return Kind::Unreachable(format!("{place}: {words}"));
         }
@@ -461,7 +466,7 @@ impl Place {
 }
 
 /// The error in the words of stores. SQLite's texts name tables and columns, never values.
-fn trouble(error: &rusqlite::Error) -> Kind {
+fn error_kind(error: &rusqlite::Error) -> Kind {
     let words = error.to_string();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

@@ -20,7 +20,8 @@ use tokio::sync::{Notify, watch};
 use crate::model::{Batch, Extent, Moment, Outage, RelationSchema, StoreStates};
 use crate::store::health::{Cause, Health};
 use crate::store::{
-    Abilities, Care, Down, Fetched, Page, Query, Read, Store, StoreError, StoreErrorKind as Kind,
+    Capabilities, Consistency, Down, Fetched, Page, Query, Read, Store, StoreError,
+    StoreErrorKind as Kind,
 };
 
 /// What time it is.
@@ -344,8 +345,8 @@ impl Store for Watched {
         self.store.name()
     }
 
-    fn abilities(&self) -> Abilities {
-        self.store.abilities()
+    fn capabilities(&self) -> Capabilities {
+        self.store.capabilities()
     }
 
     fn describe<'a>(
@@ -383,14 +384,24 @@ impl Store for Watched {
         .boxed()
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
-        let work = self.store.fetch(read, keys, care);
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
+        let work = self.store.fetch(read, keys, consistency);
         let refused = |error| unasked(keys.rows, error);
         self.watch.ask(&read.schema.relation, work, unanswered, refused).boxed()
     }
 
-    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
-        let work = self.store.query(read, query, care);
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
+        let work = self.store.query(read, query, consistency);
         let refused = |error| unasked(query.values.rows, error);
         self.watch.ask(&read.schema.relation, work, unanswered, refused).boxed()
     }

@@ -31,7 +31,7 @@ async fn proxied(count: usize) -> (Server, Proxy) {
 async fn both(store: &Arc<dyn Store>, read: &Read) -> (Result<Vec<Page>, StoreError>, Fetched) {
     let extent = Extent::Segment { index: 0, of: 1 };
     let scanned = store.scan(read, &extent).try_collect().await;
-    (scanned, store.fetch(read, &keys(["u0", "u1", "u2"]), Care::Ordinary).await)
+    (scanned, store.fetch(read, &keys(["u0", "u1", "u2"]), Consistency::Eventual).await)
 }
 
 /// The errors of a scan and a fetch that both failed as a whole.
@@ -142,7 +142,7 @@ async fn keys_left_unprocessed_are_asked_again() {
         Some(_) | None => Action::Forward,
     });
     let asked: Vec<_> = (0..250).map(|n| format!("u{n}")).collect();
-    let (pages, _) = all_read(store.fetch(&read, &keys(&asked), Care::Ordinary).await);
+    let (pages, _) = all_read(store.fetch(&read, &keys(&asked), Consistency::Eventual).await);
     let mut found: Vec<_> = cells(&read, &pages).into_iter().map(|(key, _)| key).collect();
     found.sort();
     let mut expected: Vec<_> = asked.into_iter().map(String::into_bytes).collect();
@@ -160,7 +160,7 @@ async fn keys_unprocessed_to_the_end_are_unread_and_no_others() {
     proxy.rule(move |_| Action::Unprocessed(stuck.clone()));
     let mut asked: Vec<_> = (0..250).map(|n| format!("u{n}")).collect();
     asked.extend(["u7".to_owned(), "gone".to_owned(), "missing".to_owned(), "u0".to_owned()]);
-    let fetched = store.fetch(&read, &keys(&asked), Care::Consistent).await;
+    let fetched = store.fetch(&read, &keys(&asked), Consistency::Strong).await;
     assert_eq!(cells(&read, &fetched.pages).len(), 248);
     let mut unread: Vec<_> = fetched.unread.iter().flat_map(|(rows, _)| rows.clone()).collect();
     unread.sort_unstable();
@@ -184,7 +184,7 @@ async fn one_batch_that_fails_costs_no_other() {
     let holds = |call: &Call, key: &str| call.body.to_string().contains(&format!("\"{key}\""));
     proxy.rule(move |call| if holds(call, "u7") { Action::throttle() } else { Action::Forward });
     let asked: Vec<_> = (0..250).map(|n| format!("u{n}")).collect();
-    let fetched = store.fetch(&read, &keys(&asked), Care::Ordinary).await;
+    let fetched = store.fetch(&read, &keys(&asked), Consistency::Eventual).await;
     assert_eq!(fetched.unread.len(), 1);
     let unread = &fetched.unread[0].0;
     assert!(unread.contains(&7) && unread.len() <= 100);
@@ -245,9 +245,9 @@ async fn only_ordinary_reads_may_be_stale() {
     });
     let store = store(&proxy.endpoint, &settings());
     let read = read(&store, "users", &["age"], &[]).await;
-    assert!(store.abilities().consistent);
-    for (care, expected) in [(Care::Ordinary, "-1"), (Care::Consistent, "1")] {
-        let (pages, _) = all_read(store.fetch(&read, &keys(["u1"]), care).await);
+    assert!(store.capabilities().consistent);
+    for (consistency, expected) in [(Consistency::Eventual, "-1"), (Consistency::Strong, "1")] {
+        let (pages, _) = all_read(store.fetch(&read, &keys(["u1"]), consistency).await);
         assert_eq!(cells(&read, &pages), [(b"u1".to_vec(), vec![Some(number(expected))])]);
     }
     drop(server);
@@ -283,13 +283,13 @@ async fn an_answer_that_says_nothing_is_not_an_empty_one() {
     let [Err(error)] = &pages[..] else { panic!("{pages:?}") };
     assert!(error.to_string().contains("an answer of 2 items that has 1"), "{error}");
     proxy.rule(|_| Action::Say(200, r#"{"Responses": {}, "UnprocessedKeys": {}}"#));
-    let fetched = store.fetch(&read, &keys(["u0", "none"]), Care::Ordinary).await;
+    let fetched = store.fetch(&read, &keys(["u0", "none"]), Consistency::Eventual).await;
     assert_eq!(fetched.unread.len(), 2, "{fetched:?}");
     // A key that was not asked for may stand for one that was.
     let strange =
         r#"{"Responses": {}, "UnprocessedKeys": {"users": {"Keys": [{"pk": {"S": "u9"}}]}}}"#;
     proxy.rule(move |_| Action::Say(200, strange));
-    let fetched = store.fetch(&read, &keys(["u0", "u1"]), Care::Ordinary).await;
+    let fetched = store.fetch(&read, &keys(["u0", "u1"]), Consistency::Eventual).await;
     let unread: Vec<_> = fetched.unread.iter().flat_map(|(whose, _)| whose).collect();
     assert_eq!(unread, [&0, &1]);
     assert!(fetched.unread[0].1.to_string().contains("not asked for"), "{:?}", fetched.unread);
@@ -308,7 +308,7 @@ async fn a_key_that_is_refused_costs_itself_alone() {
         false => Action::Forward,
     });
     let asked: Vec<_> = (0..250).map(|n| format!("u{n}")).collect();
-    let fetched = store.fetch(&read, &keys(&asked), Care::Ordinary).await;
+    let fetched = store.fetch(&read, &keys(&asked), Consistency::Eventual).await;
     let unread: Vec<_> = fetched.unread.iter().flat_map(|(whose, _)| whose).collect();
     assert_eq!((unread, cells(&read, &fetched.pages).len()), (vec![&7], 249));
 }

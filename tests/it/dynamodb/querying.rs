@@ -44,15 +44,15 @@ fn count(pages: &[Page]) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_is_paged_and_pays_for_what_it_reads() {
     let (_server, proxy, store, read) = orders().await;
-    for (care, each) in [(Care::Ordinary, 0.5), (Care::Consistent, 1.0)] {
+    for (consistency, each) in [(Consistency::Eventual, 0.5), (Consistency::Strong, 1.0)] {
         let before = proxy.calls("Query").len();
         let query = partitions(&["p0", "p1", "p3", "p0", "none"]);
-        let (pages, cost) = all_read(store.query(&read, &query, care).await);
+        let (pages, cost) = all_read(store.query(&read, &query, consistency).await);
         assert_eq!(count(&pages), 3_011);
         let calls = proxy.calls("Query").split_off(before);
         assert_eq!(cost.requests, calls.len() as u64);
         assert!(calls.len() > 8, "a megabyte is the most of one answer: {}", calls.len());
-        let consistent = care == Care::Consistent;
+        let consistent = consistency == Consistency::Strong;
         assert!(calls.iter().all(|call| call.body["ConsistentRead"] == consistent));
         // 3 MB and 3.9 MB, at 4 KB a unit.
         assert!((1_600.0 * each..2_000.0 * each).contains(&cost.capacity), "{cost:?}");
@@ -66,7 +66,7 @@ async fn how_a_sort_key_begins_is_asked_of_the_store() {
         [(&b"LINE#"[..], 1_500), (b"NOTE#00", 50), (b"line", 0), (b"", 3_000), (b"NOTE#0001", 1)]
     {
         let query = begins(&[("p0", start)], true);
-        let (pages, cost) = all_read(store.query(&read, &query, Care::Ordinary).await);
+        let (pages, cost) = all_read(store.query(&read, &query, Consistency::Eventual).await);
         assert_eq!((count(&pages), cost.rows), (expected, expected as u64));
     }
     let calls = proxy.calls("Query");
@@ -76,13 +76,14 @@ async fn how_a_sort_key_begins_is_asked_of_the_store() {
     assert!(conditions.count() >= 4);
     let long = "x".repeat(1_025);
     let impossible = begins(&[("p0", long.as_bytes()), ("", b"a"), ("p0", b"\xff")], true);
-    let (pages, _) = all_read(store.query(&read, &impossible, Care::Ordinary).await);
+    let (pages, _) = all_read(store.query(&read, &impossible, Consistency::Eventual).await);
     assert_eq!(pages, []);
     assert_eq!(proxy.calls("Query").len(), calls.len(), "what no item can have is not sent");
     // Whole keys are fetched, many at a time.
     let asked: Vec<_> = (0..150).map(|number| format!("LINE#{number:04}")).collect();
     let asked: Vec<_> = asked.iter().map(|sort| ("p0", sort.as_bytes())).collect();
-    let (pages, _) = all_read(store.query(&read, &begins(&asked, false), Care::Ordinary).await);
+    let (pages, _) =
+        all_read(store.query(&read, &begins(&asked, false), Consistency::Eventual).await);
     assert_eq!((count(&pages), proxy.calls("BatchGetItem").len()), (75, 2));
     assert_eq!(proxy.calls("Query").len(), calls.len());
 }
@@ -91,7 +92,7 @@ async fn how_a_sort_key_begins_is_asked_of_the_store() {
 async fn what_does_not_fit_into_memory_is_not_read_to_its_end() {
     let (_server, proxy, store, read) = orders().await;
     let query = partitions(&["p3", "p2", "p1"]);
-    let fetched = store.query(&read, &query, Care::Ordinary).await;
+    let fetched = store.query(&read, &query, Consistency::Eventual).await;
     let [(positions, error)] = fetched.unread.as_slice() else { panic!("{:?}", fetched.unread) };
     assert_eq!(positions, &[1]);
     assert!(error.to_string().contains("more than 32 MiB of rows belong to one value of `pk`"));
@@ -110,7 +111,8 @@ async fn a_throttled_query_goes_on_where_it_was() {
         let again = call.operation == "Query" && call.before % 3 == 1;
         if again { Action::throttle() } else { Action::Forward }
     });
-    let (pages, _) = all_read(store.query(&read, &partitions(&["p0", "p1"]), Care::Ordinary).await);
+    let (pages, _) =
+        all_read(store.query(&read, &partitions(&["p0", "p1"]), Consistency::Eventual).await);
     assert_eq!(count(&pages), 3_010);
 }
 
@@ -120,7 +122,7 @@ async fn a_store_that_does_not_answer_is_not_asked_question_by_question() {
     proxy.rule(|_| Action::Fail(400, "AccessDeniedException", "not authorized: dynamodb:Query"));
     let asked: Vec<_> = (0..200).map(|number| format!("q{number}")).collect();
     let asked: Vec<_> = asked.iter().map(String::as_str).collect();
-    let fetched = store.query(&read, &partitions(&asked), Care::Ordinary).await;
+    let fetched = store.query(&read, &partitions(&asked), Consistency::Eventual).await;
     let mut unread: Vec<_> = fetched.unread.iter().flat_map(|(at, _)| at.iter().copied()).collect();
     unread.sort_unstable();
     assert_eq!(unread, (0..200).collect::<Vec<_>>());
@@ -128,7 +130,7 @@ async fn a_store_that_does_not_answer_is_not_asked_question_by_question() {
     assert!(proxy.calls("Query").len() < 20, "{}", proxy.calls("Query").len());
     // An answer without items has not looked.
     proxy.rule(|_| Action::Say(200, "{}"));
-    let fetched = store.query(&read, &partitions(&["p0"]), Care::Ordinary).await;
+    let fetched = store.query(&read, &partitions(&["p0"]), Consistency::Eventual).await;
     assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreError);
 }
 
@@ -146,6 +148,6 @@ async fn only_keys_are_asked_by_and_only_as_dynamodb_can() {
         );
     }
     let whole = Query { prefix: true, ..partitions(&["p"]) };
-    let fetched = store.query(&read, &whole, Care::Ordinary).await;
+    let fetched = store.query(&read, &whole, Consistency::Eventual).await;
     assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreUnfit);
 }

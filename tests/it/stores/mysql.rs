@@ -11,7 +11,7 @@ use std::time::Duration;
 use driftd::model::{
     Batch, Buffer, Column, ColumnBuilder, Extent, FaultCode, Logical, Range, Value,
 };
-use driftd::store::{self, Care, Read, Store, Timeouts};
+use driftd::store::{self, Consistency, Read, Store, Timeouts};
 use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use driftd_tests::mariadb::{Flavour, Server, count};
 use futures::StreamExt;
@@ -398,7 +398,7 @@ async fn keys_are_compared_by_bytes_not_by_collation() {
             let store = open(&server).await;
             let read = read(store.as_ref(), name, &["v"]).await;
             let fetch = async |keys: &[&[u8]]| {
-                let fetched = store.fetch(&read, &text_keys(keys), Care::Consistent).await;
+                let fetched = store.fetch(&read, &text_keys(keys), Consistency::Strong).await;
                 assert!(fetched.unread.is_empty(), "{:?}", fetched.unread);
                 let pages = fetched.pages.iter();
                 let mut found: Vec<_> =
@@ -467,7 +467,7 @@ async fn keys_of_every_type_are_fetched_and_scanned() {
             whole = pages;
         }
         for page in &whole {
-            let fetched = store.fetch(&read, &page.keys, Care::Ordinary).await;
+            let fetched = store.fetch(&read, &page.keys, Consistency::Eventual).await;
             assert!(fetched.unread.is_empty(), "{:?}", fetched.unread);
             let found: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
             assert_eq!(found, page.keys.rows, "every key finds its row again");
@@ -560,7 +560,7 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
             server.exec(&sql).await;
             // As every pass does; from here on the store knows the new key.
             store.split(&read, NonZeroU32::new(10).unwrap()).await.unwrap();
-            let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
+            let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Consistency::Strong).await;
             assert!(fetched.pages.is_empty());
             let (positions, error) = &fetched.unread[0];
             assert_eq!(positions, &[0, 1]);
@@ -570,7 +570,7 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
             assert!(error.to_string().ends_with("restart driftd"), "{error}");
         }
         server.exec("ALTER TABLE t DROP PRIMARY KEY, ADD PRIMARY KEY (a)").await;
-        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
+        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Consistency::Strong).await;
         assert_eq!(fetched.pages[0].rows.rows, 2);
     }
 }
@@ -592,7 +592,7 @@ async fn wide_rows_bound_a_page_by_bytes() {
         assert!(largest <= 6_000_000, "a page of {largest} bytes");
         // What was learned of the rows bounds fetches, too.
         let keys: Vec<i64> = (1..=40).collect();
-        let fetched = store.fetch(&read, &integer_keys(&keys), Care::Ordinary).await;
+        let fetched = store.fetch(&read, &integer_keys(&keys), Consistency::Eventual).await;
         let statements: u64 = fetched.pages.iter().map(|page| page.cost.requests).sum();
         let rows: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
         assert_eq!((rows, statements), (40, 40));
@@ -613,7 +613,7 @@ async fn only_reading_statements_are_sent_in_a_session_that_refuses_writes() {
         assert_eq!(error.kind.code(), FaultCode::StoreNoRelation);
         table(store.as_ref(), "t", &["id", "v"]).await;
         let read = read(store.as_ref(), "t", &["v"]).await;
-        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Consistent).await;
+        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Consistency::Strong).await;
         assert_eq!(fetched.pages[0].rows.rows, 1);
         let mut conn = server.conn().await;
         let sent: Vec<(String, String)> = conn

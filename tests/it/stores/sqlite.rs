@@ -6,7 +6,7 @@ use std::time::Duration;
 use driftd::model::{
     Batch, Column, ColumnBuilder, Extent, FaultCode, Logical, Number, Range, Value,
 };
-use driftd::store::{self, Care, Limits, Query, Read, Store, Timeouts};
+use driftd::store::{self, Consistency, Limits, Query, Read, Store, Timeouts};
 use driftd_tests::conformance::{self, Fixture, Row, Shape};
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -195,11 +195,11 @@ async fn a_primary_key_that_changed_is_an_error_and_no_rows_that_are_gone() {
         cut: None,
     };
     let keys = Batch { rows: 1, columns: vec![integers(&[2])] };
-    assert_eq!(file.store.fetch(&read, &keys, Care::Consistent).await.pages[0].rows.rows, 1);
+    assert_eq!(file.store.fetch(&read, &keys, Consistency::Strong).await.pages[0].rows.rows, 1);
     for key in ["b", "a, b"] {
         file.writer.execute_batch(&create(key)).unwrap();
         file.store.split(&read, NonZeroU32::new(10).unwrap()).await.unwrap();
-        let fetched = file.store.fetch(&read, &keys, Care::Consistent).await;
+        let fetched = file.store.fetch(&read, &keys, Consistency::Strong).await;
         assert!(fetched.pages.is_empty());
         let (positions, error) = &fetched.unread[0];
         assert_eq!(
@@ -330,10 +330,10 @@ async fn how_a_text_begins_is_not_asked_of_a_file_in_another_order() {
     start.push_bytes(b"a");
     let values = Batch { rows: 1, columns: vec![start.finish()] };
     let mut query = Query { columns: vec!["k".to_owned()], values, prefix: true };
-    let fetched = wide.query(&read, &query, Care::Ordinary).await;
+    let fetched = wide.query(&read, &query, Consistency::Eventual).await;
     assert!(fetched.unread[0].1.to_string().contains("UTF-16le"), "{:?}", fetched.unread);
     query.prefix = false;
-    let fetched = wide.query(&read, &query, Care::Ordinary).await;
+    let fetched = wide.query(&read, &query, Consistency::Eventual).await;
     assert_eq!(fetched.pages[0].rows.columns[0].integer(0), Some(2));
 }
 
@@ -360,8 +360,8 @@ async fn a_row_that_cannot_be_read_costs_itself_alone() {
     (1..=600).for_each(|id| column.push_i64(id));
     let keys = Batch { rows: 600, columns: vec![column.finish()] };
     let query = Query { columns: vec!["w".to_owned()], values: keys.clone(), prefix: false };
-    let fetched = file.store.fetch(&read, &keys, Care::Ordinary).await;
-    let asked = file.store.query(&read, &query, Care::Ordinary).await;
+    let fetched = file.store.fetch(&read, &keys, Consistency::Eventual).await;
+    let asked = file.store.query(&read, &query, Consistency::Eventual).await;
     for fetched in [fetched, asked] {
         let mut unread: Vec<_> = fetched.unread.iter().flat_map(|(whose, _)| whose).collect();
         unread.sort_unstable();

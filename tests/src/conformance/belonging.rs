@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use driftd::model::{
     Batch, Column, ColumnBuilder, Extent, FaultCode, Logical, RelationSchema, Value,
 };
-use driftd::store::{Care, Fetched, QUERY_ROWS_MAX, Query, Read, Store, StoreErrorKind};
+use driftd::store::{Consistency, Fetched, QUERY_ROWS_MAX, Query, Read, Store, StoreErrorKind};
 use futures::StreamExt;
 
 use super::{Fixture, LINES, Row, fill, integer, read, rows_of};
@@ -71,7 +71,7 @@ pub(super) async fn rows_come_in_the_order_of_the_column_that_cuts(fixture: &dyn
     rows.push(line(51, "most", Some(i64::MAX), "n"));
     rows.push(line(52, "null", None, "n"));
     let schema = lines(fixture, "cut_lines", &rows).await;
-    if !store.abilities().ranges {
+    if !store.capabilities().ranges {
         let read = cut(&schema, "count", 10);
         let error = store.split(&read, NonZeroU32::MIN).await.unwrap_err();
         assert_eq!(error.kind.code(), FaultCode::StoreUnfit, "{error}");
@@ -123,7 +123,7 @@ async fn an_integer_cuts_and_nothing_else(store: &dyn Store, schema: &RelationSc
 /// Rows without any value in the column that cuts are read, and nothing is made of them.
 pub(super) async fn rows_without_a_value_to_cut_by_are_read(fixture: &dyn Fixture) {
     let store = fixture.store();
-    if !store.abilities().ranges {
+    if !store.capabilities().ranges {
         return;
     }
     let rows: Vec<_> = (1..=30).map(|owner| line(owner, "a", None, "n")).collect();
@@ -257,22 +257,22 @@ pub(super) async fn a_query_gives_what_belongs_together(fixture: &dyn Fixture) {
     ] {
         let expected = sorted(answers(&rows, columns, &values, false));
         let query = query(&schema, columns, &values, false);
-        for (care, page_rows) in [(Care::Ordinary, 7), (Care::Consistent, 1_000)] {
+        for (consistency, page_rows) in [(Consistency::Eventual, 7), (Consistency::Strong, 1_000)] {
             let read = read(&schema, &ALL, page_rows);
-            let fetched = store.query(&read, &query, care).await;
+            let fetched = store.query(&read, &query, consistency).await;
             let found = all_rows(&fetched, &read);
             assert!(found == expected, "{} rows for {} {columns:?}", found.len(), values.len());
         }
         // Also without the columns that are asked by.
         let read = read(&schema, &["name"], 50);
-        let fetched = store.query(&read, &query, Care::Ordinary).await;
+        let fetched = store.query(&read, &query, Consistency::Eventual).await;
         assert_eq!(all_rows(&fetched, &read).len(), expected.len());
     }
     if !fixture.open() {
         let values: Vec<_> = (0..=50).map(|count| vec![integer(count)]).collect();
         let query = query(&schema, &["count"], &values, false);
         let read = read(&schema, &["part", "owner"], 100);
-        let fetched = store.query(&read, &query, Care::Ordinary).await;
+        let fetched = store.query(&read, &query, Consistency::Eventual).await;
         let expected = answers(&rows, &["count"], &values, false);
         assert_eq!(all_rows(&fetched, &read).len(), expected.len());
     }
@@ -338,12 +338,12 @@ pub(super) async fn how_a_value_begins_is_compared_by_bytes(fixture: &dyn Fixtur
     let part: &[&str] = &["owner", "part"];
     for values in each.chain([all]) {
         let query = query(&schema, part, &values, true);
-        let fetched = store.query(&read, &query, Care::Consistent).await;
+        let fetched = store.query(&read, &query, Consistency::Strong).await;
         let expected = sorted(answers(&rows, part, &values, true));
         assert_eq!(all_rows(&fetched, &read), expected, "{values:?}");
     }
     let whole = query(&schema, &["owner"], &[vec![integer(1)]], true);
-    let fetched = store.query(&read, &whole, Care::Ordinary).await;
+    let fetched = store.query(&read, &whole, Consistency::Eventual).await;
     let refused = fetched.unread[0].1.kind.code();
     assert_eq!(refused, FaultCode::StoreUnfit, "an integer begins with nothing");
     if !fixture.open() {
@@ -360,11 +360,11 @@ async fn by_one_text(
     let read = read(schema, &ALL, 5);
     for values in questions.iter().map(|start| vec![start.clone()]).chain([questions.to_vec()]) {
         let asked = query(schema, &["name"], &values, true);
-        let fetched = store.query(&read, &asked, Care::Ordinary).await;
+        let fetched = store.query(&read, &asked, Consistency::Eventual).await;
         let expected = sorted(answers(rows, &["name"], &values, true));
         assert_eq!(all_rows(&fetched, &read), expected, "{values:?}");
         let asked = query(schema, &["name"], &values, false);
-        let fetched = store.query(&read, &asked, Care::Ordinary).await;
+        let fetched = store.query(&read, &asked, Consistency::Eventual).await;
         let expected = sorted(answers(rows, &["name"], &values, false));
         assert_eq!(all_rows(&fetched, &read), expected, "{values:?}");
     }
@@ -382,7 +382,7 @@ pub(super) async fn too_many_rows_leave_a_question_unread(fixture: &dyn Fixture)
     let read = read(&schema, &["owner"], 1_000);
     let asked: Vec<_> = [3, 1, 2, 3, 1, 4].into_iter().map(|owner| vec![integer(owner)]).collect();
     let query = query(&schema, &["owner"], &asked, false);
-    let fetched = store.query(&read, &query, Care::Ordinary).await;
+    let fetched = store.query(&read, &query, Consistency::Eventual).await;
     let [(positions, error)] = fetched.unread.as_slice() else { panic!("{:?}", fetched.unread) };
     assert_eq!(positions, &[1, 4]);
     assert_eq!(error.kind.code(), FaultCode::StoreUnfit);
@@ -423,7 +423,7 @@ pub(super) async fn what_rows_are_found_by_is_said_with_a_remedy(fixture: &dyn F
         let mut query = query(&schema, names, &values[..0], false);
         let cells = names.iter().map(|_| one(&schema, names[0]));
         query.values = Batch { rows: 1, columns: cells.collect() };
-        let fetched = store.query(&read, &query, Care::Ordinary).await;
+        let fetched = store.query(&read, &query, Consistency::Eventual).await;
         assert!(fetched.pages.is_empty());
         assert_eq!(fetched.unread[0].0, [0]);
         assert_eq!(fetched.unread[0].1.kind.code(), FaultCode::StoreUnfit);
@@ -447,16 +447,16 @@ pub(super) async fn a_query_that_fails_is_unread(fixture: &mut dyn Fixture) {
     let query = query(&schema, &["owner"], &values, false);
     let read = read(&schema, &ALL, 10);
     fixture.fail().await;
-    let fetched = fixture.store().query(&read, &query, Care::Consistent).await;
+    let fetched = fixture.store().query(&read, &query, Consistency::Strong).await;
     let heals = |kind: &StoreErrorKind| kind.heals();
     assert_unread(&fetched, heals);
     let owner = ["owner".to_owned()];
     assert!(fixture.store().found_by("unasked", &owner).await.unwrap_err().kind.heals());
     fixture.heal().await;
-    let fetched = fixture.store().query(&read, &query, Care::Consistent).await;
+    let fetched = fixture.store().query(&read, &query, Consistency::Strong).await;
     assert_eq!(all_rows(&fetched, &read).len(), 1);
     fixture.drop_relation("unasked").await;
-    let fetched = fixture.store().query(&read, &query, Care::Consistent).await;
+    let fetched = fixture.store().query(&read, &query, Consistency::Strong).await;
     assert_unread(&fetched, |kind| matches!(kind, StoreErrorKind::NoSuchRelation { .. }));
 }
 

@@ -20,7 +20,7 @@ use driftd::plugin::{
     Session, Tallied, Tally,
 };
 use driftd::store::{
-    Abilities, Care, Fetched, Page, Query, Read, Store, StoreError, StoreErrorKind,
+    Capabilities, Consistency, Fetched, Page, Query, Read, Store, StoreError, StoreErrorKind,
 };
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
@@ -51,8 +51,8 @@ impl Store for Passing {
         self.inner.name()
     }
 
-    fn abilities(&self) -> Abilities {
-        self.inner.abilities()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     fn describe<'a>(
@@ -79,20 +79,30 @@ impl Store for Passing {
         pages.inspect(|_page| (self.pass)()).boxed()
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         async move {
             (self.pass)();
-            let fetched = self.inner.fetch(read, keys, care).await;
+            let fetched = self.inner.fetch(read, keys, consistency).await;
             (self.pass)();
             fetched
         }
         .boxed()
     }
 
-    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         async move {
             (self.pass)();
-            let fetched = self.inner.query(read, query, care).await;
+            let fetched = self.inner.query(read, query, consistency).await;
             (self.pass)();
             fetched
         }
@@ -164,8 +174,8 @@ impl Store for Hanging {
         self.inner.name()
     }
 
-    fn abilities(&self) -> Abilities {
-        self.inner.abilities()
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     fn describe<'a>(
@@ -207,20 +217,30 @@ impl Store for Hanging {
         .boxed()
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         async move {
             match self.answer(&read.schema.relation).await {
-                Ok(()) => self.inner.fetch(read, keys, care).await,
+                Ok(()) => self.inner.fetch(read, keys, consistency).await,
                 Err(error) => unread(keys.rows, error),
             }
         }
         .boxed()
     }
 
-    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
         async move {
             match self.answer(&read.schema.relation).await {
-                Ok(()) => self.inner.query(read, query, care).await,
+                Ok(()) => self.inner.query(read, query, consistency).await,
                 Err(error) => unread(query.values.rows, error),
             }
         }
@@ -246,8 +266,8 @@ impl Store for Lying {
         self.0.name()
     }
 
-    fn abilities(&self) -> Abilities {
-        self.0.abilities()
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
     }
 
     fn describe<'a>(
@@ -273,13 +293,23 @@ impl Store for Lying {
         self.0.scan(read, extent).take_while(|page| futures::future::ready(page.is_ok())).boxed()
     }
 
-    fn fetch<'a>(&'a self, read: &'a Read, keys: &'a Batch, care: Care) -> BoxFuture<'a, Fetched> {
-        async move { Fetched { unread: Vec::new(), ..self.0.fetch(read, keys, care).await } }
+    fn fetch<'a>(
+        &'a self,
+        read: &'a Read,
+        keys: &'a Batch,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
+        async move { Fetched { unread: Vec::new(), ..self.0.fetch(read, keys, consistency).await } }
             .boxed()
     }
 
-    fn query<'a>(&'a self, read: &'a Read, query: &'a Query, care: Care) -> BoxFuture<'a, Fetched> {
-        async move { Fetched { unread: Vec::new(), ..self.0.query(read, query, care).await } }
+    fn query<'a>(
+        &'a self,
+        read: &'a Read,
+        query: &'a Query,
+        consistency: Consistency,
+    ) -> BoxFuture<'a, Fetched> {
+        async move { Fetched { unread: Vec::new(), ..self.0.query(read, query, consistency).await } }
             .boxed()
     }
 

@@ -19,7 +19,7 @@ use super::{Dynamodb, Item, capacity, cells, counted, keys, total};
 use crate::model::{Cost, RelationSchema};
 use crate::store::questions::{Part, Questions, exceeds};
 use crate::store::{
-    Care, Fetched, Page, QUERY_ROWS_MAX, Query, Read, StoreError, StoreErrorKind, named,
+    Consistency, Fetched, Page, QUERY_ROWS_MAX, Query, Read, StoreError, StoreErrorKind, named,
 };
 
 /// How questions are asked.
@@ -27,7 +27,7 @@ pub(super) struct Inquiry<'a> {
     store: &'a Dynamodb,
     read: &'a Read,
     selection: Selection,
-    care: Care,
+    consistency: Consistency,
     /// Why DynamoDB does not answer now: each further question would wait as long again.
     stopped: OnceLock<StoreErrorKind>,
 }
@@ -77,7 +77,7 @@ impl<'a> Inquiry<'a> {
         store: &'a Dynamodb,
         read: &'a Read,
         query: &'a Query,
-        care: Care,
+        consistency: Consistency,
     ) -> Result<Fetched, StoreErrorKind> {
         assert_found_by(&read.schema, &query.columns)?;
         if query.prefix && query.columns.len() == 1 {
@@ -93,8 +93,8 @@ impl<'a> Inquiry<'a> {
             Some((part, question))
         })
         .collect();
-        let inquiry = Inquiry { store, read, selection, care, stopped: OnceLock::new() };
-        // The governor lets through as many as may be; more than that would only wait there.
+        let inquiry = Inquiry { store, read, selection, consistency, stopped: OnceLock::new() };
+        // The limiter lets through as many as may be; more than that would only wait there.
         let mut answers = stream::iter(parts)
             .map(|(part, question)| inquiry.answer(part, question))
             .buffer_unordered(store.wire.concurrency);
@@ -161,7 +161,7 @@ impl<'a> Inquiry<'a> {
             .ask(errand, &mut patience, |client| {
                 let request = client.query().table_name(relation).set_limit(limit);
                 self.keyed(request, question)
-                    .consistent_read(self.care == Care::Consistent)
+                    .consistent_read(self.consistency == Consistency::Strong)
                     .set_exclusive_start_key(after.cloned())
                     .return_consumed_capacity(ReturnConsumedCapacity::Total)
                     .send()
@@ -204,7 +204,7 @@ impl<'a> Inquiry<'a> {
     fn limit(&self, read: u64) -> Option<i32> {
         let most = (QUERY_ROWS_MAX as u64 + 1).saturating_sub(read).max(1);
         let most = NonZeroU32::new(u32::try_from(most).unwrap_or(u32::MAX))?;
-        i32::try_from(self.store.wire.governor().page_rows(most).get()).ok()
+        i32::try_from(self.store.wire.limiter().page_rows(most).get()).ok()
     }
 
     fn error(&self, kind: StoreErrorKind) -> StoreError {

@@ -1,8 +1,8 @@
 //! Asking DynamoDB.
 //!
 //! Owns the client, its credentials, and how long and how often one request is tried. Refuses to
-//! know what is asked. Invariant: every try passes the governor, and a request ends within the
-//! patience that it was given, time in the governor's queue not counted.
+//! know what is asked. Invariant: every try passes the limiter, and a request ends within the
+//! patience that it was given, time in the limiter's queue not counted.
 
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
@@ -20,8 +20,8 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::trouble::{Nature, Trouble};
-use crate::store::governor::{Governor, Permit};
+use super::request_error::{Nature, RequestError};
+use crate::store::rate_limiter::{Permit, RateLimiter};
 use crate::store::{DynamodbSettings, Settings, StoreError, StoreErrorKind, Timeouts};
 
 /// The first pause between two tries; the next ones double.
@@ -41,7 +41,7 @@ pub(super) struct Wire {
     current: Mutex<Current>,
     /// One renewal at a time.
     renewing: Semaphore,
-    governor: Arc<Governor>,
+    limiter: Arc<RateLimiter>,
     /// Capacity units a second that may be asked for.
     pub(super) capacity: Option<f64>,
     /// Reads at the same time.
@@ -109,7 +109,7 @@ impl Wire {
     pub(super) async fn open(
         settings: &Settings,
         dynamodb: &DynamodbSettings,
-        governor: Arc<Governor>,
+        limiter: Arc<RateLimiter>,
     ) -> Result<Self, StoreError> {
         let limit = settings.timeouts.patience;
         let config = tokio::time::timeout(limit, chain(dynamodb)).await.map_err(|_elapsed| {
@@ -121,20 +121,20 @@ impl Wire {
             return Err(refuse(&settings.name, StoreErrorKind::Unfit(what.to_owned())));
         }
         let origin = Origin::Chain(dynamodb.clone());
-        Ok(Self::new(settings, dynamodb, (origin, governor), &config))
+        Ok(Self::new(settings, dynamodb, (origin, limiter), &config))
     }
 
     /// A way through a client that is there already.
     pub(super) fn given(settings: &Settings, dynamodb: &DynamodbSettings, client: &Client) -> Self {
         let origin = Origin::Given(Box::new(client.config().clone()));
-        let governor = Arc::new(Governor::new(&settings.limits));
-        Self::new(settings, dynamodb, (origin, governor), client.config())
+        let limiter = Arc::new(RateLimiter::new(&settings.limits));
+        Self::new(settings, dynamodb, (origin, limiter), client.config())
     }
 
     fn new(
         settings: &Settings,
         dynamodb: &DynamodbSettings,
-        (origin, governor): (Origin, Arc<Governor>),
+        (origin, limiter): (Origin, Arc<RateLimiter>),
         config: &Config,
     ) -> Self {
         let region = config.region().map_or("an unknown region", Region::as_ref);
@@ -149,7 +149,7 @@ impl Wire {
             origin,
             current: Mutex::new(Current { client, generation: 0, renewed: None }),
             renewing: Semaphore::new(1),
-            governor,
+            limiter,
             capacity: settings.limits.capacity_per_second,
             concurrency: usize::try_from(settings.limits.concurrency.get()).unwrap_or(1),
             timeouts: settings.timeouts,
@@ -162,8 +162,8 @@ impl Wire {
     }
 
     /// The limits of the store.
-    pub(super) fn governor(&self) -> &Governor {
-        &self.governor
+    pub(super) fn limiter(&self) -> &RateLimiter {
+        &self.limiter
     }
 
     /// Sends a request until it is answered, is refused for good, or patience ends. The permit under
@@ -180,32 +180,32 @@ impl Wire {
     {
         let mut renewed = false;
         loop {
-            let permit = self.governor.enter().await;
+            let permit = self.limiter.enter().await;
             let (client, generation) = self.client();
             let begun = now();
             patience.requests += 1;
             let answer = tokio::time::timeout(patience.left, send(client)).await;
             patience.left = patience.left.saturating_sub(begun.elapsed());
-            let trouble = match answer {
+            let error = match answer {
                 Ok(Ok(answer)) => {
                     permit.served();
                     return Ok((answer, permit));
                 }
-                Ok(Err(error)) => Trouble::of(&error),
-                Err(_elapsed) => Trouble::late(),
+                Ok(Err(error)) => RequestError::of(&error),
+                Err(_elapsed) => RequestError::late(),
             };
-            if trouble.nature == Nature::Throttled {
+            if error.nature == Nature::Throttled {
                 permit.throttled();
             }
             drop(permit);
-            if trouble.nature == (Nature::Denied { fresh: true }) && !renewed {
+            if error.nature == (Nature::Denied { fresh: true }) && !renewed {
                 renewed = true;
                 if self.renew(generation).await {
                     continue;
                 }
             }
-            if !trouble.heals_soon() || !patience.pause().await {
-                return Err(self.failed(errand, trouble));
+            if !error.heals_soon() || !patience.pause().await {
+                return Err(self.failed(errand, error));
             }
         }
     }
@@ -221,15 +221,15 @@ impl Wire {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         let (client, generation) = self.client();
-        let trouble = match send(client).await {
+        let error = match send(client).await {
             Ok(_answer) => return Ok(()),
-            Err(error) => Trouble::of(&error),
+            Err(error) => RequestError::of(&error),
         };
-        if trouble.nature == (Nature::Denied { fresh: true }) {
+        if error.nature == (Nature::Denied { fresh: true }) {
             // The next one goes with other credentials, if there are any.
             self.renew(generation).await;
         }
-        Err(self.failed(errand, trouble))
+        Err(self.failed(errand, error))
     }
 
     /// An error of this store.
@@ -238,13 +238,13 @@ impl Wire {
         StoreError { store: self.store.clone(), relation, kind, source: None }
     }
 
-    fn failed(&self, errand: Errand<'_>, trouble: Trouble) -> StoreError {
-        let after = if trouble.nature == (Nature::Late { connecting: true }) {
+    fn failed(&self, errand: Errand<'_>, error: RequestError) -> StoreError {
+        let after = if error.nature == (Nature::Late { connecting: true }) {
             self.timeouts.connect
         } else {
             self.timeouts.read.min(self.timeouts.patience)
         };
-        self.error(errand.relation, trouble.into_kind(&self.place, errand.doing, after))
+        self.error(errand.relation, error.into_kind(&self.place, errand.doing, after))
     }
 
     fn client(&self) -> (Client, u64) {
@@ -308,7 +308,7 @@ async fn chain(dynamodb: &DynamodbSettings) -> Config {
     Builder::from(&shared).build()
 }
 
-/// `config` with our limits. The SDK does not try again: we do, under the governor.
+/// `config` with our limits. The SDK does not try again: we do, under the limiter.
 fn tuned(config: &Config, timeouts: Timeouts) -> Config {
     config
         .to_builder()

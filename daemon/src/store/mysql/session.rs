@@ -17,10 +17,10 @@ use mysql_async::{
 };
 use tokio::time::timeout;
 
+use super::request_error::RequestError;
 use super::table::{quote, text};
-use super::trouble::Trouble;
 use crate::model::Cost;
-use crate::store::governor::{Governor, Permit};
+use crate::store::rate_limiter::{Permit, RateLimiter};
 use crate::store::{MysqlSettings, Settings, StoreError, StoreErrorKind as Kind, Timeouts, Tls};
 
 /// The first wait before another attempt; doubles up to [`WAIT_MAX`].
@@ -135,8 +135,8 @@ pub(super) struct Sessions {
     store: String,
     settings: MysqlSettings,
     timeouts: Timeouts,
-    governor: Arc<Governor>,
-    /// Sound and unused ones. With those in use never more than the governor gives permits.
+    limiter: Arc<RateLimiter>,
+    /// Sound and unused ones. With those in use never more than the limiter gives permits.
     idle: Mutex<Vec<Conn>>,
     jitter: AtomicU64,
 }
@@ -166,24 +166,28 @@ impl fmt::Debug for Sessions {
 }
 
 impl Sessions {
-    pub(super) fn new(settings: &Settings, mysql: &MysqlSettings, governor: Arc<Governor>) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        mysql: &MysqlSettings,
+        limiter: Arc<RateLimiter>,
+    ) -> Self {
         Self {
             store: settings.name.clone(),
             settings: mysql.clone(),
             timeouts: settings.timeouts,
-            governor,
+            limiter,
             idle: Mutex::new(Vec::new()),
             jitter: AtomicU64::new(u64::from(std::process::id())),
         }
     }
 
-    pub(super) fn governor(&self) -> &Governor {
-        &self.governor
+    pub(super) fn limiter(&self) -> &RateLimiter {
+        &self.limiter
     }
 
     /// An error that names this store.
     pub(super) fn error(&self, relation: Option<&str>, kind: Kind) -> StoreError {
-        Trouble::lasting(kind).tell(&self.store, relation)
+        RequestError::lasting(kind).tell(&self.store, relation)
     }
 
     pub(super) fn database(&self) -> &str {
@@ -199,28 +203,28 @@ impl Sessions {
 
     /// Runs a statement, and again after what may pass, until the store's patience is spent.
     pub(super) async fn run(&self, ask: &Ask<'_>, sink: &mut dyn Sink) -> Result<(), StoreError> {
-        let permit = self.governor.enter().await;
+        let permit = self.limiter.enter().await;
         let mut last = None;
         let patience = self.timeouts.patience;
         let outcome = timeout(patience, self.tries(ask, sink, &permit, &mut last)).await;
-        let trouble = match outcome {
+        let error = match outcome {
             Ok(Ok(())) => {
                 permit.charge(&cost(ask, sink));
                 return Ok(());
             }
-            Ok(Err(trouble)) => trouble,
+            Ok(Err(error)) => error,
             Err(_elapsed) => {
                 permit.charge(&cost(ask, sink));
                 last.unwrap_or_else(|| {
                     let doing = ask.doing.to_owned();
-                    Trouble::passing(Kind::Timeout { doing, after: patience })
+                    RequestError::passing(Kind::Timeout { doing, after: patience })
                 })
             }
         };
-        Err(trouble.tell(&self.store, ask.relation))
+        Err(error.tell(&self.store, ask.relation))
     }
 
-    /// Whether the server answers a new session, besides those that the governor counts, about a
+    /// Whether the server answers a new session, besides those that the limiter counts, about a
     /// relation: what stands before a server may answer while that one does not.
     pub(super) async fn probe(&self, relation: &str) -> Result<(), StoreError> {
         let sql = format!("SELECT 1 FROM {}.{} LIMIT 1", quote(self.database()), quote(relation));
@@ -231,7 +235,7 @@ impl Sessions {
             let Some(conn) = lease.conn.as_mut() else { return Ok(()) };
             self.exchange(conn, &ask, &mut Collect::default()).await.map(|_sound| ())
         };
-        answered.await.map_err(|trouble: Trouble| trouble.tell(&self.store, ask.relation))
+        answered.await.map_err(|error: RequestError| error.tell(&self.store, ask.relation))
     }
 
     async fn tries(
@@ -239,12 +243,12 @@ impl Sessions {
         ask: &Ask<'_>,
         sink: &mut dyn Sink,
         permit: &Permit<'_>,
-        last: &mut Option<Trouble>,
-    ) -> Result<(), Trouble> {
+        last: &mut Option<RequestError>,
+    ) -> Result<(), RequestError> {
         let mut wait = WAIT;
         loop {
             sink.restart();
-            let (trouble, reused) = match self.attempt(ask, sink).await {
+            let (error, reused) = match self.attempt(ask, sink).await {
                 Ok(()) => {
                     permit.served();
                     return Ok(());
@@ -252,18 +256,18 @@ impl Sessions {
                 Err(failed) => failed,
             };
             // What failed has cost the server as much as what did not.
-            if !matches!(trouble.kind, Kind::Unreachable(_)) {
+            if !matches!(error.kind, Kind::Unreachable(_)) {
                 permit.charge(&cost(ask, sink));
             }
             sink.restart();
-            if !trouble.again {
-                return Err(trouble);
+            if !error.again {
+                return Err(error);
             }
-            if trouble.throttled {
+            if error.throttled {
                 permit.throttled();
             }
-            let lost = matches!(trouble.kind, Kind::Unreachable(_));
-            *last = Some(trouble);
+            let lost = matches!(error.kind, Kind::Unreachable(_));
+            *last = Some(error);
             if reused && lost {
                 // What happened to one that lay idle has happened to the others.
                 self.drop_idle();
@@ -274,15 +278,19 @@ impl Sessions {
         }
     }
 
-    /// One attempt. With the trouble comes whether the connection had lain idle.
-    async fn attempt(&self, ask: &Ask<'_>, sink: &mut dyn Sink) -> Result<(), (Trouble, bool)> {
+    /// One attempt. With the error comes whether the connection had lain idle.
+    async fn attempt(
+        &self,
+        ask: &Ask<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), (RequestError, bool)> {
         let mut lease = match self.take_idle() {
             Some(conn) => Lease { conn: Some(conn), reused: true },
-            None => self.connect().await.map_err(|trouble| (trouble, false))?,
+            None => self.connect().await.map_err(|error| (error, false))?,
         };
         let reused = lease.reused;
         let Some(conn) = lease.conn.as_mut() else { return Ok(()) };
-        let sound = self.exchange(conn, ask, sink).await.map_err(|trouble| (trouble, reused))?;
+        let sound = self.exchange(conn, ask, sink).await.map_err(|error| (error, reused))?;
         if sound {
             self.give_back(lease);
         }
@@ -295,11 +303,11 @@ impl Sessions {
         conn: &mut Conn,
         ask: &Ask<'_>,
         sink: &mut dyn Sink,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, RequestError> {
         let after = self.timeouts.read;
         let late =
-            |_elapsed| Trouble::passing(Kind::Timeout { doing: ask.doing.to_owned(), after });
-        let of = |error| Trouble::of(error, &self.place());
+            |_elapsed| RequestError::passing(Kind::Timeout { doing: ask.doing.to_owned(), after });
+        let of = |error| RequestError::of(error, &self.place());
         let sent = conn.exec_iter(ask.sql.as_str(), ask.params.clone());
         let mut result = timeout(after, sent).await.map_err(late)?.map_err(of)?;
         sink.head(result.columns_ref())?;
@@ -318,9 +326,10 @@ impl Sessions {
         &self,
         result: &mut QueryResult<'_, '_, BinaryProtocol>,
         sink: &mut dyn Sink,
-    ) -> Result<Option<Pace>, Trouble> {
+    ) -> Result<Option<Pace>, RequestError> {
         loop {
-            let row = result.next().await.map_err(|error| Trouble::of(error, &self.place()))?;
+            let row =
+                result.next().await.map_err(|error| RequestError::of(error, &self.place()))?;
             let Some(row) = row else { return Ok(None) };
             match sink.row(row)? {
                 Pace::Go => {}
@@ -330,7 +339,7 @@ impl Sessions {
     }
 
     /// A new session, set up and checked.
-    async fn connect(&self) -> Result<Lease, Trouble> {
+    async fn connect(&self) -> Result<Lease, RequestError> {
         let after = self.timeouts.connect;
         let opts = self.opts()?;
         let connected = timeout(after, async {
@@ -345,7 +354,7 @@ impl Sessions {
         });
         let late = |_elapsed| {
             let doing = format!("connecting to {}", self.place());
-            Trouble::passing(Kind::Timeout { doing, after })
+            RequestError::passing(Kind::Timeout { doing, after })
         };
         let mut lease: Lease =
             connected.await.map_err(late)?.map_err(|error| self.refused(error))?;
@@ -357,20 +366,20 @@ impl Sessions {
 
     /// Why there is no session. Servers refuse a user who must use TLS in the words of a wrong
     /// password.
-    fn refused(&self, error: mysql_async::Error) -> Trouble {
-        let mut trouble = Trouble::of(error, &self.place());
-        if let (Kind::Denied(words), Tls::Disabled) = (&mut trouble.kind, &self.settings.tls) {
+    fn refused(&self, error: mysql_async::Error) -> RequestError {
+        let mut error = RequestError::of(error, &self.place());
+        if let (Kind::Denied(words), Tls::Disabled) = (&mut error.kind, &self.settings.tls) {
             words.push_str(
                 "; this store has `tls = \"disabled\"`, and a user who must use TLS (REQUIRE SSL) is \
                  refused like this, too",
             );
         }
-        trouble
+        error
     }
 
     /// Has the server end what we no longer wait for, and checks that the session is what it was set to.
-    async fn check(&self, conn: &mut Conn) -> Result<(), Trouble> {
-        let of = |error| Trouble::of(error, &self.place());
+    async fn check(&self, conn: &mut Conn) -> Result<(), RequestError> {
+        let of = |error| RequestError::of(error, &self.place());
         let version: Option<String> = conn.query_first("SELECT VERSION()").await.map_err(of)?;
         let mariadb = version.is_some_and(|version| version.contains("MariaDB"));
         let patience = self.timeouts.patience;
@@ -410,7 +419,7 @@ impl Sessions {
                 None => false,
             };
             if !same {
-                return Err(Trouble::lasting(Kind::Unfit(format!(
+                return Err(RequestError::lasting(Kind::Unfit(format!(
                     "the session has {variable} = {} though it was set to {expected}, so what it \
                      answers may not be all, or may keep locks; nothing is read. Look for a proxy \
                      between driftd and the server that changes sessions",
@@ -421,7 +430,7 @@ impl Sessions {
         Ok(())
     }
 
-    fn opts(&self) -> Result<Opts, Trouble> {
+    fn opts(&self) -> Result<Opts, RequestError> {
         let settings = &self.settings;
         // Read for every connection, so that a rotated password is found.
         let password = settings.password.as_ref().map(crate::model::Secret::read).transpose();

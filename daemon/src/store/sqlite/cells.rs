@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use rusqlite::Row;
 use rusqlite::types::{Value, ValueRef};
 
-use super::trouble;
+use super::error_kind;
 use crate::model::{Batch, Buffer, Column, ColumnBuilder, Cost, Logical, Number, cbor, text};
 use crate::store::questions::exceeds;
 use crate::store::{Page, Read, StoreErrorKind as Kind, Unmapped};
@@ -69,14 +69,14 @@ impl<'a> Pages<'a> {
         let keys = self.read.schema.key.len();
         self.last.clear();
         if self.read.other_cut().is_some() {
-            let cut = row.get_ref(self.selected.len()).map_err(|error| trouble(&error))?;
+            let cut = row.get_ref(self.selected.len()).map_err(|error| error_kind(&error))?;
             self.last.push(cut.into());
         }
         let before = self.bytes;
         for (index, ((name, logical), builder)) in
             self.selected.iter().zip(&mut self.builders).enumerate()
         {
-            let value = row.get_ref(index).map_err(|error| trouble(&error))?;
+            let value = row.get_ref(index).map_err(|error| error_kind(&error))?;
             if index < keys {
                 if value == ValueRef::Null {
                     return Err(Kind::Unfit(format!("key column `{name}` is null in a row")));

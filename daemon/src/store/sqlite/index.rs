@@ -8,8 +8,8 @@
 use rusqlite::types::Value;
 
 use super::cells;
+use super::error_kind;
 use super::table::{Table, Until, quote};
-use super::trouble;
 use crate::model::Logical;
 use crate::store::begins::{behind, behind_bytes, whole_characters};
 use crate::store::{Page, QUERY_ROWS_MAX, Query, Read, StoreErrorKind as Kind, named};
@@ -92,7 +92,7 @@ impl Table<'_> {
 
     /// The columns of each index that can be used.
     fn indexes(&self) -> Result<Vec<Vec<String>>, Kind> {
-        let of = |error: rusqlite::Error| trouble(&error);
+        let of = |error: rusqlite::Error| error_kind(&error);
         let sql = "SELECT list.name, part.name, part.coll = 'BINARY' AND NOT list.partial
             FROM pragma_index_list(?) AS list, pragma_index_xinfo(list.name) AS part
             WHERE part.\"key\" ORDER BY list.seq, part.seqno";
@@ -169,7 +169,7 @@ impl Table<'_> {
 
     /// Refuses a file whose texts are not in the order of their bytes.
     fn assert_bytes(&self) -> Result<(), Kind> {
-        let of = |error: rusqlite::Error| trouble(&error);
+        let of = |error: rusqlite::Error| error_kind(&error);
         let sql = "SELECT encoding FROM pragma_encoding";
         let encoding: String = self.connection.query_row(sql, [], |row| row.get(0)).map_err(of)?;
         if encoding == "UTF-8" {

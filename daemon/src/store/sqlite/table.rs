@@ -24,8 +24,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::cells::{self, Pages};
+use super::error_kind;
 use super::index::Cut;
-use super::trouble;
 use crate::model::{Batch, ColumnDef, Logical, Range, RelationSchema};
 use crate::store::identity::{assert_key, retyped};
 use crate::store::near::nearest;
@@ -51,7 +51,7 @@ pub(super) enum Until {
 
 impl<'c> Table<'c> {
     pub(super) fn read(connection: &'c Connection, relation: &str) -> Result<Self, Kind> {
-        let of = |error: rusqlite::Error| trouble(&error);
+        let of = |error: rusqlite::Error| error_kind(&error);
         let mut statement = connection
             .prepare_cached("SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?)")
             .map_err(of)?;
@@ -111,7 +111,7 @@ impl<'c> Table<'c> {
         let (column, from) = (self.first()?, quote(&self.schema.relation));
         let sql = format!("SELECT 1 FROM {from} WHERE {column} IS NULL LIMIT 1");
         let found = self.connection.prepare_cached(&sql).and_then(|mut probe| probe.exists([]));
-        if !found.map_err(|error| trouble(&error))? {
+        if !found.map_err(|error| error_kind(&error))? {
             return Ok(());
         }
         Err(Kind::Unfit(format!("key column {column} is null in a row, which no range holds")))
@@ -229,7 +229,7 @@ impl<'c> Table<'c> {
         values: Vec<Value>,
         until: Until,
     ) -> Result<Vec<(Page, Vec<Value>)>, Kind> {
-        let of = |error: rusqlite::Error| trouble(&error);
+        let of = |error: rusqlite::Error| error_kind(&error);
         for name in &read.columns {
             self.assert_column(name)?;
         }
@@ -287,7 +287,7 @@ impl<'c> Table<'c> {
         });
         match asked {
             Err(rusqlite::Error::InvalidColumnType(..)) => Err(cells::unlike(column, "an integer")),
-            other => other.map_err(|error| trouble(&error)),
+            other => other.map_err(|error| error_kind(&error)),
         }
     }
 }
@@ -309,7 +309,7 @@ pub(super) fn assert_looked_up(schema: &RelationSchema) -> Result<(), Kind> {
 }
 
 fn near(connection: &Connection, relation: &str) -> Result<Vec<String>, Kind> {
-    let of = |error: rusqlite::Error| trouble(&error);
+    let of = |error: rusqlite::Error| error_kind(&error);
     let sql = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view')";
     let mut statement = connection.prepare(sql).map_err(of)?;
     let names = statement.query_map([], |row| row.get::<_, String>(0)).map_err(of)?;

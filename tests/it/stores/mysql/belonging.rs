@@ -7,7 +7,7 @@ use futures::StreamExt;
 use mysql_async::prelude::Queryable;
 
 use super::{
-    Care, Read, Store, handler_reads, integer_keys, integers, open, read, rows, text_keys,
+    Consistency, Read, Store, handler_reads, integer_keys, integers, open, read, rows, text_keys,
 };
 
 /// The whole of a relation.
@@ -162,7 +162,7 @@ async fn queries_walk_what_they_find_and_nothing_else() {
             let sorted = sorts(&server).await;
             let asking = handler_reads(&server).await;
             let before = handler_reads(&server).await;
-            let fetched = store.query(&read, &query, Care::Ordinary).await;
+            let fetched = store.query(&read, &query, Consistency::Eventual).await;
             let walked = handler_reads(&server).await - before - (before - asking);
             assert_eq!(sorts(&server).await, sorted);
             assert_eq!(found(&fetched).len(), expected, "{columns:?}");
@@ -249,7 +249,7 @@ async fn texts_belong_together_by_bytes_whatever_the_collation() {
 
 async fn ask_texts(store: &dyn Store, read: &Read, questions: &[&str], prefix: bool) {
     let values = text_keys(&questions.iter().map(|text| text.as_bytes()).collect::<Vec<_>>());
-    let fetched = store.query(read, &asked(&["k"], values, prefix), Care::Ordinary).await;
+    let fetched = store.query(read, &asked(&["k"], values, prefix), Consistency::Eventual).await;
     let matches = |text: &str, asked: &&str| {
         if prefix { text.starts_with(*asked) } else { text == *asked }
     };
@@ -272,9 +272,9 @@ async fn collations_that_tear_apart_what_begins_alike_are_refused() {
             [("u", "utf8mb4_unicode_ci", "abc", 2), ("l", "latin1_swedish_ci", "Äbc", 1)]
         {
             let whole = asked(&[column], text_keys(&[whole.as_bytes()]), false);
-            assert_eq!(found(&store.query(&read, &whole, Care::Ordinary).await), [id]);
+            assert_eq!(found(&store.query(&read, &whole, Consistency::Eventual).await), [id]);
             let start = asked(&[column], text_keys(&[b"a"]), true);
-            let fetched = store.query(&read, &start, Care::Ordinary).await;
+            let fetched = store.query(&read, &start, Consistency::Eventual).await;
             assert!(fetched.pages.is_empty());
             let (positions, error) = &fetched.unread[0];
             assert_eq!(
@@ -370,7 +370,7 @@ async fn an_index_of_several_columns_serves_those_it_begins_with() {
         }
         let one = of(vec![integer_keys(&[2]), integer_keys(&[3]), integer_keys(&[1])]);
         let fetched =
-            store.query(&read, &asked(&["b", "c", "a"], one, false), Care::Ordinary).await;
+            store.query(&read, &asked(&["b", "c", "a"], one, false), Consistency::Eventual).await;
         assert_eq!(found(&fetched), [1]);
     }
 }
@@ -385,7 +385,7 @@ async fn a_question_with_too_many_bytes_is_unread_and_an_index_that_went_is_no_a
         let read = read(store.as_ref(), "w", &["id", "v"]).await;
         let query = asked(&["c"], integer_keys(&[45, 1, 47, 48, 1, 99]), false);
         for _ in 0..2 {
-            let fetched = store.query(&read, &query, Care::Ordinary).await;
+            let fetched = store.query(&read, &query, Consistency::Eventual).await;
             let [(positions, error)] = fetched.unread.as_slice() else { panic!("{fetched:?}") };
             assert_eq!(positions, &[1, 4]);
             assert!(
@@ -397,12 +397,12 @@ async fn a_question_with_too_many_bytes_is_unread_and_an_index_that_went_is_no_a
         }
         server.exec("DROP INDEX by_c ON w").await;
         for _ in 0..2 {
-            let fetched = store.query(&read, &query, Care::Ordinary).await;
+            let fetched = store.query(&read, &query, Consistency::Eventual).await;
             assert!(fetched.pages.is_empty());
             let unread: usize = fetched.unread.iter().map(|(positions, _)| positions.len()).sum();
             assert_eq!(unread, 6, "{:?}", fetched.unread);
         }
-        let fetched = store.query(&read, &query, Care::Ordinary).await;
+        let fetched = store.query(&read, &query, Consistency::Eventual).await;
         assert!(fetched.unread[0].1.to_string().contains("create one: CREATE INDEX"));
     }
 }
@@ -420,7 +420,7 @@ async fn nulls_and_values_of_other_types_belong_to_nothing() {
         let read = read(store.as_ref(), "t", &["id"]).await;
         let decimals = text_keys(&[b"1.5", b"1.505", b"none"]);
         let decimals = asked(&["c"], decimals, false);
-        assert_eq!(found(&store.query(&read, &decimals, Care::Ordinary).await), [1]);
+        assert_eq!(found(&store.query(&read, &decimals, Consistency::Eventual).await), [1]);
         let moment = 1_704_067_200_500_000;
         let mut times = ColumnBuilder::int64(3);
         times.push_i64(moment);
@@ -428,8 +428,8 @@ async fn nulls_and_values_of_other_types_belong_to_nothing() {
         times.push_i64(moment + 400);
         let times = Batch { rows: 3, columns: vec![times.finish()] };
         let times = asked(&["d"], times, false);
-        assert_eq!(found(&store.query(&read, &times, Care::Ordinary).await), [1]);
+        assert_eq!(found(&store.query(&read, &times, Consistency::Eventual).await), [1]);
         let labels = asked(&["e"], text_keys(&[b"b", b"A", b"1", b""]), false);
-        assert_eq!(found(&store.query(&read, &labels, Care::Ordinary).await), [3]);
+        assert_eq!(found(&store.query(&read, &labels, Consistency::Eventual).await), [3]);
     }
 }

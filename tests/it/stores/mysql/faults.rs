@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use driftd::model::{Extent, FaultCode, Range, Secret};
-use driftd::store::{self, Care, MysqlSettings, Query, StoreErrorKind, Tls};
+use driftd::store::{self, Consistency, MysqlSettings, Query, StoreErrorKind, Tls};
 use driftd_tests::mariadb::{Flavour, PASSWORD, Server, count};
 use futures::StreamExt;
 use mysql_async::Conn;
@@ -88,7 +88,7 @@ async fn a_row_above_the_servers_limit_says_which_and_is_not_tried_again() {
         let read = read(store.as_ref(), "t", &["v"]).await;
         let mut conn = server.conn().await;
         let before = executed(&mut conn).await;
-        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Care::Ordinary).await;
+        let fetched = store.fetch(&read, &integer_keys(&[1, 2]), Consistency::Eventual).await;
         assert_eq!(fetched.unread.len(), 1, "{fetched:?}");
         let (whose, error) = &fetched.unread[0];
         assert_eq!(whose, &[0], "the other row is there");
@@ -124,7 +124,7 @@ async fn a_server_that_accepts_and_never_answers_times_out() {
         server.pause();
         let error = store.scan(&read, &extent).next().await.unwrap().unwrap_err();
         assert!(matches!(error.kind, StoreErrorKind::Timeout { .. }), "{error}");
-        let fetched = store.fetch(&read, &integer_keys(&[1]), Care::Consistent).await;
+        let fetched = store.fetch(&read, &integer_keys(&[1]), Consistency::Strong).await;
         assert_eq!(fetched.unread.len(), 1);
         server.resume();
         let page = store.scan(&read, &extent).next().await.unwrap().unwrap();
@@ -176,7 +176,7 @@ async fn a_fetch_keeps_what_it_could_read() {
     let read = read(store.as_ref(), "t", &["id"]).await;
     let keys: Vec<_> = (1..=2_000).collect();
     let keys = integer_keys(&keys);
-    let mut fetch = store.fetch(&read, &keys, Care::Ordinary);
+    let mut fetch = store.fetch(&read, &keys, Consistency::Eventual);
     let mut conn = server.conn().await;
     let before = executed(&mut conn).await;
     // Until the server has answered the first part, and a little on, so that it is read as well.
@@ -366,7 +366,7 @@ async fn no_setting_of_the_server_cuts_an_answer_or_lets_an_idle_session_hold_an
         let store = open(&server).await;
         let read = read(store.as_ref(), "t", &["id", "v"]).await;
         let keys: Vec<i64> = (0..700).collect();
-        let fetched = store.fetch(&read, &integer_keys(&keys), Care::Ordinary).await;
+        let fetched = store.fetch(&read, &integer_keys(&keys), Consistency::Eventual).await;
         let found: usize = fetched.pages.iter().map(|page| page.rows.rows).sum();
         assert_eq!((found, fetched.unread.len()), (700, 0));
         let extents = store.split(&read, rows(1_000)).await.unwrap();
@@ -375,7 +375,7 @@ async fn no_setting_of_the_server_cuts_an_answer_or_lets_an_idle_session_hold_an
         assert_eq!(found, 700);
         let query =
             Query { columns: vec!["v".to_owned()], values: integer_keys(&[1]), prefix: false };
-        let asked = store.query(&read, &query, Care::Ordinary).await;
+        let asked = store.query(&read, &query, Consistency::Eventual).await;
         assert_eq!(asked.pages.iter().map(|page| page.rows.rows).sum::<usize>(), 350);
         // One that is dropped in the middle, and one that fails.
         drop(store.scan(&read, &extents[0]).next().await);
@@ -388,7 +388,7 @@ async fn no_setting_of_the_server_cuts_an_answer_or_lets_an_idle_session_hold_an
             server.exec("SET GLOBAL system_versioning_asof = '2001-01-01 00:00:00'").await;
             let store = open(&server).await;
             let read = super::read(store.as_ref(), "v", &["id"]).await;
-            let fetched = store.fetch(&read, &integer_keys(&[1]), Care::Ordinary).await;
+            let fetched = store.fetch(&read, &integer_keys(&[1]), Consistency::Eventual).await;
             assert_eq!(fetched.pages.len(), 1, "{fetched:?}");
         }
         let mut conn = server.conn().await;
@@ -417,7 +417,7 @@ async fn a_key_that_no_column_can_hold_costs_itself_alone() {
             let store = open(&server).await;
             let read = read(store.as_ref(), "t", &["v"]).await;
             let keys = text_keys(&["a?", "a😀", "b", "é€ж", "gone", "none"].map(str::as_bytes));
-            let fetched = store.fetch(&read, &keys, Care::Ordinary).await;
+            let fetched = store.fetch(&read, &keys, Consistency::Eventual).await;
             assert!(fetched.unread.is_empty(), "{charset}: {:?}", fetched.unread);
             let mut found: Vec<_> = fetched
                 .pages
@@ -427,7 +427,7 @@ async fn a_key_that_no_column_can_hold_costs_itself_alone() {
             found.sort_unstable();
             assert_eq!(found, ["a?", "b", "gone"], "{charset}");
             let query = Query { columns: vec!["name".to_owned()], values: keys, prefix: false };
-            let asked = store.query(&read, &query, Care::Ordinary).await;
+            let asked = store.query(&read, &query, Consistency::Eventual).await;
             assert!(asked.unread.is_empty(), "{charset}: {:?}", asked.unread);
             assert_eq!(asked.pages.iter().map(|page| page.rows.rows).sum::<usize>(), 3);
         }
@@ -440,7 +440,7 @@ async fn a_key_that_no_column_can_hold_costs_itself_alone() {
         let last = 838 * 3_600 + 59 * 60 + 59;
         let keys = [12 * 3_600, last + 1, -last - 1, last].map(|seconds| seconds * second);
         let keys = integer_keys(&[keys[0], keys[1], keys[2], keys[3] + second / 2]);
-        let fetched = store.fetch(&read, &keys, Care::Ordinary).await;
+        let fetched = store.fetch(&read, &keys, Consistency::Eventual).await;
         assert!(fetched.unread.is_empty(), "mysql {mysql}: {:?}", fetched.unread);
         assert_eq!(fetched.pages.iter().map(|page| page.rows.rows).sum::<usize>(), 1);
     }
@@ -485,16 +485,16 @@ async fn every_row_is_found_by_its_own_key_and_by_no_other() {
             let all: Vec<i64> = (0..).take(values.len()).collect();
             let query =
                 Query { columns: vec!["n".to_owned()], values: integer_keys(&all), prefix: false };
-            let asked = store.query(&read, &query, Care::Ordinary).await;
+            let asked = store.query(&read, &query, Consistency::Eventual).await;
             let keys: Vec<_> = asked.pages.iter().map(|page| &page.keys).collect();
             let keys = driftd::model::Batch::concat(&keys);
             assert_eq!((keys.rows, asked.unread.len()), (values.len(), 0), "{kind}: {asked:?}");
-            let fetched = store.fetch(&read, &keys, Care::Ordinary).await;
+            let fetched = store.fetch(&read, &keys, Consistency::Eventual).await;
             let found: usize = fetched.pages.iter().map(|page| page.keys.rows).sum();
             assert_eq!((found, fetched.unread.len()), (values.len(), 0), "{kind}: {fetched:?}");
             if kind == "YEAR" {
                 let others = integer_keys(&[5, 70, 99, 1, 2156, -1, 1900]);
-                let fetched = store.fetch(&read, &others, Care::Ordinary).await;
+                let fetched = store.fetch(&read, &others, Consistency::Eventual).await;
                 let found: usize = fetched.pages.iter().map(|page| page.keys.rows).sum();
                 assert_eq!((found, fetched.unread.len()), (0, 0), "{fetched:?}");
             }

@@ -10,7 +10,7 @@ use crate::store::{StoreError, StoreErrorKind as Kind};
 
 /// A failed attempt.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct RequestError {
     pub(super) kind: Kind,
     pub(super) source: Option<Box<dyn std::error::Error + Send + Sync>>,
     /// Whether another attempt, a little later, may succeed.
@@ -19,13 +19,13 @@ pub(super) struct Trouble {
     pub(super) throttled: bool,
 }
 
-impl Trouble {
-    /// Trouble that stays.
+impl RequestError {
+    /// An error that stays.
     pub(super) fn lasting(kind: Kind) -> Self {
         Self { kind, source: None, again: false, throttled: false }
     }
 
-    /// Trouble that may pass.
+    /// An error that may pass.
     pub(super) fn passing(kind: Kind) -> Self {
         Self { kind, source: None, again: true, throttled: false }
     }
@@ -136,7 +136,7 @@ impl Trouble {
     }
 }
 
-impl From<Kind> for Trouble {
+impl From<Kind> for RequestError {
     fn from(kind: Kind) -> Self {
         Self::lasting(kind)
     }
@@ -169,9 +169,9 @@ fn blank(message: &str) -> String {
 mod tests {
     use super::*;
 
-    fn server(code: u16, message: &str) -> Trouble {
+    fn server(code: u16, message: &str) -> RequestError {
         let error = ServerError { code, message: message.to_owned(), state: "HY000".to_owned() };
-        Trouble::of(Error::Server(error), "db:3306")
+        RequestError::of(Error::Server(error), "db:3306")
     }
 
     #[test]
@@ -212,8 +212,8 @@ mod tests {
             (1064, "store-error", false),
         ];
         for (code, name, again) in table {
-            let trouble = server(code, "Unknown 'x'");
-            assert_eq!((trouble.kind.code().as_str(), trouble.again), (name, again), "{code}");
+            let error = server(code, "Unknown 'x'");
+            assert_eq!((error.kind.code().as_str(), error.again), (name, again), "{code}");
         }
     }
 }

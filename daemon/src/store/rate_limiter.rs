@@ -2,7 +2,7 @@
 //!
 //! Owns the limits of one store: concurrent reads, rows, bytes and capacity units a second, and the
 //! slowing down when the store itself says that it is asked too much. Refuses to retry. Invariant:
-//! there is one governor for each store, shared by every partition, pairing and task, so that the
+//! there is one limiter for each store, shared by every partition, pairing and task, so that the
 //! load does not grow with their number.
 
 use std::num::NonZeroU32;
@@ -29,7 +29,7 @@ const BURST: f64 = 0.25;
 
 /// The limits of one store.
 #[derive(Debug)]
-pub struct Governor {
+pub struct RateLimiter {
     permits: Semaphore,
     /// None: no limit by rate, and no clock is read.
     budgets: Option<Mutex<Budgets>>,
@@ -42,7 +42,7 @@ pub struct Governor {
 #[derive(Debug)]
 #[must_use]
 pub struct Permit<'a> {
-    governor: &'a Governor,
+    limiter: &'a RateLimiter,
     _permit: SemaphorePermit<'a>,
 }
 
@@ -61,8 +61,8 @@ struct Bucket {
     level: f64,
 }
 
-impl Governor {
-    /// The governor of a store with these limits.
+impl RateLimiter {
+    /// The limiter of a store with these limits.
     #[must_use]
     pub fn new(limits: &Limits) -> Self {
         let rows = limits.rows_per_second.map(|rate| Bucket::new(f64::from(rate.get())));
@@ -93,7 +93,7 @@ impl Governor {
         }) {
             tokio::time::sleep(wait).await;
         }
-        Permit { governor: self, _permit: permit }
+        Permit { limiter: self, _permit: permit }
     }
 
     /// `rows`, or fewer where the limit asks for smaller steps: at most what one second allows.
@@ -111,7 +111,7 @@ impl Governor {
 impl Permit<'_> {
     /// Notes what the read cost. A debt makes later reads wait.
     pub fn charge(&self, cost: &Cost) {
-        if let Some(mut budgets) = self.governor.budgets() {
+        if let Some(mut budgets) = self.limiter.budgets() {
             budgets.charge(cost);
         }
     }
@@ -123,13 +123,13 @@ impl Permit<'_> {
 
     /// The store served a request: a little more may be asked again.
     pub fn served(&self) {
-        if self.governor.share.load(Ordering::Relaxed) < WHOLE {
+        if self.limiter.share.load(Ordering::Relaxed) < WHOLE {
             self.adjust(|share| (share + GAIN).min(WHOLE));
         }
     }
 
     fn adjust(&self, change: impl Fn(u32) -> u32) {
-        let share = &self.governor.share;
+        let share = &self.limiter.share;
         let kept = share
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |share| Some(change(share)))
             .unwrap_or_else(|share| share);
@@ -209,8 +209,8 @@ mod tests {
 
     #[test]
     fn a_debt_is_paid_at_the_rate() {
-        let governor = Governor::new(&limits(100, 1));
-        let mut budgets = governor.budgets().unwrap();
+        let limiter = RateLimiter::new(&limits(100, 1));
+        let mut budgets = limiter.budgets().unwrap();
         let start = budgets.at;
         assert_eq!(budgets.wait(start, 1.0), None, "a burst is there at first");
         budgets.charge(&cost(1_025));
@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn a_quiet_time_saves_no_more_than_a_burst() {
-        let governor = Governor::new(&limits(1_000, 1));
-        let mut budgets = governor.budgets().unwrap();
+        let limiter = RateLimiter::new(&limits(1_000, 1));
+        let mut budgets = limiter.budgets().unwrap();
         let later = budgets.at + Duration::from_secs(3_600);
         assert_eq!(budgets.wait(later, 1.0), None);
         budgets.charge(&cost(1_250));
@@ -236,20 +236,20 @@ mod tests {
     fn a_throttled_store_is_asked_half_and_recovers_step_by_step() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let governor = Governor::new(&Limits::default());
-            let permit = governor.enter().await;
+            let limiter = RateLimiter::new(&Limits::default());
+            let permit = limiter.enter().await;
             permit.throttled();
-            assert_eq!(governor.share.load(Ordering::Relaxed), WHOLE / 2);
+            assert_eq!(limiter.share.load(Ordering::Relaxed), WHOLE / 2);
             for _ in 0..20 {
                 permit.throttled();
             }
-            assert_eq!(governor.share.load(Ordering::Relaxed), LEAST);
+            assert_eq!(limiter.share.load(Ordering::Relaxed), LEAST);
             permit.served();
-            assert_eq!(governor.share.load(Ordering::Relaxed), LEAST + GAIN);
+            assert_eq!(limiter.share.load(Ordering::Relaxed), LEAST + GAIN);
             for _ in 0..200 {
                 permit.served();
             }
-            assert_eq!(governor.share.load(Ordering::Relaxed), WHOLE);
+            assert_eq!(limiter.share.load(Ordering::Relaxed), WHOLE);
         });
     }
 
@@ -257,12 +257,12 @@ mod tests {
     fn no_more_reads_than_permits() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let governor = Governor::new(&limits(0, 2));
-            let first = governor.enter().await;
-            let _second = governor.enter().await;
-            assert!(futures::poll!(std::pin::pin!(governor.enter())).is_pending());
+            let limiter = RateLimiter::new(&limits(0, 2));
+            let first = limiter.enter().await;
+            let _second = limiter.enter().await;
+            assert!(futures::poll!(std::pin::pin!(limiter.enter())).is_pending());
             drop(first);
-            assert!(futures::poll!(std::pin::pin!(governor.enter())).is_ready());
+            assert!(futures::poll!(std::pin::pin!(limiter.enter())).is_ready());
         });
     }
 }

@@ -48,7 +48,7 @@ const STALE_CREDENTIALS: &[&str] = &[
 
 /// A request that failed.
 #[derive(Debug)]
-pub(super) struct Trouble {
+pub(super) struct RequestError {
     pub(super) nature: Nature,
     /// The cause, in words that may be shown.
     pub(super) message: String,
@@ -71,7 +71,7 @@ pub(super) enum Nature {
     Answer,
 }
 
-impl Trouble {
+impl RequestError {
     /// What the SDK's error means.
     pub(super) fn of<E>(error: &SdkError<E>) -> Self
     where
