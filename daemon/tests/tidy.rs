@@ -449,6 +449,8 @@ fn what_a_reader_looks_for_is_there() {
         "TELEMETRY.md",
         "LICENSE",
         "config/README.md",
+        "config/operating.md",
+        "plugins/README.md",
         "wit/README.md",
     ] {
         assert!(!read(name).trim().is_empty(), "{name} is missing");
@@ -461,6 +463,38 @@ fn what_a_reader_looks_for_is_there() {
     for command in ["cargo run --release -- demo", "tests/run"] {
         assert!(readme.lines().any(|line| line == command), "README.md says `{command}`");
     }
+}
+
+#[test]
+fn what_documents_link_to_is_there() {
+    let root = root();
+    let mut broken = Vec::new();
+    for file in
+        files(&root).into_iter().filter(|file| file.extension().is_some_and(|it| it == "md"))
+    {
+        let text = fs::read_to_string(&file).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (link, _) in links.filter(|(link, _)| !link.contains("://") && !link.starts_with('#')) {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = file.parent().unwrap().join(path);
+            let heading = |line: &str| line.starts_with('#') && slug(line) == anchor;
+            let is_there = match anchor {
+                "" => target.exists(),
+                _ => fs::read_to_string(&target).is_ok_and(|text| text.lines().any(heading)),
+            };
+            if !is_there {
+                broken.push(format!("{}: {link}", file.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The anchor of a heading.
+fn slug(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words.chars().filter(|it| it.is_alphanumeric() || matches!(it, ' ' | '-' | '_'));
+    kept.map(|it| if it == ' ' { '-' } else { it }).collect()
 }
 
 #[test]
